@@ -1,0 +1,59 @@
+# `make` lists what there is to do.
+
+CARGO ?= cargo
+PYTHON = target/venv/bin/python
+DEMO = $(or $(CARGO_TARGET_DIR),target)/debug/examples/demo
+STEPGATE = $(or $(CARGO_TARGET_DIR),target)/debug/stepgate
+
+.NOTPARALLEL:
+.PHONY: help demo test check setup build format lint unit doc clients bench clean
+
+help:
+	@echo 'make demo    gateway, demo exchange, three places to come from, and a tour of commands'
+	@echo 'make test    sets up and runs every test'
+	@echo 'make check   the quick part of it: format, lint, unit and integration tests'
+	@echo 'make bench   CPU time per request against nginx, in one run'
+	@echo 'make clean   removes everything that was built'
+
+demo:
+	@tests/tools/setup.sh demo
+	@$(MAKE) --no-print-directory build
+	@exec $(DEMO)
+
+test: setup format lint unit doc clients
+
+check: format lint unit
+
+setup:
+	tests/tools/setup.sh
+
+build:
+	$(CARGO) build --locked --bin stepgate --example demo
+
+format:
+	$(CARGO) fmt --check
+
+lint:
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+unit:
+	$(CARGO) test --locked
+
+doc:
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+
+# The demo's own configuration is checked, its tour is walked, a client library and a browser are used. The browser gets
+# a demo of its own: an account is sent three text messages in ten minutes, and the tour uses two of them.
+clients: build
+	tests/tools/with-demo.sh sh -ec '\
+	    $(STEPGATE) check -c "$$CONFIG"; \
+	    $(PYTHON) tests/clients/tour.py; \
+	    $(PYTHON) tests/clients/ccxt_okx.py'
+	tests/tools/with-demo.sh $(PYTHON) tests/clients/browser.py
+
+bench:
+	tests/tools/setup.sh bench
+	$(CARGO) bench --locked --bench proxy
+
+clean:
+	$(CARGO) clean

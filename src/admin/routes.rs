@@ -1,0 +1,333 @@
+//! One admin request: which operation, may it be asked, what is the answer.
+//!
+//! Never looks at a body before the token has been checked. Errors are problem+json (RFC 9457).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Import, ImportSecret, OperationError, Operations, Order, Readiness, Token};
+use crate::types::{AccountId, Factor};
+
+/// What every request is answered with.
+pub(super) struct Desk {
+    pub token: Token,
+    pub operations: Arc<dyn Operations>,
+}
+
+type Reply = Response<Full<Bytes>>;
+
+/// Never fails: what goes wrong is a reply as well.
+pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Reply {
+    let answered = tokio::time::timeout(REQUEST_MAX, route(desk, request)).await;
+    let mut reply = match answered {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(trouble)) => trouble.reply(),
+        Err(_) => problem(StatusCode::GATEWAY_TIMEOUT, "the operation took too long"),
+    };
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+async fn route(desk: &Desk, request: Request<Incoming>) -> Result<Reply, Trouble> {
+    let path = request.uri().path().to_owned();
+    let Some(words) = decoded(&path) else { return Err(Trouble::NoSuchPlace) };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let place = Place::of(&words).ok_or(Trouble::NoSuchPlace)?;
+    if !place.is_open() && !has_token(&desk.token, &request) {
+        tracing::warn!(path, "admin request without a valid token");
+        return Err(Trouble::NoToken);
+    }
+    if request.method() != place.method() {
+        return Err(Trouble::Method(place.method()));
+    }
+    let body = if place.method() == Method::POST { body(request).await? } else { Bytes::new() };
+    // In a task of its own: a caller that hangs up half way must not leave a freeze without its
+    // record.
+    let operations = desk.operations.clone();
+    let done = tokio::spawn(async move { perform(&*operations, place, &body).await });
+    done.await.unwrap_or(Err(Trouble::Panicked))
+}
+
+/// Everything there is on this listener.
+enum Place {
+    Health,
+    Ready,
+    Metrics,
+    Reload,
+    Status,
+    Account(AccountId),
+    Freeze(AccountId),
+    Thaw(AccountId),
+    Import,
+    Factors(AccountId),
+    Reset(AccountId),
+    Texts,
+}
+
+impl Place {
+    fn of(words: &[&str]) -> Option<Self> {
+        let id = |group: &str, name: &str| {
+            (!group.is_empty() && !name.is_empty()).then(|| AccountId::new(group, name))
+        };
+        Some(match words {
+            ["health"] => Self::Health,
+            ["ready"] => Self::Ready,
+            ["metrics"] => Self::Metrics,
+            ["reload"] => Self::Reload,
+            ["status"] => Self::Status,
+            ["sms"] => Self::Texts,
+            ["factor", "import"] => Self::Import,
+            ["account", group, name] => Self::Account(id(group, name)?),
+            ["account", group, name, "freeze"] => Self::Freeze(id(group, name)?),
+            ["account", group, name, "thaw"] => Self::Thaw(id(group, name)?),
+            ["factor", group, name] => Self::Factors(id(group, name)?),
+            ["factor", group, name, "reset"] => Self::Reset(id(group, name)?),
+            _ => return None,
+        })
+    }
+
+    /// Whether it is answered without the token.
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Health | Self::Ready | Self::Metrics)
+    }
+
+    fn method(&self) -> Method {
+        match self {
+            Self::Reload | Self::Freeze(_) | Self::Thaw(_) | Self::Import | Self::Reset(_) => {
+                Method::POST
+            }
+            _ => Method::GET,
+        }
+    }
+}
+
+async fn perform(operations: &dyn Operations, place: Place, body: &[u8]) -> Result<Reply, Trouble> {
+    Ok(match place {
+        Place::Health => json_reply(StatusCode::OK, &json!({"status": "up"})),
+        Place::Ready => ready(&operations.ready().await),
+        Place::Metrics => reply(StatusCode::OK, OPENMETRICS, operations.metrics()),
+        Place::Reload => reply(StatusCode::OK, PLAIN, operations.reload().await?),
+        Place::Status => json_reply(StatusCode::OK, &operations.status().await?),
+        Place::Account(id) => json_reply(StatusCode::OK, &operations.account(id).await?),
+        Place::Freeze(id) => {
+            operations.freeze(id, order(body)?).await?;
+            json_reply(StatusCode::OK, &json!({"frozen": true}))
+        }
+        Place::Thaw(id) => {
+            let thawed = operations.thaw(id, order(body)?).await?;
+            json_reply(StatusCode::OK, &json!({"frozen": false, "changed": thawed}))
+        }
+        Place::Import => {
+            let imported = operations.import(imports(body)?).await?;
+            json_reply(StatusCode::OK, &json!({"imported": imported}))
+        }
+        Place::Factors(id) => json_reply(StatusCode::OK, &operations.factors(id).await?),
+        Place::Reset(id) => {
+            let reset: Reset = read(body)?;
+            let done = operations.reset_factor(id, reset.factor, reset.order()).await?;
+            json_reply(StatusCode::OK, &json!({"changed": done}))
+        }
+        Place::Texts => match operations.texts().await? {
+            Some(texts) => json_reply(StatusCode::OK, &texts),
+            None => return Err(Trouble::NoSuchPlace),
+        },
+    })
+}
+
+fn ready(readiness: &Readiness) -> Reply {
+    let status =
+        if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let parts: serde_json::Map<_, _> = readiness
+        .parts()
+        .into_iter()
+        .map(|(part, state)| {
+            let word = state.as_ref().map_or_else(|wrong| json!(wrong), |()| json!("ok"));
+            (part.to_owned(), word)
+        })
+        .collect();
+    json_reply(status, &json!({"ready": readiness.is_ready(), "parts": parts}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reset {
+    factor: Factor,
+    #[serde(default = "operator")]
+    by: String,
+    #[serde(default)]
+    reason: String,
+}
+
+impl Reset {
+    fn order(self) -> Order {
+        Order { by: self.by, reason: self.reason }
+    }
+}
+
+fn operator() -> String {
+    "operator".to_owned()
+}
+
+fn order(body: &[u8]) -> Result<Order, Trouble> {
+    let order: Order = read(body)?;
+    if order.by.trim().is_empty() {
+        return Err(Trouble::Faults("`by` is empty: say who orders it".to_owned()));
+    }
+    Ok(order)
+}
+
+fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Trouble> {
+    serde_json::from_slice(body).map_err(|error| Trouble::Faults(error.to_string()))
+}
+
+/// JSON lines; all faults at once, and nothing is taken if there is one.
+fn imports(body: &[u8]) -> Result<Vec<Import>, Trouble> {
+    let (mut imports, mut faults) = (Vec::new(), Vec::new());
+    for (at, line) in body.split(|byte| *byte == b'\n').enumerate() {
+        if !line.trim_ascii().is_empty() {
+            match import(at + 1, line) {
+                Ok(import) => imports.push(import),
+                Err(fault) => faults.push(format!("line {}: {fault}", at + 1)),
+            }
+        }
+    }
+    if imports.is_empty() && faults.is_empty() {
+        faults.push("there is no line".to_owned());
+    }
+    if faults.is_empty() { Ok(imports) } else { Err(Trouble::Faults(faults.join("\n"))) }
+}
+
+fn import(number: usize, line: &[u8]) -> Result<Import, &'static str> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Line {
+        account: String,
+        group: String,
+        otpauth: Option<String>,
+        phone: Option<String>,
+    }
+    // serde's own message may quote the line, and with it the secret.
+    let line: Line = serde_json::from_slice(line)
+        .map_err(|_| "not {\"account\", \"group\", \"otpauth\" or \"phone\"} as JSON")?;
+    if line.account.is_empty() || line.group.is_empty() {
+        return Err("`account` or `group` is empty");
+    }
+    let secret = match (line.otpauth, line.phone) {
+        (Some(address), None) => ImportSecret::Otpauth(address.into()),
+        (None, Some(number)) => ImportSecret::Phone(number.into()),
+        _ => return Err("either `otpauth` or `phone` is needed"),
+    };
+    Ok(Import { line: number, account: AccountId::new(line.group, line.account), secret })
+}
+
+async fn body(request: Request<Incoming>) -> Result<Bytes, Trouble> {
+    let limited = Limited::new(request.into_body(), BODY_BYTES_MAX);
+    match tokio::time::timeout(BODY_MAX, limited.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Trouble::TooLarge),
+        Ok(Err(_)) => Err(Trouble::Faults("the body broke off".to_owned())),
+        Err(_) => Err(Trouble::TooSlow),
+    }
+}
+
+fn has_token(token: &Token, request: &Request<Incoming>) -> bool {
+    let mut given = request.headers().get_all(AUTHORIZATION).iter();
+    let (Some(first), None) = (given.next(), given.next()) else { return false };
+    let Some((scheme, credentials)) = first.as_bytes().split_at_checked(7) else { return false };
+    scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(credentials)
+}
+
+/// The path's words. Decoded one by one, so that an account may have a slash in its name.
+fn decoded(path: &str) -> Option<Vec<String>> {
+    let words = path.strip_prefix('/')?.split('/');
+    words.map(|word| Some(percent_decode_str(word).decode_utf8().ok()?.into_owned())).collect()
+}
+
+/// Every way not to be served.
+enum Trouble {
+    NoSuchPlace,
+    NoToken,
+    Method(Method),
+    TooLarge,
+    TooSlow,
+    Panicked,
+    Faults(String),
+    Operation(OperationError),
+}
+
+impl From<OperationError> for Trouble {
+    fn from(error: OperationError) -> Self {
+        Self::Operation(error)
+    }
+}
+
+impl Trouble {
+    fn reply(self) -> Reply {
+        match self {
+            Self::NoSuchPlace => problem(StatusCode::NOT_FOUND, "there is nothing here"),
+            Self::NoToken => {
+                let mut reply = problem(StatusCode::UNAUTHORIZED, "the admin token is needed");
+                reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                reply
+            }
+            Self::Method(method) => {
+                let mut reply = problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method");
+                let allow = if method == Method::POST { "POST" } else { "GET" };
+                reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+                reply
+            }
+            Self::TooLarge => problem(StatusCode::PAYLOAD_TOO_LARGE, "more than 1 MiB"),
+            Self::TooSlow => problem(StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
+            Self::Panicked => {
+                problem(StatusCode::INTERNAL_SERVER_ERROR, "the operation broke off, see the log")
+            }
+            Self::Faults(faults) | Self::Operation(OperationError::Refused(faults)) => {
+                problem(StatusCode::UNPROCESSABLE_ENTITY, &faults)
+            }
+            Self::Operation(OperationError::NotFound(what)) => {
+                problem(StatusCode::NOT_FOUND, &what)
+            }
+            Self::Operation(OperationError::Unavailable(what)) => {
+                problem(StatusCode::SERVICE_UNAVAILABLE, &what)
+            }
+        }
+    }
+}
+
+fn problem(status: StatusCode, detail: &str) -> Reply {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body = json!({"title": title, "status": status.as_u16(), "detail": detail});
+    reply(status, "application/problem+json", body.to_string())
+}
+
+fn json_reply<T: Serialize>(status: StatusCode, value: &T) -> Reply {
+    match serde_json::to_string(value) {
+        Ok(text) => reply(status, "application/json", text),
+        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer cannot be written"),
+    }
+}
+
+fn reply(status: StatusCode, kind: &'static str, body: String) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from(body)));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
+}
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PLAIN: &str = "text/plain; charset=utf-8";
+const BODY_BYTES_MAX: usize = 1 << 20;
+const BODY_MAX: Duration = Duration::from_secs(10);
+/// A reload may have to fetch key sets.
+const REQUEST_MAX: Duration = Duration::from_secs(60);

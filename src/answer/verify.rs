@@ -1,0 +1,156 @@
+//! One attempt at one challenge: counted, then compared, then believed.
+//!
+//! Never compares before the count is durable, and never says which part of a wrong answer was wrong. Invariant: a
+//! malformed code costs an attempt like a wrong one.
+
+use crate::audit::Event;
+use crate::factors;
+use crate::gateway::Gateway;
+use crate::pages::AnswerResult;
+use crate::pipeline::{End, Visit};
+use crate::rejection::Rejection;
+use crate::stepup::challenge::{Challenge, State};
+use crate::stepup::code::{Code, SmsCheck, check_sms};
+use crate::stepup::totp::{Totp, TotpCheck};
+use crate::store::{Enrolled, Proven, Spent};
+use crate::types::{Factor, UnixMs};
+
+/// What an attempt came to, and the challenge after it.
+pub(super) struct Attempted {
+    pub result: AnswerResult,
+    pub challenge: Option<Challenge>,
+}
+
+/// Spends an attempt and says what came of it.
+pub(super) async fn attempt(
+    gateway: &Gateway,
+    visit: &Visit,
+    challenge: &Challenge,
+    factor: Factor,
+    text: &str,
+) -> Result<Attempted, End> {
+    let now = visit.head.received;
+    if !challenge.factors_open().contains(factor) && challenge.state_at(now) == State::Open {
+        return Err(Rejection::BadRequest("this challenge does not ask for that factor").into());
+    }
+    let (id, account, credential) = (&challenge.id, &challenge.account, &challenge.credential);
+    let spent = gateway.store.spend_attempt(id, account, credential, factor, now).await;
+    let spent = spent.map_err(|error| End::from(visit.store_failed(&error)))?;
+    let (challenge, enrolled, left) = match spent {
+        Spent::Compare { challenge, enrolled, left } => (challenge, enrolled, left),
+        Spent::Closed(challenge) => return Ok(closed(challenge, now)),
+        Spent::Blocked { until } => {
+            let retry_after_s = until.since_ms(now).div_ceil(1000);
+            let result = AnswerResult::TooMany { retry_after_s };
+            return Ok(Attempted { result, challenge: None });
+        }
+        Spent::Missing => {
+            return Ok(Attempted { result: AnswerResult::Missing, challenge: None });
+        }
+    };
+    let compared = match Code::parse(text) {
+        Err(_) => Compared::Malformed,
+        Ok(code) if factor == Factor::Sms => compare_sms(gateway, &challenge, &code, now),
+        Ok(code) => compare_totp(gateway, &challenge, enrolled.as_ref(), &code, now)?,
+    };
+    let (step, mac) = match compared {
+        Compared::Right { step, mac } => (step, mac),
+        Compared::Replayed => {
+            return Ok(failed(gateway, visit, challenge, factor, left, AnswerResult::Replayed));
+        }
+        Compared::Malformed if left > 0 => {
+            return Ok(failed(gateway, visit, challenge, factor, left, AnswerResult::BadCode));
+        }
+        Compared::Wrong | Compared::Malformed => {
+            let result = AnswerResult::Wrong { left };
+            return Ok(failed(gateway, visit, challenge, factor, left, result));
+        }
+    };
+    let proven = gateway.store.prove(id, factor, step, mac, now).await;
+    match proven.map_err(|error| End::from(visit.store_failed(&error)))? {
+        Proven::Approved(after) => {
+            Ok(proved(gateway, visit, after, factor, AnswerResult::Approved))
+        }
+        Proven::More(after) => Ok(proved(gateway, visit, after, factor, AnswerResult::More)),
+        Proven::Replayed => {
+            Ok(failed(gateway, visit, challenge, factor, left, AnswerResult::Replayed))
+        }
+        Proven::Closed(challenge) => Ok(closed(challenge, now)),
+    }
+}
+
+enum Compared {
+    Right { step: Option<u64>, mac: Option<String> },
+    Wrong,
+    Replayed,
+    Malformed,
+}
+
+fn compare_totp(
+    gateway: &Gateway,
+    challenge: &Challenge,
+    enrolled: Option<&Enrolled>,
+    code: &Code,
+    now: UnixMs,
+) -> Result<Compared, Rejection> {
+    let Some(enrolled) = enrolled.filter(|enrolled| !enrolled.disabled) else {
+        return Ok(Compared::Wrong);
+    };
+    let secret = factors::open(&gateway.keyring, &challenge.account, &enrolled.secret)
+        .map_err(|_| Rejection::Unavailable("a factor cannot be unsealed"))?;
+    let totp =
+        Totp::from_bytes(&secret).map_err(|_| Rejection::Unavailable("a factor is unreadable"))?;
+    Ok(match totp.check(code.as_str(), now, enrolled.last_step) {
+        TotpCheck::Right { step } => Compared::Right { step: Some(step), mac: None },
+        TotpCheck::Replayed => Compared::Replayed,
+        TotpCheck::Wrong => Compared::Wrong,
+    })
+}
+
+fn compare_sms(gateway: &Gateway, challenge: &Challenge, code: &Code, now: UnixMs) -> Compared {
+    let mac = |label: &str, parts: &[&[u8]]| gateway.keyring.mac(label, parts);
+    match check_sms(challenge.sent.as_ref(), &challenge.id, code, &mac, now) {
+        SmsCheck::Right { mac } => Compared::Right { step: None, mac: Some(mac) },
+        SmsCheck::Wrong => Compared::Wrong,
+    }
+}
+
+fn proved(
+    gateway: &Gateway,
+    visit: &Visit,
+    challenge: Challenge,
+    factor: Factor,
+    result: AnswerResult,
+) -> Attempted {
+    let (event, word) = match result {
+        AnswerResult::Approved => (Event::ChallengeApproved, "approved"),
+        _ => (Event::ChallengeProven, "proven"),
+    };
+    visit.note_challenge(gateway, event, &challenge, Some(factor));
+    gateway.metrics.challenge(Some(factor), word);
+    Attempted { result, challenge: Some(challenge) }
+}
+
+fn failed(
+    gateway: &Gateway,
+    visit: &Visit,
+    challenge: Challenge,
+    factor: Factor,
+    left: u32,
+    result: AnswerResult,
+) -> Attempted {
+    let (event, word) = match left {
+        0 => (Event::ChallengeLocked, "locked"),
+        _ => (Event::AttemptFailed, "failed"),
+    };
+    visit.note_challenge(gateway, event, &challenge, Some(factor));
+    gateway.metrics.challenge(Some(factor), word);
+    let result = if left == 0 { AnswerResult::Locked } else { result };
+    Attempted { result, challenge: Some(challenge) }
+}
+
+/// What a challenge that is not open says.
+pub(super) fn closed(challenge: Challenge, now: UnixMs) -> Attempted {
+    let result = AnswerResult::of_state(challenge.state_at(now)).unwrap_or(AnswerResult::More);
+    Attempted { result, challenge: Some(challenge) }
+}

@@ -1,0 +1,280 @@
+//! From a checked configuration to what requests use: sites with packs, policies, identities, upstreams.
+//!
+//! Never half done: every file is read and every fault of every file collected before anything is swapped in.
+//! Invariant: `check`, start and reload use this same function, so that what was checked is what will run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::admin::Token;
+use crate::classify::{self, ActionSet, Detected};
+use crate::config::{self, Config, FileRef, IdentityKind, Keys, SecretRef};
+use crate::crypto::Keyring;
+use crate::fault::{Fault, Source};
+use crate::fetch::Fetch;
+use crate::forward::Upstream;
+use crate::gateway::{Live, Site};
+use crate::identify::{Identifier, IdentitySettings, KeySource, Kind, Settings as Identities};
+use crate::listen::certs::Pair;
+use crate::locate::maxmind::{Locator, Settings as Geo};
+use crate::metrics::Metrics;
+use crate::policy::{self, PolicySet, cases};
+use crate::prices::Prices;
+use crate::rawhttp;
+use crate::types::{ActionName, Fields, SiteName, UnixMs};
+use crate::world::Clock;
+
+/// Everything that a reload replaces, and what `check` counts.
+pub struct Assembled {
+    pub live: Live,
+    pub cases: usize,
+}
+
+/// Reads every file that the sites name. `previous` lends its verified keys and caches to unchanged identities.
+///
+/// # Errors
+/// All faults of all files.
+pub fn assemble(
+    config: &Config,
+    fetch: &Fetch,
+    metrics: &Metrics,
+    previous: Option<&Live>,
+) -> Result<Assembled, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let prices = prices(config, &mut faults);
+    let (mut sites, mut cases) = (Vec::new(), 0);
+    for site in &config.sites {
+        let mut assembler = Assembler { config, site, fetch, faults: &mut faults, cases: 0 };
+        let previous = site.hosts.first().and_then(|host| previous?.site(host));
+        sites.extend(assembler.site(metrics, &prices, previous.map(Arc::as_ref)));
+        cases += assembler.cases;
+    }
+    if faults.is_empty() { Ok(Assembled { live: Live::new(sites), cases }) } else { Err(faults) }
+}
+
+/// The key that seals state at rest.
+pub fn master_key(config: &Config, faults: &mut Vec<Fault>) -> Option<Keyring> {
+    let source = config.secret(&config.master_key, faults)?;
+    Keyring::parse(&source, faults)
+}
+
+/// The GeoIP files and lists.
+pub fn locator(config: &Config, clock: Arc<dyn Clock>, faults: &mut Vec<Fault>) -> Option<Locator> {
+    let path = |file: &Option<FileRef>| file.as_ref().map(|file| file.path.clone());
+    let settings = Geo {
+        city: path(&config.geo.city),
+        asn: path(&config.geo.asn),
+        lists: path(&config.geo.lists),
+        age_max_days: config.geo.age_max_days,
+    };
+    Locator::open(settings, clock, faults)
+}
+
+/// The certificates' files, the default first.
+pub fn pairs(config: &Config) -> Vec<Pair> {
+    let pair = |pair: &config::Pair| Pair {
+        certificate: pair.certificate.path.clone(),
+        key: pair.key.path.clone(),
+    };
+    config.listen.tls.iter().map(pair).collect()
+}
+
+/// The admin interface's token.
+pub fn admin_token(config: &Config, faults: &mut Vec<Fault>) -> Option<Token> {
+    let admin = config.admin.as_ref()?;
+    let text = Zeroizing::new(config.secret(&admin.token, faults)?.text.to_string());
+    match Token::new(&text) {
+        Ok(token) => Some(token),
+        Err(error) => {
+            let span = match &admin.token {
+                SecretRef::File(file) => file.span.clone(),
+                SecretRef::Env { span, .. } => span.clone(),
+            };
+            faults.push(
+                Fault::new(&config.source, span, error.to_string())
+                    .help("for example `openssl rand -hex 32`"),
+            );
+            None
+        }
+    }
+}
+
+/// Every file whose change means a reload.
+pub fn watched(config: &Config) -> Vec<PathBuf> {
+    let mut files = vec![config.source.path.clone()];
+    let mut add = |file: &FileRef| files.push(file.path.clone());
+    for pair in &config.listen.tls {
+        add(&pair.certificate);
+        add(&pair.key);
+    }
+    for file in [&config.geo.city, &config.geo.asn, &config.geo.lists].into_iter().flatten() {
+        add(file);
+    }
+    config.prices.iter().for_each(|prices| add(&prices.file));
+    for site in &config.sites {
+        site.actions.iter().for_each(&mut add);
+        add(&site.policy);
+        for identity in &site.identity {
+            match &identity.kind {
+                IdentityKind::Jwt { keys: Keys::File(file), .. }
+                | IdentityKind::ApiKeyFile { accounts: file } => add(file),
+                _ => {}
+            }
+        }
+    }
+    files.extend(config.sites.iter().map(|site| cases_beside(&site.policy.path)));
+    files
+}
+
+fn prices(config: &Config, faults: &mut Vec<Fault>) -> Arc<Prices> {
+    let read = config.prices.as_ref().and_then(|prices| {
+        let source = config.read(&prices.file, faults)?;
+        let modified = std::fs::metadata(&prices.file.path).and_then(|it| it.modified()).ok()?;
+        let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let as_of = UnixMs(i64::try_from(since.as_millis()).unwrap_or(0));
+        Prices::parse(&source, as_of, prices.age_max_ms, faults)
+    });
+    Arc::new(read.unwrap_or_default())
+}
+
+/// `x.cases.toml` beside `x.policy.toml`.
+fn cases_beside(policy: &Path) -> PathBuf {
+    let name = policy.file_name().and_then(|name| name.to_str()).unwrap_or("");
+    let stem = name.strip_suffix(".policy.toml").or(name.strip_suffix(".toml")).unwrap_or(name);
+    policy.with_file_name(format!("{stem}.cases.toml"))
+}
+
+struct Assembler<'a> {
+    config: &'a Config,
+    site: &'a config::Site,
+    fetch: &'a Fetch,
+    faults: &'a mut Vec<Fault>,
+    cases: usize,
+}
+
+impl Assembler<'_> {
+    fn site(
+        &mut self,
+        metrics: &Metrics,
+        prices: &Arc<Prices>,
+        previous: Option<&Site>,
+    ) -> Option<Site> {
+        let packs: Vec<Source> = self
+            .site
+            .actions
+            .iter()
+            .filter_map(|file| self.config.read(file, self.faults))
+            .collect();
+        let actions = classify::load(&packs, self.faults);
+        let policy = self.config.read(&self.site.policy, self.faults);
+        let policy = match (&actions, policy) {
+            (Some(actions), Some(source)) => self.policy(actions, &packs, &source),
+            _ => None,
+        };
+        let identifier = self.identifier(previous.map(|site| &site.identifier));
+        let upstream = Upstream::parse(&self.site.upstream, self.site.upstream_h2);
+        if let Err(error) = &upstream {
+            let span = self.site.upstream_span.clone();
+            self.faults.push(Fault::new(&self.config.source, span, error.to_string()));
+        }
+        let name = SiteName::new(self.site.name.clone());
+        Some(Site {
+            hosts: self.site.hosts.clone(),
+            identifier: identifier?,
+            actions: actions?,
+            policy: policy?,
+            upstream: upstream.ok()?,
+            prices: prices.clone(),
+            ordinary: metrics.ordinary(&name),
+            name,
+        })
+    }
+
+    /// The policy, after its cases have been run against it.
+    fn policy(
+        &mut self,
+        actions: &ActionSet,
+        packs: &[Source],
+        source: &Source,
+    ) -> Option<PolicySet> {
+        let salt: Vec<&[u8]> = packs.iter().map(|pack| pack.text.as_bytes()).collect();
+        let policy = policy::load(source, &actions.action_names(), &salt, self.faults)?;
+        let beside = cases_beside(&self.site.policy.path);
+        if beside.exists() {
+            match config::read_source(&beside) {
+                Ok(cases) => {
+                    let classify = |raw: &str| classify_raw(actions, raw);
+                    self.cases = cases::run(&cases, &policy, &classify, self.faults).ran;
+                }
+                Err(fault) => self.faults.push(*fault),
+            }
+        }
+        Some(policy)
+    }
+
+    fn identifier(&mut self, previous: Option<&Identifier>) -> Option<Identifier> {
+        let before = self.faults.len();
+        let mut identities = Vec::new();
+        for identity in &self.site.identity {
+            if let Some(kind) = self.kind(&identity.kind) {
+                identities.push(IdentitySettings {
+                    from: identity.from.clone(),
+                    from_span: identity.from_span.clone(),
+                    kind,
+                });
+            }
+        }
+        let settings = Identities {
+            group: self.site.accounts.clone(),
+            source: self.config.source.clone(),
+            identities,
+        };
+        let identifier = Identifier::new(settings, self.fetch, previous, self.faults);
+        identifier.filter(|_| self.faults.len() == before)
+    }
+
+    fn kind(&mut self, kind: &IdentityKind) -> Option<Kind> {
+        Some(match kind {
+            IdentityKind::Jwt { algorithms, keys, issuer, audience } => Kind::Jwt {
+                algorithms: algorithms.clone(),
+                keys: match keys {
+                    Keys::File(file) => KeySource::File(self.config.read(file, self.faults)?),
+                    Keys::Url(url) => KeySource::Url(url.clone()),
+                },
+                issuer: issuer.clone(),
+                audience: audience.clone(),
+            },
+            IdentityKind::ApiKeyFile { accounts } => {
+                Kind::ApiKeyFile { accounts: self.config.read(accounts, self.faults)? }
+            }
+            IdentityKind::Introspect { url, credentials, api_key } => Kind::Introspect {
+                url: url.clone(),
+                credentials: match credentials {
+                    Some(secret) => {
+                        let text = self.config.secret(secret, self.faults)?.text;
+                        Some(Zeroizing::new(text.trim().to_owned()))
+                    }
+                    None => None,
+                },
+                api_key: *api_key,
+            },
+        })
+    }
+}
+
+/// What a raw request in a case would do.
+fn classify_raw(actions: &ActionSet, raw: &str) -> Result<(ActionName, Vec<Fields>), String> {
+    let (head, body) = rawhttp::read(raw)?;
+    match actions.detect(&head.method, &head.target, &head.headers) {
+        Detected::Action(rule) => {
+            let action = rule.read(&head, &body).map_err(|refused| refused.to_string())?;
+            Ok((action.name, action.elements))
+        }
+        Detected::Ordinary | Detected::Unlisted { .. } => {
+            Ok((ActionName::new("ordinary"), vec![Fields::default()]))
+        }
+        Detected::NotCanonical(why) => Err(why.to_owned()),
+    }
+}

@@ -1,0 +1,303 @@
+//! One line of the audit log as plain data (INCIDENTS 11: who, where, which factor, shown what,
+//! bound to what, decided by which rule of which policy version).
+//!
+//! Never holds a code, a cookie, a signature or a query: the fields that could are not here, and
+//! `redact` cleans the free ones. Invariant: a record says the same whoever reads it; it refers to
+//! nothing that changes later.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{
+    AccountId, ActionName, ChallengeId, Credential, CredentialId, CredentialKind, Factor,
+    IntentDigest, PolicyVersion, RequestId, RuleId, Shown, SiteName, UnixMs,
+};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The policy spoke on a guarded action.
+    Decision,
+    /// A guarded request is about to be sent: durable before the first byte goes upstream.
+    Intent,
+    /// How the forwarded request ended.
+    Outcome,
+    ChallengeOpened,
+    CodeSent,
+    AttemptFailed,
+    /// One factor of several was proven.
+    ChallengeProven,
+    ChallengeApproved,
+    ChallengeRejected,
+    ChallengeLocked,
+    /// A grant was used, or an elevation began.
+    Redeemed,
+    Refusal,
+    Frozen,
+    Thawed,
+    /// An attempt was `sending` when its gateway stopped; what became of it is not known.
+    OrphanUnknown,
+    Reload,
+    Operator,
+    Started,
+    Stopped,
+    /// A signature over the chain so far.
+    Checkpoint,
+    Notice,
+}
+
+/// Where a guarded request stands; persisted at each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestState {
+    Verified,
+    Sending,
+    Done,
+    Refused,
+    Unknown,
+}
+
+/// Where the client was, as far as known at that moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceNoted {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub city: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asn: Option<u32>,
+    /// `hosting`, `relay`, `mobile`, `ordinary`, `unknown`, `private`.
+    pub network: Arc<str>,
+}
+
+/// One rule that spoke.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleNoted {
+    pub rule: RuleId,
+    /// `allow`, `require`, `hold`, `deny`, `freeze`.
+    pub outcome: Arc<str>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shadow: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub satisfied: bool,
+}
+
+/// The signed part of a checkpoint record. The signature covers the record's own `seq` and `prev`,
+/// and so every record before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    pub kid: String,
+    /// The public key, so that a log can be read where the key set is gone. It proves nothing by
+    /// itself: a reader compares its thumbprint with one kept elsewhere.
+    pub jwk: serde_json::Value,
+    pub place: CheckpointPlace,
+    /// ES256, 64 bytes, base64url without padding.
+    pub signature: String,
+}
+
+/// Where in its file a checkpoint stands. Signed, so that the head of a file cannot be cut off up
+/// to some checkpoint in its middle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckpointPlace {
+    /// First record of a file that continues the chain of an earlier one.
+    Head,
+    Middle,
+    /// Last record before the file was closed.
+    End,
+}
+
+/// One record. Everything but `time` and `event` may be missing, and is not written then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// UTC with milliseconds, RFC 3339.
+    #[serde(with = "rfc3339")]
+    pub time: UnixMs,
+    pub event: Event,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<SiteName>,
+    /// The account's group; written with `account`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_kind: Option<CredentialKind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<PlaceNoted>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Arc<str>>,
+    /// Without the query: API keys sign it and clients put secrets there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<ActionName>,
+    /// The transaction as the owner is shown it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<Shown>,
+    /// The facts the rules looked at, as text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<Arc<str>, Arc<str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleNoted>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyVersion>,
+    /// `allow`, `require`, `hold`, `deny`, `freeze`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<ChallengeId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<Factor>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<IntentDigest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_status: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<RequestState>,
+    /// One sentence for people: why it was refused, who the operator was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Checkpoint>,
+}
+
+impl Record {
+    /// A record with nothing but its time and event; callers fill in what they know.
+    pub fn new(time: UnixMs, event: Event) -> Self {
+        Self {
+            time,
+            event,
+            request: None,
+            site: None,
+            group: None,
+            account: None,
+            credential_kind: None,
+            credential: None,
+            client: None,
+            place: None,
+            method: None,
+            path: None,
+            action: None,
+            shown: Vec::new(),
+            facts: BTreeMap::new(),
+            rules: Vec::new(),
+            policy: None,
+            verdict: None,
+            challenge: None,
+            factor: None,
+            intent: None,
+            upstream_status: None,
+            state: None,
+            note: None,
+            checkpoint: None,
+        }
+    }
+
+    #[must_use]
+    pub fn of_account(mut self, account: &AccountId) -> Self {
+        self.group = Some(account.group.clone());
+        self.account = Some(account.name.clone());
+        self
+    }
+
+    #[must_use]
+    pub fn with_credential(mut self, credential: &Credential) -> Self {
+        self.credential_kind = Some(credential.kind);
+        self.credential = Some(credential.id.clone());
+        self
+    }
+
+    #[must_use]
+    pub fn with_note(mut self, note: impl Into<Arc<str>>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    /// The account it is about, if it names one.
+    pub fn account_id(&self) -> Option<AccountId> {
+        Some(AccountId { group: self.group.clone()?, name: self.account.clone()? })
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Times as people read them. Always three decimals, so that lines sort as text.
+mod rfc3339 {
+    use jiff::Timestamp;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::types::UnixMs;
+
+    pub fn serialize<S: Serializer>(time: &UnixMs, serializer: S) -> Result<S::Ok, S::Error> {
+        // A clock outside the calendar must not cost us the record: it is written as 1970.
+        let time = Timestamp::from_millisecond(time.0).unwrap_or(Timestamp::UNIX_EPOCH);
+        serializer.collect_str(&time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UnixMs, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time: Timestamp = text.parse().map_err(D::Error::custom)?;
+        Ok(UnixMs(time.as_millisecond()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_record_is_time_and_event_only() {
+        let record = Record::new(UnixMs(1_790_000_000_120), Event::Started);
+        assert_eq!(
+            serde_json::to_string(&record).unwrap(),
+            r#"{"time":"2026-09-21T14:13:20.120Z","event":"started"}"#
+        );
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let mut record = Record::new(UnixMs(1_790_000_000_000), Event::Intent)
+            .of_account(&AccountId::new("main", "alice"))
+            .with_credential(&Credential {
+                kind: CredentialKind::ApiKey,
+                id: CredentialId::new("k1"),
+            })
+            .with_note("sent");
+        record.client = Some("2001:db8::1".parse().unwrap());
+        record.factor = Some(Factor::Totp);
+        record.intent = Some(IntentDigest([7; 32]));
+        record.state = Some(RequestState::Sending);
+        record.facts.insert("geo.country".into(), "DE".into());
+        record.shown.push(Shown { name: "amount".into(), value: "0.5".into() });
+        record.rules.push(RuleNoted {
+            rule: RuleId::new("large"),
+            outcome: "require".into(),
+            shadow: false,
+            satisfied: true,
+        });
+        let text = serde_json::to_string(&record).unwrap();
+        assert!(text.contains(r#""account":"alice""#) && text.contains(r#""state":"sending""#));
+        assert!(!text.contains("shadow") && !text.contains("null"));
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+    }
+
+    #[test]
+    fn an_impossible_time_still_gives_a_line() {
+        let text = serde_json::to_string(&Record::new(UnixMs(i64::MAX), Event::Notice)).unwrap();
+        assert!(text.contains("1970-01-01T00:00:00.000Z"), "{text}");
+    }
+}

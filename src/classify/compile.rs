@@ -1,0 +1,431 @@
+//! A pack's text → its part of an `ActionSet`.
+//!
+//! Never stops at the first fault. Invariant: what compiles has no two actions that one request
+//! could match, and no volatile parameter that anyone looks at.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::answer::NativeAnswer;
+use super::canonical::is_strict;
+use super::detect::{Pack, Unclassified, Unlisted};
+use super::draft::{Draft, is_word, named, unreadable, volatile};
+use super::pattern::Pattern;
+use super::place::Place;
+use super::rule::{ActionRule, BodyKinds, Sign};
+use super::written::{Keys, Text};
+use crate::fault::{Fault, Source};
+use crate::types::ActionName;
+
+/// A pattern and where it stands, to compare it with those of the other packs.
+pub(super) struct Claim {
+    pub pattern: Pattern,
+    pub action: ActionName,
+    pub source: Source,
+    pub span: Range<usize>,
+}
+
+/// None if the file is so broken that nothing in it can be used; faults say so.
+pub(super) fn pack(
+    source: &Source,
+    claims: &mut Vec<Claim>,
+    faults: &RefCell<Vec<Fault>>,
+) -> Option<Pack> {
+    let table = match toml::de::DeTable::parse(&source.text) {
+        Ok(table) => table,
+        Err(error) => {
+            faults.borrow_mut().push(crate::fault::from_toml(source, &error));
+            return None;
+        }
+    };
+    let keys = Keys::new(source, table.get_ref(), 0..0, faults);
+    keys.only(&[
+        "version",
+        "exchange",
+        "unclassified",
+        "sensitive",
+        "accepted",
+        "challenge",
+        "action",
+    ]);
+    match keys.integer("version") {
+        Some((1, _)) => {}
+        Some((_, span)) => keys.fault(span, "only version 1 is known"),
+        None => keys.missing("version", "write `version = 1`"),
+    }
+    if keys.text("exchange").is_none() {
+        keys.missing("exchange", "name the exchange that this file describes");
+    }
+    let unlisted = unlisted(&keys);
+    let sensitive = sensitive(&keys);
+    let answer = answer(&keys);
+    let accepted = accepted(&keys);
+    let mut rules = Vec::new();
+    for action in keys.tables("action") {
+        rules.extend(rule(&action, &answer, accepted.clone(), claims));
+    }
+    Some(Pack { unlisted, sensitive, answer, rules })
+}
+
+/// Reads are allowed and writes denied unless the pack says otherwise.
+fn unlisted(keys: &Keys<'_>) -> Unlisted {
+    let mut unlisted = Unlisted { read: Unclassified::Allow, write: Unclassified::Deny };
+    if let Some(table) = keys.table("unclassified") {
+        table.only(&["read", "write"]);
+        let word = |table: &Keys<'_>, key, default| {
+            let Some(text) = table.text(key) else { return default };
+            match text.value.as_str() {
+                "allow" => Unclassified::Allow,
+                "require" => Unclassified::Require,
+                "deny" => Unclassified::Deny,
+                _ => {
+                    table.fault(text.span, format!("`{key}` is one of allow, require, deny"));
+                    default
+                }
+            }
+        };
+        unlisted.read = word(&table, "read", unlisted.read);
+        unlisted.write = word(&table, "write", unlisted.write);
+    }
+    unlisted
+}
+
+fn sensitive(keys: &Keys<'_>) -> Vec<String> {
+    let mut prefixes = Vec::new();
+    for prefix in keys.texts("sensitive") {
+        let bare = prefix.value.strip_suffix('/').unwrap_or(&prefix.value);
+        if is_strict(bare) {
+            prefixes.push(prefix.value);
+        } else {
+            keys.fault(prefix.span, "a sensitive prefix is a plain path such as `/api/v5/asset/`");
+        }
+    }
+    prefixes
+}
+
+fn answer(keys: &Keys<'_>) -> Option<Arc<NativeAnswer>> {
+    let table = keys.table("challenge")?;
+    table.only(&["status", "body"]);
+    let status = match table.integer("status") {
+        None => 401,
+        Some((status @ 100..=599, _)) => u16::try_from(status).unwrap_or(401),
+        Some((_, span)) => {
+            table.fault(span, "an HTTP status is between 100 and 599");
+            401
+        }
+    };
+    let Some(body) = table.text("body") else {
+        table.missing("body", "write the exchange's error body with `{message}` in it");
+        return None;
+    };
+    match NativeAnswer::new(status, &body.value) {
+        Ok(answer) => Some(Arc::new(answer)),
+        Err(why) => {
+            table.fault(body.span, why);
+            None
+        }
+    }
+}
+
+/// `accepted = { "json.code" = "0" }`; a list of values means any of them.
+fn accepted(keys: &Keys<'_>) -> Option<Vec<Sign>> {
+    let table = keys.table("accepted")?;
+    let mut signs = Vec::new();
+    for (place, values) in table.entries() {
+        match Place::parse(&place.value) {
+            Ok(Place::Json { each: false, path }) => {
+                let values = values.into_iter().map(|value| value.value).collect();
+                signs.push(Sign { path, values });
+            }
+            Ok(_) => table.fault(place.span, "an answer is read as JSON: `json.name`"),
+            Err(why) => table.fault(place.span, why),
+        }
+    }
+    Some(signs)
+}
+
+fn rule(
+    keys: &Keys<'_>,
+    answer: &Option<Arc<NativeAnswer>>,
+    default_accepted: Option<Vec<Sign>>,
+    claims: &mut Vec<Claim>,
+) -> Option<ActionRule> {
+    keys.only(&[
+        "name",
+        "match",
+        "body",
+        "fields",
+        "need",
+        "volatile",
+        "show",
+        "amounts",
+        "unreadable",
+        "choose",
+        "guarded",
+        "accepted",
+    ]);
+    let name = name(keys)?;
+    let patterns = patterns(keys, &name, claims);
+    let body = body_kinds(keys);
+    let guarded = keys.boolean("guarded").unwrap_or(true);
+    let mut draft = Draft { body, patterns: &patterns, json_each: None };
+    let mut fields = draft.fields(keys);
+    let choose = draft.choose(keys);
+    let known: Vec<Arc<str>> = fields.iter().map(|field| field.name.clone()).collect();
+    for needed in named(keys, "need", &known) {
+        fields
+            .iter_mut()
+            .filter(|field| field.name == needed)
+            .for_each(|field| field.needed = true);
+    }
+    for amount in named(keys, "amounts", &known) {
+        fields
+            .iter_mut()
+            .filter(|field| field.name == amount)
+            .for_each(|field| field.amount = true);
+    }
+    let unreadable = unreadable(keys, &known);
+    let chosen = choose.iter().flat_map(|row| row.fields.iter().map(|(name, _)| name.clone()));
+    let show = named(
+        keys,
+        "show",
+        &known.iter().chain(&unreadable).cloned().chain(chosen).collect::<Vec<_>>(),
+    );
+    let accepted = accepted(keys).or(default_accepted).unwrap_or_default();
+    let route = patterns.first()?.text.as_str().into();
+    let mut rule = ActionRule {
+        name,
+        body,
+        guarded,
+        route,
+        answer: answer.clone(),
+        volatile: Vec::new(),
+        patterns,
+        fields,
+        show,
+        choose,
+        unreadable,
+        accepted,
+    };
+    rule.volatile = volatile(keys, &rule);
+    Some(rule)
+}
+
+fn name(keys: &Keys<'_>) -> Option<ActionName> {
+    let Some(name) = keys.text("name") else {
+        keys.missing("name", "policies name actions: `name = \"withdrawal\"`");
+        return None;
+    };
+    if !is_word(&name.value) {
+        keys.fault(name.span, "a name is lower-case letters, digits, `_` and `.`");
+    }
+    Some(ActionName::new(name.value))
+}
+
+fn patterns(keys: &Keys<'_>, action: &ActionName, claims: &mut Vec<Claim>) -> Vec<Pattern> {
+    let texts = keys.texts("match");
+    if texts.is_empty() {
+        keys.missing("match", "write `match = [\"POST /path\"]`");
+    }
+    let mut patterns = Vec::new();
+    for text in texts {
+        match Pattern::parse(&text.value) {
+            Ok(pattern) => {
+                claim(keys, &pattern, action, &text, claims);
+                patterns.push(pattern);
+            }
+            Err(why) => keys.fault(text.span, why),
+        }
+    }
+    patterns
+}
+
+/// A request that two actions could match would have two meanings.
+fn claim(
+    keys: &Keys<'_>,
+    pattern: &Pattern,
+    action: &ActionName,
+    text: &Text,
+    claims: &mut Vec<Claim>,
+) {
+    let source = keys.source.clone();
+    if let Some(other) = claims.iter().find(|other| other.pattern.overlaps(pattern)) {
+        let (line, column) =
+            Fault::new(&other.source, other.span.clone(), String::new()).position();
+        let at = format!("{}:{line}:{column}", other.source.path.display());
+        keys.fault(
+            text.span.clone(),
+            format!("one request could match this and `{}` at {at}", other.action),
+        );
+        return;
+    }
+    claims.push(Claim {
+        pattern: pattern.clone(),
+        action: action.clone(),
+        source,
+        span: text.span.clone(),
+    });
+}
+
+fn body_kinds(keys: &Keys<'_>) -> BodyKinds {
+    let mut kinds = BodyKinds::default();
+    for text in keys.texts("body") {
+        match text.value.as_str() {
+            "json" => kinds.json = true,
+            "form" => kinds.form = true,
+            "query" => kinds.query = true,
+            "none" => kinds.none = true,
+            other => {
+                keys.fault(text.span, format!("`{other}` is not one of json, form, query, none"))
+            }
+        }
+    }
+    kinds
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::classify::load;
+    use crate::fault::Source;
+
+    const HEAD: &str = "version = 1\nexchange = \"t\"\n";
+
+    /// The messages of all faults, with the line of each.
+    fn faults(texts: &[&str]) -> Vec<String> {
+        let sources: Vec<_> = texts
+            .iter()
+            .enumerate()
+            .map(|(at, text)| Source::new(format!("{at}.toml"), *text))
+            .collect();
+        let mut faults = Vec::new();
+        let set = load(&sources, &mut faults);
+        assert_eq!(set.is_none(), !faults.is_empty());
+        faults
+            .iter()
+            .map(|fault| {
+                let help = fault.help.as_deref().unwrap_or("");
+                format!("{}: {} ({help})", fault.position().0, fault.message)
+            })
+            .collect()
+    }
+
+    fn one_fault(action: &str, says: &str) {
+        let text = format!("{HEAD}[[action]]\nname = \"a\"\n{action}");
+        let found = faults(&[&text]);
+        assert!(found.len() == 1 && found[0].contains(says), "{action}: {found:?}");
+    }
+
+    #[test]
+    fn a_sound_pack_compiles() {
+        let text = format!(
+            r#"{HEAD}
+            unclassified = {{ read = "require", write = "allow" }}
+            sensitive = ["/a/", "/b"]
+            accepted = {{ "json.code" = "0" }}
+            [challenge]
+            body = '{{"m":"{{message}}"}}'
+            [[action]]
+            name = "w"
+            match = ["POST /a/w/{{id}}", "PUT /a/w/{{id}}"]
+            body = ["form", "query"]
+            fields = {{ amount = "form.amt", id = "path.id", ua = "header.User-Agent" }}
+            need = ["amount"]
+            volatile = ["form.ts", "query.ts"]
+            show = ["amount", "kind"]
+            choose = [{{ when = {{ "form.k" = ["1", "2"] }}, fields = {{ kind = "x" }} }}]
+            "#
+        );
+        assert_eq!(faults(&[&text]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_fault_of_every_pack_is_found_at_once() {
+        let first = r#"version = 2
+            sensitiv = []
+            unclassified = { read = "perhaps", writ = "deny" }
+            sensitive = ["a/"]
+            [challenge]
+            status = 700
+            body = "nothing"
+            [[action]]
+            match = "POST /a"
+            [[action]]
+            name = "Loud"
+            match = ["POST /a", "GET a", 3]
+            body = "xml"
+            need = ["x"]
+        "#;
+        let found = faults(&[first, "version = 1\nexchange = 5", "= broken"]);
+        for says in [
+            "1: only version 1",
+            "2: unknown key `sensitiv` (did you mean `sensitive`?)",
+            "`exchange` is missing",
+            "3: unknown key `writ`",
+            "3: `read` is one of",
+            "4: a sensitive prefix",
+            "6: an HTTP status",
+            "7: the body has no `{message}`",
+            "8: `name` is missing",
+            "11: a name is lower-case",
+            "12: the path begins",
+            "12: `match` is a string or a list of strings, not integer",
+            "13: `xml` is not one of",
+            "14: `need` names no field: `x`",
+            "2: `exchange` is a string, not integer",
+        ] {
+            assert!(found.iter().any(|fault| fault.contains(says)), "{says} not in {found:#?}");
+        }
+        assert!(found.len() > 15, "{found:#?}");
+    }
+
+    #[test]
+    fn two_actions_that_one_request_could_match_are_refused_across_packs() {
+        let action = |name: &str, pattern: &str| {
+            format!("{HEAD}[[action]]\nname = \"{name}\"\nmatch = \"{pattern}\"\n")
+        };
+        let found = faults(&[&action("a", "POST /x/{y}"), &action("b", "POST /x/z")]);
+        assert!(found.len() == 1 && found[0].contains("`a` at 0.toml:5:9"), "{found:?}");
+        assert!(faults(&[&action("a", "POST /x/{y}"), &action("a", "GET /x/z")]).is_empty());
+    }
+
+    #[test]
+    fn a_source_that_the_request_cannot_have_is_refused() {
+        one_fault("match = \"POST /a\"\nfields = { x = \"jsn.a\" }", "does not say where");
+        one_fault("match = \"POST /a\"\nfields = { x = \"json.a\" }", "does not declare json");
+        one_fault(
+            "match = \"POST /a\"\nbody = \"json\"\nfields = { x = \"query.a\" }",
+            "does not declare query",
+        );
+        one_fault("match = \"POST /a/{b}\"\nfields = { x = \"path.a\" }", "no `{a}`");
+        one_fault(
+            "match = \"POST /a\"\nbody = \"json\"\nfields = { x = \"json.a\", y = \"json[].a\" }",
+            "cannot be mixed",
+        );
+        one_fault(
+            "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = { \"form.a\" = \"1\" }, fields = { b = \"c\" } }]",
+            "does not declare form",
+        );
+        one_fault("match = \"WS /ws op=order\"", "later version");
+        one_fault("match = \"POST /a\"\nshow = [\"amount\"]", "`show` names no field");
+        one_fault("match = \"POST /a\"\nwhen = 1", "unknown key `when`");
+    }
+
+    #[test]
+    fn a_volatile_parameter_that_anyone_looks_at_is_refused() {
+        let fields =
+            "match = \"POST /a\"\nbody = [\"form\", \"query\"]\nfields = { x = \"form.a\" }\n";
+        one_fault(&format!("{fields}volatile = [\"form.a\"]"), "is read by this action");
+        one_fault(&format!("{fields}volatile = [\"query.a\"]"), "is read by this action");
+        one_fault(&format!("{fields}volatile = [\"header.a\"]"), "only query and body");
+        one_fault(
+            "match = \"POST /a\"\nbody = \"json\"\nfields = { x = \"json.a.b\" }\nvolatile = [\"json.a\"]",
+            "is read by this action",
+        );
+        one_fault(
+            "match = \"POST /a\"\nbody = \"json\"\nvolatile = [\"json.k\"]\n\
+             choose = [{ when = { \"json.k\" = \"1\" }, fields = { b = \"c\" } }]",
+            "is read by this action",
+        );
+    }
+}

@@ -1,0 +1,192 @@
+//! The part of an action's table that says which values it has and where they stand.
+//!
+//! Never lets a parameter be both volatile and looked at.
+
+use std::sync::Arc;
+
+use super::pattern::Pattern;
+use super::place::Place;
+use super::rule::{ActionRule, BodyKinds, Choice, Field};
+use super::written::{Keys, Text};
+
+/// What is known of an action while its places are read.
+pub(super) struct Draft<'p> {
+    pub body: BodyKinds,
+    pub patterns: &'p [Pattern],
+    /// Whether the JSON places so far are in elements of a root array.
+    pub json_each: Option<bool>,
+}
+
+impl Draft<'_> {
+    pub fn fields(&mut self, keys: &Keys<'_>) -> Vec<Field> {
+        let Some(table) = keys.table("fields") else { return Vec::new() };
+        let mut fields: Vec<Field> = Vec::new();
+        for (name, sources) in table.entries() {
+            if !is_word(&name.value) {
+                table.fault(name.span, "a name is lower-case letters, digits, `_` and `.`");
+                continue;
+            }
+            let [source] = sources.as_slice() else {
+                table.fault(name.span, "a field has one source");
+                continue;
+            };
+            let Some(place) = self.place(&table, source) else { continue };
+            fields.push(Field {
+                amount: name.value == "amount",
+                name: name.value.into(),
+                places: place.alternatives(self.body),
+                needed: false,
+            });
+        }
+        fields
+    }
+
+    pub fn choose(&mut self, keys: &Keys<'_>) -> Vec<Choice> {
+        let mut rows = Vec::new();
+        for row in keys.tables("choose") {
+            row.only(&["when", "fields"]);
+            let (when, fields) = (row.table("when"), row.table("fields"));
+            if [&when, &fields].iter().any(|table| table.as_ref().is_none_or(Keys::is_empty)) {
+                row.fault(
+                    row.span.clone(),
+                    "a row of `choose` has `when` and `fields`, both with entries",
+                );
+            }
+            let mut choice = Choice { when: Vec::new(), fields: Vec::new() };
+            if let Some(when) = when {
+                for (place, values) in when.entries() {
+                    let values = values.into_iter().map(|value| value.value).collect();
+                    if let Some(at) = self.place(&when, &place) {
+                        choice.when.push((at.alternatives(self.body), values));
+                    }
+                }
+            }
+            if let Some(fields) = fields {
+                for (name, values) in fields.entries() {
+                    match values.as_slice() {
+                        [value] if is_word(&name.value) => {
+                            choice.fields.push((name.value.into(), value.value.as_str().into()));
+                        }
+                        _ => {
+                            fields.fault(name.span, "a chosen field is a plain name with one value")
+                        }
+                    }
+                }
+            }
+            rows.push(choice);
+        }
+        rows
+    }
+
+    /// A source that this action can have.
+    fn place(&mut self, keys: &Keys<'_>, text: &Text) -> Option<Place> {
+        let fault = match Place::parse(&text.value) {
+            Ok(place) => match self.declared(&place) {
+                None => return Some(place),
+                Some(fault) => fault,
+            },
+            Err(fault) => fault,
+        };
+        keys.fault(text.span.clone(), fault);
+        None
+    }
+
+    /// Why a place cannot be read in this action.
+    fn declared(&mut self, place: &Place) -> Option<String> {
+        let missing = |kind: &str| Some(format!("`{place}`, but `body` does not declare {kind}"));
+        match place {
+            Place::Json { .. } if !self.body.json => missing("json"),
+            Place::Form(_) if !self.body.form => missing("form"),
+            Place::Query(_) if !self.body.query => missing("query"),
+            Place::Json { each, .. } => {
+                let same = *self.json_each.get_or_insert(*each) == *each;
+                (!same).then(|| "json. and json[]. cannot be mixed: a body has one root".to_owned())
+            }
+            Place::Path(name) => {
+                let has = |pattern: &Pattern| pattern.parameters().any(|known| known == name);
+                let everywhere = self.patterns.iter().all(has);
+                (!everywhere).then(|| format!("no `{{{name}}}` in every `match` of this action"))
+            }
+            Place::Form(_) | Place::Query(_) | Place::Header(_) => None,
+        }
+    }
+}
+
+/// A list of names, each of them known.
+pub(super) fn named(keys: &Keys<'_>, key: &str, known: &[Arc<str>]) -> Vec<Arc<str>> {
+    let mut names = Vec::new();
+    for text in keys.texts(key) {
+        match known.iter().find(|name| ***name == *text.value) {
+            Some(name) => names.push(name.clone()),
+            None => {
+                let help = crate::fault::suggest(&text.value, known.iter().map(|name| &**name));
+                keys.fault_with(
+                    text.span,
+                    format!("`{key}` names no field: `{}`", text.value),
+                    help,
+                );
+            }
+        }
+    }
+    names
+}
+
+/// Names of fields that are there and cannot be read: no other source may set them.
+pub(super) fn unreadable(keys: &Keys<'_>, known: &[Arc<str>]) -> Vec<Arc<str>> {
+    let mut names: Vec<Arc<str>> = Vec::new();
+    for text in keys.texts("unreadable") {
+        if known.iter().any(|name| **name == *text.value) || !is_word(&text.value) {
+            keys.fault(text.span, "`unreadable` names a field that has no source");
+        } else {
+            names.push(text.value.into());
+        }
+    }
+    names
+}
+
+/// A parameter that is left out of the intent may not be one that anyone looks at: it could be
+/// changed after the owner has approved.
+pub(super) fn volatile(keys: &Keys<'_>, rule: &ActionRule) -> Vec<Place> {
+    let mut places = Vec::new();
+    for text in keys.texts("volatile") {
+        let place = match Place::parse(&text.value) {
+            Ok(place) => place,
+            Err(why) => {
+                keys.fault(text.span, why);
+                continue;
+            }
+        };
+        if matches!(place, Place::Path(_) | Place::Header(_)) {
+            keys.fault(text.span, "only query and body parameters can be volatile");
+            continue;
+        }
+        let draft_each = rule.is_batch();
+        let mut draft = Draft { body: rule.body, patterns: &rule.patterns, json_each: None };
+        if rule.bound_places().any(|bound| matches!(bound, Place::Json { .. })) {
+            draft.json_each = Some(draft_each);
+        }
+        if let Some(fault) = draft.declared(&place) {
+            keys.fault(text.span, fault);
+            continue;
+        }
+        // The same parameter under another kind of body is the same parameter.
+        let same = place.alternatives(rule.body);
+        if rule.bound_places().any(|bound| same.iter().any(|place| place.covers(bound))) {
+            keys.fault(
+                text.span,
+                format!(
+                    "`{place}` is read by this action: a volatile parameter is bound to nothing"
+                ),
+            );
+            continue;
+        }
+        places.push(place);
+    }
+    places
+}
+
+/// How actions and fields are named.
+pub(super) fn is_word(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    text.split('.').all(|part| !part.is_empty() && part.bytes().all(letter))
+}

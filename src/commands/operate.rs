@@ -1,0 +1,131 @@
+//! Operator commands, asked of a running gateway's admin interface.
+//!
+//! Never touches the store's file itself. Invariant: what was refused is printed with the reason, and exits with 1.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+
+use crate::admin::Token;
+use crate::admin::client::{Client, Reply, account_path};
+use crate::config;
+use crate::serve::render;
+use crate::types::AccountId;
+
+/// A way to the gateway that this configuration describes.
+pub struct Operator {
+    client: Client,
+    /// Group that a bare account name belongs to: the first site's.
+    group: String,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Operator {
+    /// # Errors
+    /// If the configuration is faulty, or has no `[admin]`.
+    pub fn at(path: &Path) -> anyhow::Result<Self> {
+        let config = config::load(path).map_err(|faults| anyhow::anyhow!("{}", render(&faults)))?;
+        let Some(admin) = &config.admin else {
+            bail!("{} has no [admin] interface to ask", path.display());
+        };
+        let mut faults = Vec::new();
+        let token = config.secret(&admin.token, &mut faults);
+        let token = token.with_context(|| render(&faults))?;
+        let group = config.sites.first().map_or("main", |site| &*site.accounts).to_owned();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let client = Client::new(admin.address.to_string(), Token::new(&token.text)?);
+        Ok(Self { client, group, runtime })
+    }
+
+    /// # Errors
+    /// If the file cannot be read or the gateway does not answer.
+    pub fn import(&self, file: &Path) -> anyhow::Result<ExitCode> {
+        let text = if file == Path::new("-") {
+            std::io::read_to_string(std::io::stdin())?
+        } else {
+            std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read {}", file.display()))?
+        };
+        let mut lines = Vec::new();
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let mut value: serde_json::Value = serde_json::from_str(line)
+                .with_context(|| format!("{}:{}", file.display(), number + 1))?;
+            if let Some(object) = value.as_object_mut() {
+                object.entry("group").or_insert_with(|| json!(self.group));
+            }
+            lines.push(value.to_string());
+        }
+        self.post("/factor/import", lines.join("\n"))
+    }
+
+    /// # Errors
+    /// If the gateway does not answer.
+    pub fn factors(&self, account: &str) -> anyhow::Result<ExitCode> {
+        self.get(&account_path("factor", &self.account(account), ""))
+    }
+
+    /// # Errors
+    /// If the gateway does not answer.
+    pub fn reset(&self, account: &str, factor: &str) -> anyhow::Result<ExitCode> {
+        let path = account_path("factor", &self.account(account), "/reset");
+        self.post(&path, json!({ "factor": factor, "by": by() }).to_string())
+    }
+
+    /// # Errors
+    /// If the gateway does not answer.
+    pub fn show(&self, account: &str) -> anyhow::Result<ExitCode> {
+        self.get(&account_path("account", &self.account(account), ""))
+    }
+
+    /// # Errors
+    /// If the gateway does not answer.
+    pub fn freeze(&self, account: &str) -> anyhow::Result<ExitCode> {
+        let path = account_path("account", &self.account(account), "/freeze");
+        self.post(&path, json!({ "by": by() }).to_string())
+    }
+
+    /// # Errors
+    /// If the gateway does not answer.
+    pub fn thaw(&self, account: &str) -> anyhow::Result<ExitCode> {
+        let path = account_path("account", &self.account(account), "/thaw");
+        self.post(&path, json!({ "by": by() }).to_string())
+    }
+
+    /// # Errors
+    /// If the gateway does not answer.
+    pub fn status(&self) -> anyhow::Result<ExitCode> {
+        self.get("/status")
+    }
+
+    /// `alice`, or `group/alice` where sites have several groups.
+    fn account(&self, text: &str) -> AccountId {
+        match text.split_once('/') {
+            Some((group, name)) => AccountId::new(group, name),
+            None => AccountId::new(self.group.as_str(), text),
+        }
+    }
+
+    fn get(&self, path: &str) -> anyhow::Result<ExitCode> {
+        Ok(print(&self.runtime.block_on(self.client.get(path))?))
+    }
+
+    fn post(&self, path: &str, body: String) -> anyhow::Result<ExitCode> {
+        Ok(print(&self.runtime.block_on(self.client.post(path, body))?))
+    }
+}
+
+fn print(reply: &Reply) -> ExitCode {
+    if reply.is_ok() {
+        println!("{}", reply.body.trim_end());
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("stepgate: {}", reply.detail());
+    ExitCode::FAILURE
+}
+
+/// Who the audit log says it was: the operating system's user name.
+fn by() -> String {
+    std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "cli".into())
+}

@@ -1,0 +1,225 @@
+//! The configuration: all faults of `stepgate.toml`, or a `Config`.
+//!
+//! Never keeps a secret inline: secrets come from files or the environment. Paths are relative to the file. What the
+//! named files hold (packs, policies, keys, certificates) is read by the modules that own them.
+
+mod check;
+mod file;
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::fault::{Fault, Source, salvage};
+use crate::stepup::challenge::Limits;
+
+/// A path as written, and where, so that a fault of the file it names can point at the line.
+#[derive(Clone, Debug)]
+pub struct FileRef {
+    pub path: PathBuf,
+    pub span: Range<usize>,
+}
+
+/// A secret as written: `file:PATH` or `env:NAME`.
+#[derive(Clone, Debug)]
+pub enum SecretRef {
+    File(FileRef),
+    Env { name: String, span: Range<usize> },
+}
+
+/// Everything `stepgate.toml` says, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub source: Source,
+    pub listen: Listen,
+    pub admin: Option<Admin>,
+    pub store: PathBuf,
+    pub master_key: SecretRef,
+    pub geo: Geo,
+    pub audit: PathBuf,
+    pub sms: Option<Sms>,
+    pub limits: Limits,
+    pub prices: Option<Prices>,
+    pub sites: Vec<Site>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Listen {
+    pub address: SocketAddr,
+    /// The first is the default; the others serve the names that stand in them.
+    pub tls: Vec<Pair>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub proxy_protocol: bool,
+    pub connections_max: usize,
+    pub workers: usize,
+    pub handshake_timeout_ms: u64,
+    pub header_timeout_ms: u64,
+    pub drain_timeout_ms: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Pair {
+    pub certificate: FileRef,
+    pub key: FileRef,
+}
+
+#[derive(Clone, Debug)]
+pub struct Admin {
+    pub address: SocketAddr,
+    pub token: SecretRef,
+}
+
+#[derive(Clone, Debug)]
+pub struct Geo {
+    pub city: Option<FileRef>,
+    pub asn: Option<FileRef>,
+    pub lists: Option<FileRef>,
+    pub age_max_days: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Sms {
+    pub provider: SmsProvider,
+    pub blocked_prefixes: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum SmsProvider {
+    Log { file: Option<PathBuf> },
+    Twilio { url: String, from: String, credentials: SecretRef },
+    Webhook { url: String, credentials: SecretRef },
+}
+
+#[derive(Clone, Debug)]
+pub struct Prices {
+    pub file: FileRef,
+    pub age_max_ms: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub name: Arc<str>,
+    pub hosts: Vec<String>,
+    pub upstream: Vec<String>,
+    pub upstream_span: Range<usize>,
+    pub upstream_h2: bool,
+    pub actions: Vec<FileRef>,
+    pub policy: FileRef,
+    pub accounts: Arc<str>,
+    pub identity: Vec<Identity>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub from: Vec<String>,
+    pub from_span: Range<usize>,
+    pub kind: IdentityKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum IdentityKind {
+    Jwt { algorithms: Vec<String>, keys: Keys, issuer: Option<String>, audience: Option<String> },
+    ApiKeyFile { accounts: FileRef },
+    Introspect { url: String, credentials: Option<SecretRef>, api_key: bool },
+}
+
+#[derive(Clone, Debug)]
+pub enum Keys {
+    File(FileRef),
+    Url(String),
+}
+
+/// Reads and checks the configuration.
+///
+/// # Errors
+/// Every fault found, each with its place.
+pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
+    let mut faults = Vec::new();
+    match gather_faults(path, &mut faults) {
+        Some(config) if faults.is_empty() => Ok(config),
+        _ => Err(faults),
+    }
+}
+
+/// The same for `check`: what could be read in spite of faults, so that the files it names can be checked too.
+pub fn gather_faults(path: &Path, faults: &mut Vec<Fault>) -> Option<Config> {
+    match read_source(path) {
+        Ok(source) => read_config(&source, faults),
+        Err(fault) => {
+            faults.push(fault.help("`-c FILE` says where the configuration is"));
+            None
+        }
+    }
+}
+
+/// The same for a text that is already in memory.
+///
+/// # Errors
+/// Every fault found.
+pub fn parse(source: &Source) -> Result<Config, Vec<Fault>> {
+    let mut faults = Vec::new();
+    match read_config(source, &mut faults) {
+        Some(config) if faults.is_empty() => Ok(config),
+        _ => Err(faults),
+    }
+}
+
+fn read_config(source: &Source, faults: &mut Vec<Fault>) -> Option<Config> {
+    let file: file::File = salvage(source, faults)?;
+    check::Checker::new(source, faults).config(file)
+}
+
+/// A file's text, or a fault that says why it cannot be read.
+pub fn read_source(path: &Path) -> Result<Source, Box<Fault>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Source::new(path, text)),
+        Err(error) => {
+            let message = match error.kind() {
+                std::io::ErrorKind::InvalidData => "this file is not UTF-8 text".to_owned(),
+                _ => format!("cannot read this file: {error}"),
+            };
+            Err(Box::new(Fault::new(&Source::new(path, ""), 0..0, message)))
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file the configuration names; a fault points at the line that names it.
+    pub fn read(&self, file: &FileRef, faults: &mut Vec<Fault>) -> Option<Source> {
+        match read_source(&file.path) {
+            Ok(source) => Some(source),
+            Err(fault) => {
+                faults.push(Fault::new(
+                    &self.source,
+                    file.span.clone(),
+                    format!("{} ({})", fault.message, file.path.display()),
+                ));
+                None
+            }
+        }
+    }
+
+    /// The secret's text without surrounding white space.
+    pub fn secret(&self, secret: &SecretRef, faults: &mut Vec<Fault>) -> Option<Source> {
+        match secret {
+            SecretRef::File(file) => self.read(file, faults),
+            SecretRef::Env { name, span } => match std::env::var(name) {
+                Ok(value) => Some(Source::new(format!("env:{name}"), value)),
+                Err(_) => {
+                    faults.push(
+                        Fault::new(
+                            &self.source,
+                            span.clone(),
+                            format!("the environment variable {name} is not set"),
+                        )
+                        .help("set it, or name a file with `file:…`"),
+                    );
+                    None
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! Which header fields pass, in both directions.
+//!
+//! Never lets a client speak for the gateway or another hop: fields that name a client, a route or
+//! a step-up are removed in every spelling, and only then are ours added. Invariant: what a client
+//! lists in `Connection` cannot take away what the next hop needs to see the request as we did.
+
+use std::net::IpAddr;
+
+use http::Version;
+use http::header::{
+    CONNECTION, COOKIE, FORWARDED, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE, VIA,
+};
+
+use super::Stamp;
+
+/// Whether what the request lists in `Connection` may be removed (RFC 9110 §7.6.1). Ordinary
+/// requests may list any field that carries no identity, type or framing; a guarded one nothing
+/// unusual at all, because it was decided on with the field in it.
+///
+/// # Errors
+/// A short reason; answer 400. Worth asking before an approval is spent.
+pub fn check_connection(headers: &HeaderMap, guarded: bool) -> Result<(), &'static str> {
+    for name in listed(headers) {
+        let name = name.ok_or("Connection cannot be read")?;
+        if is_any(name, CONNECTION_OPTIONS) {
+            continue;
+        }
+        let ours = starts(name, "stepgate-") || starts(name, "step-up-");
+        if guarded || ours || is_any(name, NEVER_LISTED) {
+            return Err("Connection lists a field that must arrive");
+        }
+    }
+    Ok(())
+}
+
+/// Whether the client asks for this connection to become something else.
+pub(super) fn lists_upgrade(headers: &HeaderMap) -> bool {
+    listed(headers).any(|name| name.is_some_and(|name| name.eq_ignore_ascii_case("upgrade")))
+}
+
+/// Removes what must not go upstream. `TE: trailers` may stay towards HTTP/2, where servers insist
+/// on it.
+pub(super) fn clean_request(
+    headers: &mut HeaderMap,
+    guarded: bool,
+    h2: bool,
+) -> Result<(), &'static str> {
+    check_connection(headers, guarded)?;
+    let trailers = h2 && headers.get(TE).is_some_and(|value| value == "trailers");
+    remove_listed(headers);
+    remove(headers, must_not_go_up);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    Ok(())
+}
+
+/// HTTP/2 clients may cut their cookies into several fields, which HTTP/1.1 servers need in one
+/// (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() < 2 {
+        return;
+    }
+    // Every part was a header value, and so is the whole.
+    if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(b"; ".as_slice())) {
+        headers.insert(COOKIE, whole);
+    }
+}
+
+/// Adds what is the gateway's to say: `Via`, `Forwarded`, `X-Forwarded-*` and the assertion.
+pub(super) fn stamp_request(
+    headers: &mut HeaderMap,
+    stamp: &Stamp,
+    authority: &HeaderValue,
+    version: Version,
+) {
+    headers.append(VIA, via(version));
+    let client = stamp.client.to_canonical();
+    if let Ok(value) = HeaderValue::try_from(forwarded(client, authority)) {
+        headers.insert(FORWARDED, value);
+    }
+    if let Ok(value) = HeaderValue::try_from(client.to_string()) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.insert(X_FORWARDED_HOST, authority.clone());
+    if let Some(assertion) = &stamp.assertion {
+        headers.insert(STEPGATE_ASSERTION, assertion.clone());
+    }
+}
+
+/// Removes what must not reach the client, and adds `Via`.
+pub(super) fn clean_response(headers: &mut HeaderMap, version: Version) {
+    remove_listed(headers);
+    remove(headers, must_not_come_down);
+    headers.append(VIA, via(version));
+}
+
+/// The headers that make a 101, which `clean_*` removed; `websocket` is the only upgrade there is.
+pub(super) fn say_websocket(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// RFC 7239 §4: addresses of version 6 in brackets and quotes, a host with a port in quotes.
+fn forwarded(client: IpAddr, authority: &HeaderValue) -> String {
+    let mut text = match client {
+        IpAddr::V4(ip) => format!("for={ip};proto=https"),
+        IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto=https"),
+    };
+    // A host with a quote in it could end the value early; the strict head check lets none through.
+    let host = authority.to_str().unwrap_or_default();
+    if !host.is_empty() && !host.contains(['"', '\\']) {
+        let quote = if host.contains([':', '[', ']']) { "\"" } else { "" };
+        text.extend([";host=", quote, host, quote]);
+    }
+    text
+}
+
+/// The protocol that the message was received with (RFC 9110 §7.6.3).
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_2 => "2 stepgate",
+        Version::HTTP_10 => "1.0 stepgate",
+        _ => "1.1 stepgate",
+    })
+}
+
+/// The options of every `Connection` line; `None` for a line that is not ASCII.
+fn listed(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
+    headers.get_all(CONNECTION).iter().flat_map(|value| {
+        let (text, bad) = match value.to_str() {
+            Ok(text) => (text, None),
+            Err(_) => ("", Some(None)),
+        };
+        let options = text.split(',').map(str::trim_ascii).filter(|option| !option.is_empty());
+        options.map(Some).chain(bad)
+    })
+}
+
+fn remove_listed(headers: &mut HeaderMap) {
+    let unusual: Vec<HeaderName> = listed(headers)
+        .flatten()
+        .filter(|name| !is_any(name, CONNECTION_OPTIONS) && !is_any(name, NEVER_LISTED))
+        .filter_map(|name| HeaderName::try_from(name).ok())
+        .collect();
+    for name in unusual {
+        headers.remove(name);
+    }
+}
+
+/// Removes every field whose name is `unwanted`. Allocates nothing.
+fn remove(headers: &mut HeaderMap, unwanted: fn(&str) -> bool) {
+    loop {
+        let mut batch = [const { None }; 8];
+        let found = headers.keys().filter(|name| unwanted(name.as_str()));
+        let count =
+            batch.iter_mut().zip(found).map(|(slot, name)| *slot = Some(name.clone())).count();
+        for name in batch.into_iter().flatten() {
+            headers.remove(name);
+        }
+        if count < 8 {
+            return;
+        }
+    }
+}
+
+fn must_not_go_up(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'c') => is_any(name, HOP_C) || is_any(name, CLIENT_C) || is_alias(name),
+        Some(b'k') => is(name, "keep-alive"),
+        Some(b'p') => is_any(name, HOP_P),
+        Some(b't') => is_any(name, HOP_T) || is(name, "true-client-ip"),
+        Some(b'u') => is(name, "upgrade"),
+        Some(b'e') => is(name, "expect"),
+        Some(b'f') => is_any(name, &["forwarded", "fastly-client-ip"]),
+        Some(b'h') => is(name, "http2-settings"),
+        Some(b's') => starts(name, "stepgate-") || starts(name, "step-up-"),
+        Some(b'x') => starts(name, "x-forwarded") || is_any(name, CLIENT_X),
+        _ => false,
+    }
+}
+
+fn must_not_come_down(name: &str) -> bool {
+    match name.as_bytes().first() {
+        // Would lead clients around the gateway.
+        Some(b'a') => is(name, "alt-svc"),
+        Some(b'c') => is_any(name, HOP_C),
+        Some(b'k') => is(name, "keep-alive"),
+        Some(b'p') => is_any(name, HOP_P),
+        Some(b't') => is_any(name, HOP_T),
+        Some(b'u') => is(name, "upgrade"),
+        Some(b's') => starts(name, "stepgate-") || starts(name, "step-up-"),
+        _ => false,
+    }
+}
+
+/// Spelt with `_`, these become the field itself in servers that turn header names into variables
+/// (RFC 3875 §4.1.18), and contradict the one that was checked.
+fn is_alias(name: &str) -> bool {
+    name.contains('_') && is_any(name, &["content-type", "content-length", "content-encoding"])
+}
+
+fn is_any(name: &str, known: &[&str]) -> bool {
+    known.iter().any(|known| is(name, known))
+}
+
+/// Equal up to case, and with `_` for `-`.
+fn is(name: &str, known: &str) -> bool {
+    name.len() == known.len() && starts(name, known)
+}
+
+fn starts(name: &str, known: &str) -> bool {
+    let same = |(ours, theirs): (&u8, &u8)| match ours {
+        b'_' => *theirs == b'-',
+        byte => byte.to_ascii_lowercase() == *theirs,
+    };
+    name.len() >= known.len() && name.as_bytes().iter().zip(known.as_bytes()).all(same)
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const STEPGATE_ASSERTION: HeaderName = HeaderName::from_static("stepgate-assertion");
+
+/// What clients list in `Connection` as a matter of course; all are removed anyway.
+const CONNECTION_OPTIONS: &[&str] =
+    &["close", "keep-alive", "upgrade", "te", "trailer", "http2-settings", "proxy-connection"];
+/// Without these the next hop would see another request than we did.
+const NEVER_LISTED: &[&str] = &[
+    "authorization",
+    "cookie",
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "transfer-encoding",
+    "host",
+    "via",
+];
+const HOP_C: &[&str] = &["connection"];
+/// `Proxy` itself becomes `HTTP_PROXY` in CGI-like servers, which then send their own requests
+/// through it.
+const HOP_P: &[&str] = &["proxy", "proxy-connection", "proxy-authenticate", "proxy-authorization"];
+const HOP_T: &[&str] = &["te", "trailer", "transfer-encoding"];
+const CLIENT_C: &[&str] = &["cf-connecting-ip", "cf-connecting-ipv6", "client-ip"];
+const CLIENT_X: &[&str] = &[
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            let name = HeaderName::try_from(*name).unwrap();
+            map.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    fn left(pairs: &[(&str, &str)]) -> Vec<String> {
+        let mut map = headers(pairs);
+        clean_request(&mut map, false, false).unwrap();
+        let mut names: Vec<_> = map.keys().map(ToString::to_string).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn ordinary_headers_and_their_doubles_pass_in_order() {
+        let pairs = [("accept", "a"), ("x-mbx-apikey", "k"), ("accept", "b"), ("cookie", "c")];
+        let mut map = headers(&pairs);
+        clean_request(&mut map, true, false).unwrap();
+        assert_eq!(map, headers(&pairs));
+        assert_eq!(map.get_all("accept").iter().collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_client_cannot_say_who_it_is() {
+        for name in [
+            "X-Forwarded-For",
+            "X_Forwarded_For",
+            "X-Forwarded_For",
+            "X-Forwarded-Uri",
+            "X-Forwarded-Prefix",
+            "X-Forwarded-Method",
+            "Forwarded",
+            "X-Real-IP",
+            "X_Real_IP",
+            "True-Client-IP",
+            "CF-Connecting-IP",
+            "X-Client-IP",
+            "X-Cluster-Client-IP",
+            "Fastly-Client-IP",
+            "X-Envoy-External-Address",
+            "X-Original-URL",
+            "X-Rewrite-URL",
+            "Stepgate-Assertion",
+            "stepgate_assertion",
+            "Step-Up-Code",
+            "Step_Up_Code",
+            "Content_Type",
+            "Content_Length",
+            "Proxy",
+        ] {
+            assert_eq!(left(&[(name, "1"), ("accept", "*")]), ["accept"], "{name}");
+        }
+        assert_eq!(
+            left(&[("content-type", "a"), ("x-forward", "b")]),
+            ["content-type", "x-forward"]
+        );
+    }
+
+    #[test]
+    fn any_number_of_unwanted_fields_is_removed() {
+        let names: Vec<String> = (0..50).map(|n| format!("x-forwarded-{n}")).collect();
+        let pairs: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        assert!(left(&pairs).is_empty());
+    }
+
+    #[test]
+    fn connection_takes_its_fields_with_it_and_not_ours() {
+        let mut map = headers(&[
+            ("connection", "X-Forwarded-For, x-hop , ,close"),
+            ("connection", "keep-alive"),
+            ("x-hop", "1"),
+            ("keep-alive", "5"),
+            ("x-end", "1"),
+        ]);
+        clean_request(&mut map, false, false).unwrap();
+        let stamp = Stamp { client: "192.0.2.1".parse().unwrap(), assertion: None, guarded: false };
+        stamp_request(&mut map, &stamp, &HeaderValue::from_static("a.example"), Version::HTTP_11);
+        let expected = headers(&[
+            ("x-end", "1"),
+            ("via", "1.1 stepgate"),
+            ("forwarded", "for=192.0.2.1;proto=https;host=a.example"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "a.example"),
+        ]);
+        assert_eq!(map, expected);
+    }
+
+    #[test]
+    fn connection_may_not_take_identity_or_framing_away() {
+        for name in ["Authorization", "cookie", "Content-Type", "Host", "Stepgate-Assertion", "Via"]
+        {
+            let map = headers(&[("connection", name)]);
+            assert!(check_connection(&map, false).is_err(), "{name}");
+        }
+        assert!(check_connection(&headers(&[("connection", "x-hop")]), false).is_ok());
+        assert!(check_connection(&headers(&[("connection", "x-hop")]), true).is_err());
+        assert!(check_connection(&headers(&[("connection", "keep-alive, Upgrade")]), true).is_ok());
+    }
+
+    #[test]
+    fn cookie_crumbs_become_one_cookie_in_their_order() {
+        let mut map = headers(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2; c=3")]);
+        join_cookies(&mut map);
+        assert_eq!(map, headers(&[("cookie", "a=1; b=2; c=3"), ("x", "y")]));
+    }
+
+    #[test]
+    fn te_stays_only_towards_http2_and_only_for_trailers() {
+        for (value, h2, stays) in
+            [("trailers", true, true), ("trailers", false, false), ("gzip", true, false)]
+        {
+            let mut map = headers(&[("te", value), ("connection", "te")]);
+            clean_request(&mut map, false, h2).unwrap();
+            assert_eq!(map.contains_key(TE), stays, "{value} {h2}");
+        }
+    }
+
+    #[test]
+    fn forwarded_quotes_what_needs_quotes() {
+        let v6 = "2001:db8::1".parse().unwrap();
+        let text = forwarded(v6, &HeaderValue::from_static("a.example:8443"));
+        assert_eq!(text, "for=\"[2001:db8::1]\";proto=https;host=\"a.example:8443\"");
+        let text = forwarded("192.0.2.1".parse().unwrap(), &HeaderValue::from_static("a\";for=x"));
+        assert_eq!(text, "for=192.0.2.1;proto=https");
+    }
+
+    #[test]
+    fn an_upstream_cannot_speak_for_the_gateway() {
+        let mut map = headers(&[
+            ("stepgate-request", "1"),
+            ("step_up_challenge", "1"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("transfer-encoding", "chunked"),
+            ("alt-svc", "h3=\":443\""),
+            ("set-cookie", "a"),
+            ("set-cookie", "b"),
+        ]);
+        clean_response(&mut map, Version::HTTP_11);
+        let expected =
+            headers(&[("set-cookie", "a"), ("set-cookie", "b"), ("via", "1.1 stepgate")]);
+        assert_eq!(map, expected);
+    }
+}

@@ -1,0 +1,93 @@
+//! What all stories share: the live sites, the state, the record, the clock.
+//!
+//! Never changes under a request: a request takes its `Live` once and keeps it to the end, so that no decision is a
+//! mixture of two policies.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use tokio::sync::Notify;
+
+use crate::audit::Audit;
+use crate::classify::ActionSet;
+use crate::crypto::{Keyring, SigningKey};
+use crate::forward::{Pool, Upstream};
+use crate::identify::Identifier;
+use crate::locate::Locate;
+use crate::metrics::{Metrics, OrdinaryRequests};
+use crate::pages::Pages;
+use crate::policy::PolicySet;
+use crate::prices::Prices;
+use crate::stepup::challenge::Limits;
+use crate::stepup::phone;
+use crate::store::Store;
+use crate::types::SiteName;
+use crate::world::{Clock, Entropy};
+
+/// One process's common parts.
+pub struct Gateway {
+    pub live: ArcSwap<Live>,
+    pub store: Arc<dyn Store>,
+    pub audit: Audit,
+    pub metrics: Arc<Metrics>,
+    pub locator: Arc<dyn Locate>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub keyring: Arc<Keyring>,
+    /// Signs `Stepgate-Assertion` and audit checkpoints; the same on every gateway of one store.
+    pub signer: Arc<SigningKey>,
+    pub limits: Limits,
+    pub trusted_proxies: Vec<IpNet>,
+    pub phones: phone::Settings,
+    pub pages: Pages,
+    /// Rung when a message was queued, so that it goes out at once.
+    pub outbox: Arc<Notify>,
+    /// Whether an SMS provider is configured at all.
+    pub sms: bool,
+}
+
+/// One core's share: the gateway and this core's upstream connections.
+pub struct Worker {
+    pub gateway: Arc<Gateway>,
+    pub pool: Arc<Pool>,
+}
+
+/// Everything that a reload replaces at once.
+pub struct Live {
+    sites: HashMap<Box<str>, Arc<Site>>,
+}
+
+impl Live {
+    pub fn new(sites: Vec<Site>) -> Self {
+        let sites = sites.into_iter().map(Arc::new);
+        let by_host = sites.flat_map(|site| {
+            let hosts = site.hosts.clone();
+            hosts.into_iter().map(move |host| (host.into_boxed_str(), site.clone()))
+        });
+        Self { sites: by_host.collect() }
+    }
+
+    /// The site that serves this host name (lower case, without port).
+    pub fn site(&self, host: &str) -> Option<&Arc<Site>> {
+        self.sites.get(host)
+    }
+
+    pub fn sites(&self) -> impl Iterator<Item = &Arc<Site>> {
+        self.sites.values()
+    }
+}
+
+/// One protected exchange front, compiled.
+pub struct Site {
+    pub name: SiteName,
+    pub hosts: Vec<String>,
+    pub identifier: Identifier,
+    pub actions: ActionSet,
+    pub policy: PolicySet,
+    pub upstream: Upstream,
+    pub prices: Arc<Prices>,
+    /// Counts its ordinary requests; resolved once, because there are many.
+    pub ordinary: OrdinaryRequests,
+}

@@ -1,0 +1,98 @@
+//! # stepgate
+//!
+//! A TLS reverse proxy in front of an exchange. It knows the session, where it is, and what a request would do; before a
+//! sensitive action passes it asks the account's owner for a code for exactly that action, and forwards nothing else.
+//!
+//! ## The life of a request
+//!
+//! accept → TLS → HTTP → site → identify → locate → classify → facts → decide → (challenge | redeem) → record the
+//! intent → forward → observe the answer → settle. `pipeline` reads like this sentence; `answer` is the second story, of
+//! a person who answers a challenge under `/.stepgate/`.
+//!
+//! ## The rooms, in the order a request meets them
+//!
+//! | room | question it answers |
+//! | --- | --- |
+//! | `listen` | who connected: TLS, HTTP, PROXY header, the true client address |
+//! | `identify` | who is asking: JWT, API key, opaque session; exactly one account |
+//! | `locate` | where from: GeoIP files, network lists; distance, speed, new or known |
+//! | `classify` | what would be done: packs; loose detection, strict acceptance; the intent |
+//! | `policy` | on what terms: facts, rules, verdict; its language, cases and explanations |
+//! | `stepup` | is the owner's answer right: challenges, TOTP, codes, counting |
+//! | `clearance` | the only key that `forward` takes |
+//! | `pages` | what the person or program is answered |
+//! | `forward` | how it reaches the exchange: pooled connections, headers, WebSockets |
+//! | `observe` | what the exchange made of it |
+//! | `audit` | what is remembered: hash-linked, signed, durable before the forward |
+//! | `store` | state as atomic sentences; `embedded` keeps it in one file |
+//! | `sms` | how codes are sent |
+//! | `serve`, `assemble`, `reload` | how it is put together, from one configuration, and replaced while it runs |
+//! | `admin`, `operations`, `commands` | what operators can ask and order |
+//!
+//! ## Layers (arrows point down only; edges do not know one another)
+//!
+//! `tests/tidy.rs` reads this table and holds the sources to it.
+//!
+//! | layer | modules |
+//! | --- | --- |
+//! | root | config, assemble, reload, messenger, operations, serve, commands, main |
+//! | stories | pipeline, answer, gateway |
+//! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, sms, admin, metrics, telemetry, watch |
+//! | outgoing | fetch |
+//! | ports | store (trait), locate (trait) |
+//! | core, pure and sync | classify, policy, stepup, clearance, observe, prices, rawhttp, locate::travel, audit::{record, chain, redact, keys} |
+//! | ground | types, world, inbound, body, fault, rejection, crypto, factors |
+//!
+//! ## Invariants
+//!
+//! - `forward` takes only `Cleared`; `Cleared` is made only from a `Permit`, or from a `Requirement` met by a `Proof` of
+//!   this very intent. An unchecked request does not compile.
+//! - Any error on the way to a decision on a guarded action is a refusal; on the rest, traffic goes on.
+//! - What was classified is what is shown, hashed and forwarded, byte for byte.
+//! - Time and randomness come in as arguments (`world`).
+
+pub mod admin;
+mod answer;
+mod assemble;
+pub mod audit;
+pub mod body;
+pub mod classify;
+pub mod clearance;
+pub mod commands;
+pub mod config;
+pub mod crypto;
+mod factors;
+pub mod fault;
+pub mod fetch;
+pub mod forward;
+mod gateway;
+pub mod identify;
+pub mod inbound;
+pub mod listen;
+pub mod locate;
+mod messenger;
+pub mod metrics;
+pub mod observe;
+mod operations;
+pub mod pages;
+mod pipeline;
+pub mod policy;
+pub mod prices;
+pub mod rawhttp;
+pub mod rejection;
+mod reload;
+pub mod serve;
+pub mod sms;
+pub mod stepup;
+pub mod store;
+pub mod telemetry;
+pub mod types;
+mod watch;
+pub mod world;
+
+/// Makes aws-lc the process's one provider, for TLS and for tokens. Called first by every entry point.
+pub fn install_crypto() {
+    // Both answer an error only if a provider was installed before, which is then this same one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+}

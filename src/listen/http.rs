@@ -1,0 +1,292 @@
+//! One client connection as HTTP/1.1 or HTTP/2, with every limit set.
+//!
+//! Never lets one request end another: a panic while answering costs that request only. Invariant:
+//! a request that reaches the handler is well-formed by our rules, which are stricter than the
+//! library's.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, StatusCode, Version};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::head::{Gate, HEAD_BYTES_MAX};
+use super::io::ClientStream;
+use super::pulse::{Busy, Pulse};
+use super::{Connection, Handler, Worker, tls};
+use crate::body::{Body, BoxError};
+
+/// Serves until the client leaves, is idle or overdue, or the worker stops and the last request is
+/// answered.
+pub(super) async fn serve<H: Handler>(
+    worker: &Worker<H>,
+    tls: tls::Stream,
+    peer: SocketAddr,
+    slot: OwnedSemaphorePermit,
+) {
+    let session = tls.get_ref().1;
+    let h2 = session.alpn_protocol() == Some(b"h2");
+    let connection = Arc::new(Connection {
+        peer,
+        sni: session.server_name().map(|name| name.to_ascii_lowercase().into()),
+        h2,
+        place: H::Place::default(),
+        tasks: worker.tasks.clone(),
+    });
+    let pulse = Arc::new(Pulse::new(&worker.settings));
+    let service = service_fn(|request: Request<Incoming>| {
+        let (handler, connection) = (worker.handler.clone(), connection.clone());
+        let (busy, pulse) = (pulse.begin(), pulse.clone());
+        async move {
+            let response = answer(&*handler, request, &connection).await;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                pulse.becomes_tunnel();
+            }
+            Ok::<_, Infallible>(response.map(|body| Tracked { body, _busy: busy }))
+        }
+    });
+    let gate = (!h2).then(|| Gate::new(pulse.clone()));
+    let io = TokioIo::new(ClientStream::new(tls, gate, slot));
+    let result = if h2 {
+        drive(worker, &pulse, pin!(h2_builder().serve_connection(io, service))).await
+    } else {
+        let connection = h1_builder().serve_connection(io, service).with_upgrades();
+        drive(worker, &pulse, pin!(connection)).await
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// The library's own header timer is off: it would also end idle connections and costs a timer per
+/// request; `Pulse` and `Gate` keep the same promise. Its limit of 100 headers is the default.
+fn h1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
+    builder
+}
+
+fn h2_builder() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_STREAMS_MAX)
+        .max_header_list_size(H2_HEADER_BYTES)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .max_send_buf_size(H2_SEND_BUFFER)
+        .max_pending_accept_reset_streams(H2_RESETS_MAX)
+        .max_local_error_reset_streams(H2_ERROR_RESETS_MAX)
+        .keep_alive_interval(H2_PING_EVERY)
+        .keep_alive_timeout(H2_PING_TIMEOUT);
+    builder
+}
+
+/// A connection that can be asked to end after what is under way.
+trait Serving: Future<Output = hyper::Result<()>> {
+    fn finish(self: Pin<&mut Self>);
+}
+
+type Io = TokioIo<ClientStream>;
+
+impl<S> Serving for http1::UpgradeableConnection<Io, S>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = Tracked>,
+    S::Error: Into<BoxError>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Serving for http2::Connection<Io, S, TokioExecutor>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = Tracked>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+async fn drive<H>(
+    worker: &Worker<H>,
+    pulse: &Pulse,
+    mut serving: Pin<&mut impl Serving>,
+) -> hyper::Result<()> {
+    let mut stopped = pin!(worker.stop.cancelled());
+    let mut look = pin!(tokio::time::sleep(pulse.left().unwrap_or_default()));
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            biased;
+            result = serving.as_mut() => return result,
+            () = &mut stopped, if !ending => {
+                ending = true;
+                serving.as_mut().finish();
+            }
+            () = &mut look => match pulse.left() {
+                Some(left) => look.as_mut().reset(tokio::time::Instant::now() + left),
+                // Told to end already and still here: it has not read the farewell.
+                None if ending => return Ok(()),
+                None => {
+                    ending = true;
+                    serving.as_mut().finish();
+                    look.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
+                }
+            },
+        }
+    }
+}
+
+async fn answer<H: Handler>(
+    handler: &H,
+    request: Request<Incoming>,
+    connection: &Arc<Connection<H::Place>>,
+) -> Response<Body> {
+    if let Err((status, why)) = check(&request) {
+        tracing::debug!(why, "refused a request");
+        return handler.refuse(status, connection);
+    }
+    let mut future = pin!(handler.handle(request, connection));
+    // What a panic left behind is dropped with the future and looked at by nobody.
+    let guarded = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    });
+    guarded.await.unwrap_or_else(|| {
+        tracing::error!("a request panicked");
+        handler.refuse(StatusCode::INTERNAL_SERVER_ERROR, connection)
+    })
+}
+
+/// What the library lets through and we do not. HTTP/1 has been looked at byte by byte before.
+fn check(request: &Request<Incoming>) -> Result<(), (StatusCode, &'static str)> {
+    let (method, headers) = (request.method(), request.headers());
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    if *method == Method::CONNECT || *method == Method::TRACE {
+        return Err((StatusCode::METHOD_NOT_ALLOWED, "not a method for gateways"));
+    }
+    if !known.contains(method) {
+        return Err((StatusCode::NOT_IMPLEMENTED, "an unknown method"));
+    }
+    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let sound = target.starts_with('/') || (target == "*" && *method == Method::OPTIONS);
+    if !sound || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err((StatusCode::BAD_REQUEST, "the target is malformed"));
+    }
+    // Waiting is the only thing that can be expected of a server (RFC 9110 §10.1.1).
+    let waits = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if !headers.get_all(EXPECT).iter().all(waits) {
+        return Err((StatusCode::EXPECTATION_FAILED, "an unknown expectation"));
+    }
+    if request.version() == Version::HTTP_2 {
+        return check_h2(request.uri(), headers).map_err(|why| (StatusCode::BAD_REQUEST, why));
+    }
+    // Bytes after such a head would be the next request to us, and perhaps the body to who sent
+    // them.
+    let writes = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    if writes && !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
+        return Err((StatusCode::LENGTH_REQUIRED, "a write without a length"));
+    }
+    Ok(())
+}
+
+/// What an intermediary must not pass on (RFC 9113 §8.1.1, §8.2.1, §8.3.1).
+fn check_h2(uri: &http::Uri, headers: &HeaderMap) -> Result<(), &'static str> {
+    if uri.scheme_str().is_some_and(|scheme| scheme != "https") {
+        return Err("the scheme is not https");
+    }
+    let authority = uri.authority().map_or("", http::uri::Authority::as_str);
+    if authority.is_empty() || authority.contains('@') {
+        return Err("the authority is missing or has userinfo");
+    }
+    let mut hosts = headers.get_all(HOST).iter();
+    if hosts
+        .next()
+        .is_some_and(|host| host.as_bytes() != authority.as_bytes() || hosts.next().is_some())
+    {
+        return Err("Host differs from the authority");
+    }
+    if headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+        return Err("Content-Length is given twice");
+    }
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &HeaderValue| {
+        let bytes = value.as_bytes();
+        blank(bytes.first()) || blank(bytes.last())
+    };
+    if headers.values().any(padded) {
+        return Err("a header value begins or ends with a blank");
+    }
+    Ok(())
+}
+
+/// A bare answer after which an HTTP/1 connection ends.
+pub(super) fn plain(status: StatusCode, h2: bool) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    if !h2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// A response body that keeps its request counted as under way.
+struct Tracked {
+    body: Body,
+    _busy: Busy,
+}
+
+impl HttpBody for Tracked {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+const H2_STREAMS_MAX: u32 = 128;
+const H2_HEADER_BYTES: u32 = 32 * 1024;
+const H2_STREAM_WINDOW: u32 = 256 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+const H2_SEND_BUFFER: usize = 64 * 1024;
+const H2_RESETS_MAX: usize = 20;
+const H2_ERROR_RESETS_MAX: usize = 1024;
+const H2_PING_EVERY: Duration = Duration::from_secs(30);
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+const FAREWELL: Duration = Duration::from_secs(2);

@@ -1,0 +1,108 @@
+//! The client's TLS stream as hyper sees it.
+//!
+//! Never writes to the socket before a flush, and says that it cannot write vectored: small frames
+//! of one poll then share TLS records and one system call, which is what a proxied answer mostly
+//! costs.
+
+use std::io::{ErrorKind, Result as IoResult, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Sleep, sleep};
+
+use super::head::Gate;
+use super::tls::Stream;
+
+/// One client socket. It holds the connection's permit, so that tunnels count as connections too.
+pub(super) struct ClientStream {
+    tls: Stream,
+    /// The raw HTTP/1 check; HTTP/2 has none.
+    gate: Option<Gate>,
+    /// Begun when our side is closed: until when the client's last bytes are awaited, and how many
+    /// came.
+    linger: Option<(Pin<Box<Sleep>>, usize)>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl ClientStream {
+    pub(super) fn new(tls: Stream, gate: Option<Gate>, slot: OwnedSemaphorePermit) -> Self {
+        Self { tls, gate, linger: None, _slot: slot }
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<IoResult<()>> {
+        let this = self.get_mut();
+        let Some(gate) = &mut this.gate else { return Pin::new(&mut this.tls).poll_read(cx, buf) };
+        loop {
+            if gate.take_released(buf)? {
+                return Poll::Ready(Ok(()));
+            }
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut this.tls).poll_read(cx, buf))?;
+            let fresh = buf.filled().len() - before;
+            if fresh == 0 || gate.pass(buf, before) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<IoResult<usize>> {
+        let this = self.get_mut();
+        let written = this.tls.get_mut().1.writer().write(bytes)?;
+        if written > 0 || bytes.is_empty() {
+            return Poll::Ready(Ok(written));
+        }
+        // The session holds as many unsent records as it may: now the socket has to take them.
+        ready!(Pin::new(&mut this.tls).poll_flush(cx))?;
+        match this.tls.get_mut().1.writer().write(bytes)? {
+            0 => Poll::Ready(Err(ErrorKind::WriteZero.into())),
+            written => Poll::Ready(Ok(written)),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        false
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<IoResult<()>> {
+        Pin::new(&mut self.get_mut().tls).poll_flush(cx)
+    }
+
+    /// Closes our side, then takes in and forgets what the client is still sending: closing a
+    /// socket with unread bytes resets the connection, and the client would lose an answer such as
+    /// 413.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<IoResult<()>> {
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.tls).poll_shutdown(cx))?;
+        }
+        let (end, total) = this.linger.get_or_insert_with(|| (Box::pin(sleep(LINGER)), 0));
+        let mut space = [0; 4096];
+        while *total < LINGER_BYTES && end.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::new(&mut space);
+            let read = ready!(Pin::new(&mut *this.tls.get_mut().0).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                break;
+            }
+            *total += buf.filled().len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1024 * 1024;

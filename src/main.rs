@@ -1,0 +1,131 @@
+//! The command line: what each command is called and what it exits with.
+//!
+//! Never does the work itself. Exit codes: 0 fine, 1 faults found or refused, 2 wrong usage.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use stepgate::commands::{self, operate::Operator};
+
+/// Account-protection gateway: asks the owner for a code, for exactly that action, before a sensitive request passes.
+#[derive(Parser)]
+#[command(name = "stepgate", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Configured {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", default_value = "stepgate.toml", global = true)]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway. SIGHUP and changed files reload, SIGTERM drains.
+    Serve(Configured),
+    /// Check config, packs, policies, cases, keys and certificates: every fault at once.
+    Check(Configured),
+    /// Say what the gateway would decide about one raw HTTP request, and why.
+    Explain {
+        #[command(flatten)]
+        at: Configured,
+        /// A file with the raw request, `-` for standard input.
+        #[arg(long, value_name = "FILE")]
+        request: PathBuf,
+        /// The client's address.
+        #[arg(long)]
+        ip: Option<IpAddr>,
+        /// The account that asks; its history is taken as empty.
+        #[arg(long)]
+        account: Option<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Enrolled factors of accounts, through the running gateway's admin interface.
+    Factor {
+        #[command(flatten)]
+        at: Configured,
+        #[command(subcommand)]
+        what: Factor,
+    },
+    /// One account, through the running gateway's admin interface.
+    Account {
+        #[command(flatten)]
+        at: Configured,
+        #[command(subcommand)]
+        what: Account,
+    },
+    /// What the running gateway says of itself.
+    Status(Configured),
+    /// The audit log.
+    Audit {
+        #[command(subcommand)]
+        what: Audit,
+    },
+}
+
+#[derive(Subcommand)]
+enum Factor {
+    /// Enrol from a file of JSON lines: {"account":"alice","otpauth":"otpauth://…"} or {"account":"bob","phone":"+49…"}.
+    Import { file: PathBuf },
+    /// List an account's factors.
+    List { account: String },
+    /// Remove one factor of an account.
+    Reset { account: String, factor: String },
+}
+
+#[derive(Subcommand)]
+enum Account {
+    Show { account: String },
+    Freeze { account: String },
+    Thaw { account: String },
+}
+
+#[derive(Subcommand)]
+enum Audit {
+    /// Prove the chain whole, or name the first break.
+    Verify {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// A JWKS file with the keys that may have signed; without it the keys found in the log are named.
+        #[arg(long, value_name = "FILE")]
+        jwks: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    stepgate::install_crypto();
+    let outcome = match Cli::parse().command {
+        Command::Serve(at) => commands::serve(&at.config),
+        Command::Check(at) => commands::check::run(&at.config),
+        Command::Explain { at, request, ip, account, json } => {
+            commands::explain::run(&at.config, &request, ip, account.as_deref(), json)
+        }
+        Command::Factor { at, what } => Operator::at(&at.config).and_then(|op| match what {
+            Factor::Import { file } => op.import(&file),
+            Factor::List { account } => op.factors(&account),
+            Factor::Reset { account, factor } => op.reset(&account, &factor),
+        }),
+        Command::Account { at, what } => Operator::at(&at.config).and_then(|op| match what {
+            Account::Show { account } => op.show(&account),
+            Account::Freeze { account } => op.freeze(&account),
+            Account::Thaw { account } => op.thaw(&account),
+        }),
+        Command::Status(at) => Operator::at(&at.config).and_then(|op| op.status()),
+        Command::Audit { what: Audit::Verify { files, jwks } } => {
+            commands::verify(&files, jwks.as_deref())
+        }
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("stepgate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What operators can do to a running gateway: the admin interface's sentences, carried out and recorded.
+//!
+//! Never without a line in the audit log. Invariant: an import enrols all of its factors or none.
+
+use std::sync::Arc;
+
+use crate::admin::{
+    Answer, Import, ImportSecret, OperationError, Operations, Order, Readiness, SiteStatus, Status,
+    Text,
+};
+use crate::audit::{Event, Record};
+use crate::factors;
+use crate::gateway::Gateway;
+use crate::serve::Parts;
+use crate::stepup::phone::Number;
+use crate::stepup::totp::Totp;
+use crate::store::{AccountCard, Enrolled, FactorCard, StoreError};
+use crate::types::{AccountId, Factor};
+
+/// The operators' desk of one gateway.
+pub(crate) struct Desk(pub Arc<Parts>);
+
+impl Desk {
+    fn gateway(&self) -> &Gateway {
+        &self.0.gateway
+    }
+
+    fn geo(&self) -> Result<(), String> {
+        let ages = [("city", self.0.locator.city_age()), ("asn", self.0.locator.asn_age())];
+        match ages.into_iter().find(|(_, age)| age.is_some_and(|age| age.stale)) {
+            Some((name, _)) => Err(format!("the {name} database is too old and counts as missing")),
+            None => Ok(()),
+        }
+    }
+
+    fn keys(&self) -> Result<(), String> {
+        let live = self.gateway().live.load();
+        let waiting = live.sites().find(|site| !site.identifier.has_keys());
+        waiting.map_or(Ok(()), |site| Err(format!("{}: no session keys yet", site.name)))
+    }
+
+    fn note(&self, event: Event, account: &AccountId, note: String) {
+        let record = Record::new(self.gateway().clock.now(), event).of_account(account);
+        self.gateway().audit.note(record.with_note(note));
+    }
+}
+
+fn down(error: StoreError) -> OperationError {
+    OperationError::Unavailable(error.to_string())
+}
+
+impl Operations for Desk {
+    fn ready(&self) -> std::pin::Pin<Box<dyn Future<Output = Readiness> + Send + '_>> {
+        Box::pin(async {
+            let store = self.gateway().store.ping().await.map_err(|error| error.to_string());
+            let audit = self.gateway().audit.healthy();
+            Readiness {
+                store,
+                audit: audit.then_some(()).ok_or("the audit log cannot be written".to_owned()),
+                geo: self.geo(),
+                // A faulty reload does not stop traffic; it is said so, not made an outage.
+                policy: Ok(()),
+                jwks: self.keys(),
+            }
+        })
+    }
+
+    fn metrics(&self) -> String {
+        let gateway = self.gateway();
+        gateway.metrics.audit(gateway.audit.dropped(), gateway.audit.healthy());
+        let now = gateway.clock.now();
+        let locator = &self.0.locator;
+        for (name, age) in [("city", locator.city_age()), ("asn", locator.asn_age())] {
+            if let Some(age) = age {
+                gateway.metrics.geo_age_s(name, now.since_ms(age.built) / 1000);
+            }
+        }
+        gateway.metrics.encode()
+    }
+
+    fn reload(&self) -> Answer<'_, String> {
+        Box::pin(async {
+            let parts = self.0.clone();
+            let reload = move || parts.reloader.reload(&parts.gateway, &parts.locator);
+            let reloaded = tokio::task::spawn_blocking(reload).await;
+            match reloaded {
+                Ok(Ok(detail)) => Ok(detail),
+                Ok(Err(faults)) => Err(OperationError::Refused(faults)),
+                Err(_) => Err(OperationError::Unavailable("the reload broke off".to_owned())),
+            }
+        })
+    }
+
+    fn status(&self) -> Answer<'_, Status> {
+        Box::pin(async {
+            let live = self.gateway().live.load();
+            let mut sites: Vec<SiteStatus> = live
+                .sites()
+                .map(|site| SiteStatus {
+                    site: site.name.to_string(),
+                    policy: site.policy.version().to_string(),
+                })
+                .collect();
+            sites.sort_by(|a, b| a.site.cmp(&b.site));
+            sites.dedup();
+            let now = self.gateway().clock.now();
+            Ok(Status {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started: self.0.started,
+                uptime_s: now.since_ms(self.0.started) / 1000,
+                sites,
+                last_reload: self.0.reloader.last(),
+            })
+        })
+    }
+
+    fn account(&self, account: AccountId) -> Answer<'_, AccountCard> {
+        Box::pin(async move {
+            let now = self.gateway().clock.now();
+            self.gateway().store.account(&account, now).await.map_err(down)
+        })
+    }
+
+    fn freeze(&self, account: AccountId, order: Order) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let by = format!("operator:{}", order.by);
+            let now = self.gateway().clock.now();
+            self.gateway().store.freeze(&account, by.as_str().into(), now).await.map_err(down)?;
+            self.note(Event::Frozen, &account, format!("{by}: {}", order.reason));
+            Ok(())
+        })
+    }
+
+    fn thaw(&self, account: AccountId, order: Order) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let now = self.gateway().clock.now();
+            let thawed = self.gateway().store.thaw(&account, now).await.map_err(down)?;
+            self.note(Event::Thawed, &account, format!("operator:{}: {}", order.by, order.reason));
+            Ok(thawed)
+        })
+    }
+
+    fn import(&self, factors: Vec<Import>) -> Answer<'_, usize> {
+        Box::pin(async move {
+            let (mut ready, mut faults) = (Vec::new(), Vec::new());
+            for import in &factors {
+                match self.enrolment(import) {
+                    Ok(enrolled) => ready.push((import.account.clone(), enrolled)),
+                    Err(why) => faults.push(format!("line {}: {why}", import.line)),
+                }
+            }
+            if !faults.is_empty() {
+                return Err(OperationError::Refused(faults.join("\n")));
+            }
+            let count = ready.len();
+            let now = self.gateway().clock.now();
+            for (account, enrolled) in ready {
+                let note = format!("{} imported: {}", enrolled.factor.word(), enrolled.label);
+                self.gateway().store.enrol(&account, enrolled, now).await.map_err(down)?;
+                self.note(Event::Operator, &account, note);
+            }
+            Ok(count)
+        })
+    }
+
+    fn factors(&self, account: AccountId) -> Answer<'_, Vec<FactorCard>> {
+        Box::pin(async move {
+            let factors = self.gateway().store.factors(&account).await.map_err(down)?;
+            let card = |enrolled: Enrolled| FactorCard {
+                factor: enrolled.factor,
+                label: enrolled.label,
+                since: enrolled.since,
+                disabled: enrolled.disabled,
+            };
+            Ok(factors.into_iter().map(card).collect())
+        })
+    }
+
+    fn reset_factor(&self, account: AccountId, factor: Factor, order: Order) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let now = self.gateway().clock.now();
+            let gone = self.gateway().store.disenrol(&account, factor, now).await.map_err(down)?;
+            let note = format!("operator:{}: {} reset: {}", order.by, factor.word(), order.reason);
+            self.note(Event::Operator, &account, note);
+            Ok(gone)
+        })
+    }
+
+    fn texts(&self) -> Answer<'_, Option<Vec<Text>>> {
+        Box::pin(async {
+            let at = self.gateway().clock.now();
+            let log = self.0.messenger.as_ref().and_then(|messenger| messenger.log.as_ref());
+            let last = log.map(|log| log.last());
+            let text = |shown: crate::sms::log::Shown| Text { at, to: shown.to, text: shown.text };
+            Ok(last.map(|last| last.into_iter().map(text).collect()))
+        })
+    }
+}
+
+impl Desk {
+    /// Checks what is to be enrolled and seals it for its account.
+    fn enrolment(&self, import: &Import) -> Result<Enrolled, String> {
+        let (factor, secret, label) = match &import.secret {
+            ImportSecret::Otpauth(uri) => {
+                let totp = Totp::parse(uri).map_err(|error| error.to_string())?;
+                (Factor::Totp, totp.to_bytes().to_vec(), totp.label())
+            }
+            ImportSecret::Phone(number) => {
+                let number = Number::parse(number).map_err(|error| error.to_string())?;
+                (Factor::Sms, number.as_str().as_bytes().to_vec(), number.masked())
+            }
+        };
+        Ok(Enrolled {
+            factor,
+            secret: factors::seal(&self.gateway().keyring, &import.account, &secret),
+            label,
+            since: self.gateway().clock.now(),
+            disabled: false,
+            last_step: None,
+        })
+    }
+}

@@ -1,0 +1,221 @@
+//! Asking the owner: opens a challenge (or finds the one that is open) and answers with it.
+//!
+//! Never sends a second message for the same question. Invariant: what is stored, shown and bound comes from the one
+//! parse of this request.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::facts::Surroundings;
+use super::{End, Visit};
+use crate::answer::{self, held};
+use crate::audit::Event;
+use crate::crypto::random_id;
+use crate::factors;
+use crate::gateway::{Gateway, Worker};
+use crate::identify::Identity;
+use crate::pages::Audience;
+use crate::policy::verdict::Requirement;
+use crate::rejection::Rejection;
+use crate::sms;
+use crate::stepup::challenge::{Challenge, Scope, SentCode, State};
+use crate::stepup::code::{sms_code, sms_mac};
+use crate::stepup::phone::Number;
+use crate::store::{CodeQueued, NumberKey, Opened};
+use crate::types::{ActionName, ChallengeId, Factor, FactorSet, IntentDigest, Shown};
+
+/// What a challenge would be about.
+pub(super) struct Subject<'a> {
+    pub action: &'a ActionName,
+    pub intent: IntentDigest,
+    pub shown: &'a [Shown],
+    pub body: &'a Bytes,
+    /// A code came with the action: nothing is held and nothing is sent.
+    pub inline: bool,
+}
+
+/// Asks about one intent, once.
+pub(super) async fn about_intent(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    surroundings: &Surroundings<'_>,
+    identity: &Identity,
+    requirement: Requirement,
+    subject: &Subject<'_>,
+) -> Result<Challenge, End> {
+    let gateway = &worker.gateway;
+    let scope = Scope::Intent(subject.intent);
+    let mut challenge = blank(gateway, visit, identity, scope, requirement);
+    challenge.action = subject.action.clone();
+    challenge.shown = subject.shown.to_vec();
+    if visit.audience() == Audience::Page && !subject.inline {
+        challenge.held = Some(held::seal(gateway, &challenge, &visit.head, subject.body)?);
+    }
+    open(gateway, visit, surroundings, identity, challenge, subject.inline).await
+}
+
+/// Asks about this credential at this place: any request that needs only an elevation shares the question. `Ok` if a
+/// code came with the request and was right: the credential is elevated now.
+pub(super) async fn about_place(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    surroundings: &Surroundings<'_>,
+    identity: &Identity,
+    requirement: Requirement,
+) -> Result<(), End> {
+    let gateway = &worker.gateway;
+    let inline = answer::inline_code(&visit.head.headers)?;
+    let scope = Scope::Place(visit.place_key.clone());
+    let challenge = blank(gateway, visit, identity, scope, requirement);
+    let challenge =
+        open(gateway, visit, surroundings, identity, challenge, inline.is_some()).await?;
+    match inline {
+        Some(code) => answer::with_code(worker, visit, challenge, code).await,
+        None => Err(answer_with(gateway, visit, &challenge)),
+    }
+}
+
+/// The challenge in the words of whoever asked.
+pub(super) fn answer_with(gateway: &Gateway, visit: &Visit, challenge: &Challenge) -> End {
+    End::Answer(visit.about(gateway, &challenge.id, |ctx| gateway.pages.challenge(challenge, ctx)))
+}
+
+fn blank(
+    gateway: &Gateway,
+    visit: &Visit,
+    identity: &Identity,
+    scope: Scope,
+    requirement: Requirement,
+) -> Challenge {
+    let head = &visit.head;
+    Challenge {
+        id: ChallengeId::new(random_id(&*gateway.entropy)),
+        site: visit.site.name.clone(),
+        account: identity.account.clone(),
+        credential: identity.credential.clone(),
+        action: ActionName::new("login"),
+        scope,
+        requirement,
+        shown: Vec::new(),
+        client: head.client,
+        place: visit.place_key.clone(),
+        policy: visit.site.policy.version().clone(),
+        request: head.request.clone(),
+        created: head.received,
+        expires: head.received.plus_ms(gateway.limits.challenge_ms),
+        attempts_left: gateway.limits.attempts_max,
+        usable: FactorSet::default(),
+        proven: FactorSet::default(),
+        state: State::Open,
+        sent: None,
+        held: None,
+        return_to: visit.return_to(),
+    }
+}
+
+async fn open(
+    gateway: &Gateway,
+    visit: &Visit,
+    surroundings: &Surroundings<'_>,
+    identity: &Identity,
+    challenge: Challenge,
+    inline: bool,
+) -> Result<Challenge, End> {
+    let usable = usable(gateway, surroundings.standing().factors, identity);
+    let challenge = Challenge { usable, ..challenge };
+    if !challenge.requirement.met_by(usable) {
+        let why = "This needs a confirmation code, and the account has no way to give one yet. \
+                   Enrol an authenticator app or a phone number first.";
+        return Err(Rejection::Denied { why: Some(why.into()) }.into());
+    }
+    let opened = gateway.store.open_challenge(challenge, visit.head.received).await;
+    let challenge = match opened.map_err(|error| End::from(visit.store_failed(&error)))? {
+        Opened::Existing(challenge) => challenge,
+        Opened::Blocked { until } => {
+            let retry_after_s = until.since_ms(visit.head.received).div_ceil(1000);
+            return Err(Rejection::TooMany { retry_after_s }.into());
+        }
+        Opened::New(challenge) => {
+            visit.note_challenge(gateway, Event::ChallengeOpened, &challenge, None);
+            gateway.metrics.challenge(None, "opened");
+            let only_sms = challenge.factors_open().iter().eq([Factor::Sms]);
+            if only_sms && !inline {
+                // The only thing the owner could ask for next; a failure to send leaves the challenge open.
+                match queue_code(gateway, visit, &challenge, identity).await {
+                    Ok(CodeQueued::Queued(sent)) => sent,
+                    _ => challenge,
+                }
+            } else {
+                challenge
+            }
+        }
+    };
+    Ok(challenge)
+}
+
+/// The factors this account can use: those enrolled, and SMS to the number that a verified token carries.
+fn usable(gateway: &Gateway, enrolled: FactorSet, identity: &Identity) -> FactorSet {
+    let set = match identity.phone {
+        Some(_) => enrolled.with(Factor::Sms),
+        None => enrolled,
+    };
+    set.iter().filter(|factor| *factor != Factor::Sms || gateway.sms).collect()
+}
+
+/// The account's number: the enrolled one, else the one that the verified token carries. Where a number is enrolled
+/// no other one counts, not even if the enrolled one is disabled.
+async fn number(
+    gateway: &Gateway,
+    visit: &Visit,
+    challenge: &Challenge,
+    identity: &Identity,
+) -> Result<Option<Number>, End> {
+    let known = gateway.store.factors(&challenge.account).await;
+    let known = known.map_err(|error| End::from(visit.store_failed(&error)))?;
+    let enrolled = known.iter().find(|known| known.factor == Factor::Sms);
+    let number = match (enrolled, &identity.phone) {
+        (Some(enrolled), _) if enrolled.disabled => None,
+        (Some(enrolled), _) => {
+            let opened = factors::open(&gateway.keyring, &challenge.account, &enrolled.secret);
+            let bytes =
+                opened.map_err(|_| Rejection::Unavailable("a factor cannot be unsealed"))?;
+            std::str::from_utf8(&bytes).ok().and_then(|text| Number::parse(text).ok())
+        }
+        (None, Some(claimed)) => Number::parse(claimed).ok(),
+        (None, None) => None,
+    };
+    Ok(number.filter(|number| !number.is_blocked(&gateway.phones)))
+}
+
+/// Puts a fresh code for this challenge into the outbox.
+pub(crate) async fn queue_code(
+    gateway: &Gateway,
+    visit: &Visit,
+    challenge: &Challenge,
+    identity: &Identity,
+) -> Result<CodeQueued, End> {
+    let Some(number) = number(gateway, visit, challenge, identity).await? else {
+        return Err(Rejection::Denied { why: Some("No phone number can be used.".into()) }.into());
+    };
+    let mac = |label: &str, parts: &[&[u8]]| gateway.keyring.mac(label, parts);
+    let code = sms_code(&*gateway.entropy);
+    let now = visit.head.received;
+    let sent = SentCode {
+        mac: sms_mac(&challenge.id, &code, &mac),
+        expires: now.plus_ms(gateway.limits.sms_code_ms),
+        masked_number: number.masked().into(),
+    };
+    let (site, host) = (visit.site.name.as_str(), &visit.head.host);
+    let text = gateway.pages.sms(visit.language(), challenge, site, host, &code);
+    let key = NumberKey(IntentDigest(mac("number", &[number.as_str().as_bytes()])).hex());
+    let sealed = sms::seal(&gateway.keyring, &challenge.id, number.as_str(), &text);
+    let queued = gateway.store.send_code(&challenge.id, key, sent, sealed, now).await;
+    let queued = queued.map_err(|error| End::from(visit.store_failed(&error)))?;
+    if let CodeQueued::Queued(challenge) = &queued {
+        gateway.outbox.notify_one();
+        visit.note_challenge(gateway, Event::CodeSent, challenge, Some(Factor::Sms));
+        gateway.metrics.challenge(Some(Factor::Sms), "sent");
+    }
+    Ok(queued)
+}

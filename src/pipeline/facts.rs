@@ -1,0 +1,169 @@
+//! What surrounds a request: gathered once, lent to the policy as `Facts`.
+//!
+//! Never decides. Invariant: a place becomes known only by a request that was allowed without an open geographic
+//! requirement.
+
+use std::sync::Arc;
+
+use super::Visit;
+use crate::gateway::Gateway;
+use crate::identify::Identity;
+use crate::locate::Sighting;
+use crate::locate::travel::geo_facts;
+use crate::policy::facts::{AddressFacts, Counters, Decimal, Fact, Facts, Geo, HoldRunning};
+use crate::store::Standing;
+use crate::types::{ActionName, Fields};
+
+/// Everything beside the action itself.
+pub(super) struct Surroundings<'a> {
+    visit: &'a Visit,
+    identity: Option<Arc<Identity>>,
+    standing: Arc<Standing>,
+    counters: Counters,
+    address: Option<AddressFacts>,
+    holds: Vec<HoldRunning>,
+}
+
+impl<'a> Surroundings<'a> {
+    /// From the local view, or the store if the view does not hold the account. `None`: the store is down.
+    pub(super) async fn of_account(
+        gateway: &Gateway,
+        visit: &'a Visit,
+        identity: &Arc<Identity>,
+    ) -> Option<Self> {
+        let (account, credential, now) =
+            (&identity.account, &identity.credential, visit.head.received);
+        let standing = match gateway.store.glance(account, credential, now) {
+            Some(standing) => standing,
+            None => gateway.store.look(account, credential, now).await.ok()?,
+        };
+        Some(Self {
+            visit,
+            identity: Some(identity.clone()),
+            standing,
+            counters: Counters::default(),
+            address: None,
+            holds: Vec::new(),
+        })
+    }
+
+    /// For a request without any credential.
+    pub(super) fn of_nobody(visit: &'a Visit) -> Self {
+        Self {
+            visit,
+            identity: None,
+            standing: Arc::default(),
+            counters: Counters::default(),
+            address: None,
+            holds: Vec::new(),
+        }
+    }
+
+    /// From the store's answer to a guarded request that begins.
+    pub(super) fn of_begun(
+        visit: &'a Visit,
+        identity: &Arc<Identity>,
+        standing: Standing,
+        counters: Counters,
+        address: Option<AddressFacts>,
+        holds: Vec<HoldRunning>,
+    ) -> Self {
+        let standing = Arc::new(standing);
+        Self { visit, identity: Some(identity.clone()), standing, counters, address, holds }
+    }
+
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    pub(super) fn frozen(&self) -> bool {
+        self.standing.frozen.is_some()
+    }
+
+    /// The facts of one element of an action.
+    pub(super) fn element<'b>(
+        &'b self,
+        action: &'b ActionName,
+        fields: &'b Fields,
+        usd_value: Fact<Decimal>,
+    ) -> Facts<'b> {
+        let address = match fields.find("address") {
+            None => Fact::Absent,
+            Some(_) => self.address.map_or(Fact::Unreadable, Fact::Known),
+        };
+        let counters = Fact::Known(&self.counters);
+        Facts { usd_value, counters, address, ..self.common(action.as_str(), fields) }
+    }
+
+    /// The facts of a request that no guarded action names.
+    pub(super) fn ordinary<'b>(&'b self, action: Option<&'b ActionName>) -> Facts<'b> {
+        self.common(action.map_or("ordinary", ActionName::as_str), &self.visit.no_fields)
+    }
+
+    fn common<'b>(&'b self, action: &'b str, fields: &'b Fields) -> Facts<'b> {
+        let (head, now) = (&self.visit.head, self.visit.head.received);
+        let issued = self.identity.as_ref().and_then(|identity| identity.issued);
+        let changed = self.standing.security_changed;
+        Facts {
+            now,
+            site: self.visit.site.name.as_str(),
+            action,
+            fields,
+            usd_value: Fact::Absent,
+            client: head.client,
+            credential: self.identity.as_ref().map(|identity| identity.credential.kind),
+            session_age_ms: issued.map_or(Fact::Absent, |at| Fact::Known(now.since_ms(at))),
+            geo: self.geo(),
+            counters: Fact::Absent,
+            address: Fact::Absent,
+            factors: self.standing.factors,
+            security_change_age_ms: changed
+                .map_or(Fact::Absent, |at| Fact::Known(now.since_ms(at))),
+            elevations: &self.standing.elevations,
+            place_key: &self.visit.place_key,
+            holds: &self.holds,
+        }
+    }
+
+    fn geo(&self) -> Geo<'_> {
+        let standing = &*self.standing;
+        let geo = geo_facts(
+            &self.visit.place,
+            self.visit.head.client,
+            &standing.countries,
+            &standing.asns,
+            standing.last.as_ref(),
+            self.visit.head.received,
+        );
+        if self.identity.is_some() {
+            return geo;
+        }
+        // Without an account there is no history that a place could be new to.
+        Geo { new_country: Fact::Absent, new_asn: Fact::Absent, first_place: false, ..geo }
+    }
+
+    /// The request was allowed: its place is one of the account's from now on.
+    pub(super) fn became_known(&self, gateway: &Gateway) {
+        let Some(identity) = &self.identity else { return };
+        let (head, place) = (&self.visit.head, &self.visit.place);
+        let seen_already = self.standing.last.as_ref().is_some_and(|last| {
+            last.client == head.client && head.received.since_ms(last.at) < SIGHTING_EVERY_MS
+        });
+        if seen_already {
+            return;
+        }
+        let sighting = Sighting {
+            at: head.received,
+            client: head.client,
+            country: place.country.clone(),
+            asn: place.asn,
+            coordinates: place.coordinates,
+        };
+        if !gateway.store.sight(&identity.account, &identity.credential, sighting) {
+            gateway.metrics.sighting_dropped();
+        }
+    }
+}
+
+/// A credential that stays where it is is written down this often.
+const SIGHTING_EVERY_MS: u64 = 60_000;

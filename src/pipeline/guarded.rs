@@ -1,0 +1,450 @@
+//! A guarded action: classify the body, begin in the store, decide, redeem or ask, record, forward, settle.
+//!
+//! Never forwards without a durable record, never retries, never forwards twice. Invariant: between `begin` and
+//! `settle` the attempt is `sending` in the store, so that a crash leaves it `unknown` and nothing is sent again.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, header};
+use http_body_util::BodyExt;
+
+use super::facts::Surroundings;
+use super::record::Closing;
+use super::{BODY_BYTES_MAX, End, Visit, ask};
+use crate::answer;
+use crate::audit::{Event, Record};
+use crate::body::Body;
+use crate::classify::{Action, ActionRule, Detected, Intent, Unclassified};
+use crate::clearance::Cleared;
+use crate::crypto::sha256;
+use crate::forward::{ForwardError, Stamp};
+use crate::gateway::{Gateway, Site, Worker};
+use crate::identify::Identity;
+use crate::observe::{self, Outcome};
+use crate::policy::facts::{Decimal, Fact};
+use crate::policy::verdict::{Decision, Requirement, Said, Verdict};
+use crate::prices::decimal;
+use crate::rejection::Rejection;
+use crate::stepup::Proof;
+use crate::store::{Begin, Begun, Learn, Settled, attempt_of, destination_key};
+use crate::types::{ActionName, AttemptId, Fields, IntentDigest, RuleId, Shown};
+
+/// A guarded action as far as the body tells.
+struct Attempt<'a> {
+    id: AttemptId,
+    rule: Option<&'a ActionRule>,
+    action: Action,
+    intent: IntentDigest,
+    identity: Arc<Identity>,
+    body: Bytes,
+    usd: Vec<Fact<Decimal>>,
+    /// The pack wants every write that no action names to be asked about.
+    must_ask: bool,
+}
+
+/// Runs a guarded action to its end.
+pub(super) async fn run(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    rule: Option<&ActionRule>,
+    body: Bytes,
+    identity: Arc<Identity>,
+    must_ask: bool,
+) -> Result<Response<Body>, End> {
+    let gateway = &worker.gateway;
+    let attempt = read(visit, rule, body, identity, must_ask)?;
+    visit.acting(&attempt.action, &attempt.intent);
+    let inline = answer::inline_code(&visit.head.headers)?;
+    let (requirement, surroundings) = match decide(gateway, visit, &attempt).await? {
+        Decided::Cleared(cleared) => return forward(worker, visit, &attempt, *cleared).await,
+        Decided::Ask(requirement, surroundings) => (requirement, surroundings),
+    };
+    let subject = ask::Subject {
+        action: &attempt.action.name,
+        intent: attempt.intent,
+        shown: &attempt.action.shown,
+        body: &attempt.body,
+        inline: inline.is_some(),
+    };
+    let identity = &attempt.identity;
+    let challenge =
+        ask::about_intent(worker, visit, &surroundings, identity, requirement, &subject).await?;
+    let Some(code) = inline else { return Err(ask::answer_with(gateway, visit, &challenge)) };
+    // The code came with the action: answer, then begin anew. The same checks and counters as the endpoint.
+    answer::with_code(worker, visit, challenge, code).await?;
+    let again = Attempt { id: AttemptId::new(format!("{}+", attempt.id)), ..attempt };
+    match decide(gateway, visit, &again).await? {
+        Decided::Cleared(cleared) => forward(worker, visit, &again, *cleared).await,
+        Decided::Ask(..) => {
+            let why = "A twin of this request came at the same time and took the approval.";
+            Err(Rejection::Denied { why: Some(why.into()) }.into())
+        }
+    }
+}
+
+/// The same for a held request: policy is asked again, the bytes are the ones that were held.
+pub(crate) async fn release(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    body: Bytes,
+    identity: Arc<Identity>,
+) -> Result<Response<Body>, End> {
+    let head = &visit.head;
+    let (rule, must_ask) =
+        match visit.site.actions.detect(&head.method, &head.target, &head.headers) {
+            Detected::Action(rule) => (Some(rule), false),
+            Detected::Ordinary => (None, false),
+            Detected::Unlisted { say: Unclassified::Deny, route, .. } => {
+                return Err(Rejection::Unclassified(route.into()).into());
+            }
+            Detected::Unlisted { say, .. } => (None, say == Unclassified::Require),
+            Detected::NotCanonical(why) => return Err(Rejection::NotCanonical(why).into()),
+        };
+    run(worker, visit, rule, body, identity, must_ask).await
+}
+
+/// Classifies the body: fields, shown transaction, intent.
+fn read<'a>(
+    visit: &Visit,
+    rule: Option<&'a ActionRule>,
+    body: Bytes,
+    identity: Arc<Identity>,
+    must_ask: bool,
+) -> Result<Attempt<'a>, Rejection> {
+    let head = &visit.head;
+    let action = match rule {
+        Some(rule) => rule.read(head, &body)?,
+        None => unlisted(visit, &body),
+    };
+    let usd = action.elements.iter().map(|fields| usd(visit, fields)).collect();
+    let intent = action.intent.digest(&identity.account, &identity.credential);
+    let id = attempt_of(&head.request);
+    Ok(Attempt { id, rule, action, intent, identity, body, usd, must_ask })
+}
+
+/// A request that no action names but that must be asked about: its exact bytes are its intent. It keeps the name
+/// under which rules speak about such requests, or the rule that asked would be silent here.
+fn unlisted(visit: &Visit, body: &Bytes) -> Action {
+    let head = &visit.head;
+    let hex = IntentDigest(sha256(&[body])).hex();
+    let media = header_text(&head.headers, &header::CONTENT_TYPE);
+    let line: Arc<str> = format!("{} {}", head.method, head.target).into();
+    Action {
+        name: ActionName::new("ordinary"),
+        elements: vec![Fields::default()],
+        shown: vec![Shown { name: "request".into(), value: line }],
+        intent: Intent {
+            method: head.method.as_str().into(),
+            authority: head.authority.to_lowercase().into(),
+            path: head.path().into(),
+            parameters: vec![
+                ("body".to_owned(), hex),
+                ("media".to_owned(), media),
+                ("query".to_owned(), head.query().unwrap_or("").to_owned()),
+            ],
+        },
+        answer: None,
+    }
+}
+
+fn header_text(headers: &HeaderMap, name: &header::HeaderName) -> String {
+    headers.get(name).map_or_else(String::new, |value| format!("{value:?}"))
+}
+
+fn usd(visit: &Visit, fields: &Fields) -> Fact<Decimal> {
+    let amount = match (fields.find("amount"), fields.text("amount")) {
+        (None, _) => Fact::Absent,
+        (_, Some(text)) => decimal(text).map_or(Fact::Unreadable, Fact::Known),
+        (Some(_), None) => Fact::Unreadable,
+    };
+    let asset = fields.text("asset").map(|asset| &**asset);
+    visit.site.prices.value(asset, amount, visit.head.received)
+}
+
+enum Decided<'a> {
+    Cleared(Box<Cleared>),
+    Ask(Requirement, Surroundings<'a>),
+}
+
+/// One round trip to the store, one decision.
+async fn decide<'a>(
+    gateway: &Gateway,
+    visit: &'a Visit,
+    attempt: &Attempt<'_>,
+) -> Result<Decided<'a>, End> {
+    let begun = begin(gateway, visit, attempt).await?;
+    let Begun { standing, counters, address, holds, proof, .. } = begun;
+    let surroundings =
+        Surroundings::of_begun(visit, &attempt.identity, standing, counters, address, holds);
+    if surroundings.frozen() {
+        abandon(gateway, visit, attempt, Vec::new()).await?;
+        return Err(Rejection::Frozen.into());
+    }
+    let facts: Vec<_> = attempt
+        .action
+        .elements
+        .iter()
+        .zip(&attempt.usd)
+        .map(|(fields, usd)| surroundings.element(&attempt.action.name, fields, *usd))
+        .collect();
+    let decision = visit.site.policy.decide(&facts);
+    let decision = if attempt.must_ask { decision.asked_at_least() } else { decision };
+    visit.decided(&decision);
+    visit.looked_at(visit.site.policy.facts_seen(&facts));
+    drop(facts);
+    let Decision { verdict, said, .. } = decision;
+    match verdict {
+        Verdict::Allow(permit) => {
+            let body = Body::whole(attempt.body.clone());
+            let cleared = Cleared::by_permit(permit, visit.head.clone(), body);
+            surroundings.became_known(gateway);
+            Ok(Decided::Cleared(Box::new(cleared)))
+        }
+        Verdict::Require(requirement) => match clear(visit, attempt, &requirement, proof) {
+            Some(cleared) => {
+                surroundings.became_known(gateway);
+                Ok(Decided::Cleared(Box::new(cleared)))
+            }
+            None => {
+                abandon(gateway, visit, attempt, Vec::new()).await?;
+                Ok(Decided::Ask(requirement, surroundings))
+            }
+        },
+        Verdict::Hold { until, why, starts } => {
+            abandon(gateway, visit, attempt, starts).await?;
+            Err(Rejection::Held { until, why }.into())
+        }
+        Verdict::Deny { why } => {
+            abandon(gateway, visit, attempt, Vec::new()).await?;
+            Err(Rejection::Denied { why }.into())
+        }
+        Verdict::Freeze { .. } => {
+            abandon(gateway, visit, attempt, Vec::new()).await?;
+            freeze(gateway, visit, &attempt.identity, &said).await?;
+            Err(Rejection::Frozen.into())
+        }
+    }
+}
+
+fn clear(
+    visit: &Visit,
+    attempt: &Attempt<'_>,
+    requirement: &Requirement,
+    proof: Option<Proof>,
+) -> Option<Cleared> {
+    let proof = proof?;
+    visit.redeemed(&proof);
+    let (head, body) = (visit.head.clone(), Body::whole(attempt.body.clone()));
+    Cleared::by_proof(requirement, proof, attempt.intent, head, body).ok()
+}
+
+async fn begin(gateway: &Gateway, visit: &Visit, attempt: &Attempt<'_>) -> Result<Begun, End> {
+    let destination = destination(&attempt.action);
+    let usd = attempt.usd.iter().try_fold(Decimal::ZERO, |sum, usd| match usd {
+        Fact::Known(usd) => Some(sum + *usd),
+        Fact::Absent => Some(sum),
+        Fact::Unreadable => None,
+    });
+    let begin = Begin {
+        attempt: attempt.id.clone(),
+        site: visit.site.name.clone(),
+        account: attempt.identity.account.clone(),
+        credential: attempt.identity.credential.clone(),
+        action: attempt.action.name.clone(),
+        intent: attempt.intent,
+        usd,
+        destination,
+    };
+    let started = Instant::now();
+    let begun = gateway.store.begin(begin, visit.head.received).await;
+    gateway.metrics.store_took(started.elapsed());
+    begun.map_err(|error| visit.store_failed(&error).into())
+}
+
+async fn abandon(
+    gateway: &Gateway,
+    visit: &Visit,
+    attempt: &Attempt<'_>,
+    starts: Vec<RuleId>,
+) -> Result<(), End> {
+    let abandoned = gateway.store.abandon(attempt.id.clone(), starts, visit.head.received).await;
+    abandoned.map_err(|error| visit.store_failed(&error).into())
+}
+
+/// Freezes the account because a rule said so, everywhere and at once.
+pub(super) async fn freeze(
+    gateway: &Gateway,
+    visit: &Visit,
+    identity: &Identity,
+    said: &[Said],
+) -> Result<(), End> {
+    let rule = said.iter().find(|said| said.outcome == "freeze" && !said.shadow);
+    let by: Arc<str> = rule.map_or("rule".into(), |said| format!("rule:{}", said.rule).into());
+    gateway
+        .store
+        .freeze(&identity.account, by.clone(), visit.head.received)
+        .await
+        .map_err(|error| End::from(visit.store_failed(&error)))?;
+    visit.note(gateway, Event::Frozen, |record| record.note = Some(by));
+    Ok(())
+}
+
+/// The one destination. With several, none: their address facts are then unreadable, and strict rules apply.
+fn destination(action: &Action) -> Option<Arc<str>> {
+    let mut keys = action.elements.iter().map(|fields| {
+        observe::destination(fields)
+            .map(|(asset, network, address)| destination_key(asset, network, &address))
+    });
+    let first = keys.next()??;
+    keys.all(|key| key.as_ref() == Some(&first)).then_some(first)
+}
+
+/// Record, send, observe, settle: in a task of its own that runs to its end even if the client goes away, so that
+/// nothing stays reserved or half recorded for a client that hung up.
+async fn forward(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    attempt: &Attempt<'_>,
+    cleared: Cleared,
+) -> Result<Response<Body>, End> {
+    let gateway = &worker.gateway;
+    let stamp = visit.stamp(visit.assertion(gateway, &attempt.identity, cleared.factors), true);
+    let rules = visit.site.actions.rules();
+    let ending = Ending {
+        worker: worker.clone(),
+        site: visit.site.clone(),
+        closing: visit.closing(),
+        attempt: attempt.id.clone(),
+        learn: learn(&attempt.action),
+        rule: attempt.rule.and_then(|rule| rules.iter().position(|it| std::ptr::eq(it, rule))),
+    };
+    let intent = visit.intent(gateway, cleared.factors);
+    match visit.tasks.spawn(ending.run(intent, cleared, stamp)).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(Failed::Unrecorded)) => {
+            Err(Rejection::Unavailable("the audit log cannot be written").into())
+        }
+        Ok(Err(Failed::Upstream(error))) => Err(visit.upstream_failed(&error, true).into()),
+        // The task panicked: whether anything was sent is not known, and the record says so after a restart.
+        Err(_) => Err(Rejection::NoAnswer { unknown: true }.into()),
+    }
+}
+
+/// Why a cleared request has no answer.
+enum Failed {
+    /// Nothing was sent.
+    Unrecorded,
+    Upstream(ForwardError),
+}
+
+/// What is left to do once the upstream has answered, or has not.
+struct Ending {
+    worker: Arc<Worker>,
+    site: Arc<Site>,
+    closing: Closing,
+    attempt: AttemptId,
+    learn: Option<Learn>,
+    /// Place of the action's rule in the site's pack; none for a write that no action names.
+    rule: Option<usize>,
+}
+
+impl Ending {
+    /// No record, no forward.
+    async fn run(
+        self,
+        intent: Record,
+        cleared: Cleared,
+        stamp: Stamp,
+    ) -> Result<Response<Body>, Failed> {
+        let gateway = &self.worker.gateway;
+        if let Err(error) = gateway.audit.commit(intent).await {
+            tracing::error!(%error, "no record, no forward");
+            let now = gateway.clock.now();
+            if let Err(error) = gateway.store.abandon(self.attempt.clone(), Vec::new(), now).await {
+                tracing::error!(%error, "what was reserved stays so until the next start");
+            }
+            self.closing.unsent(gateway, now);
+            return Err(Failed::Unrecorded);
+        }
+        let started = Instant::now();
+        let sent = self.worker.pool.forward(&self.site.upstream, cleared, stamp).await;
+        gateway.metrics.upstream_took(&self.site.name, started.elapsed());
+        self.finish(sent).await.map_err(Failed::Upstream)
+    }
+
+    async fn finish(
+        self,
+        sent: Result<Response<Body>, ForwardError>,
+    ) -> Result<Response<Body>, ForwardError> {
+        let gateway = &self.worker.gateway;
+        let (settled, status, result) = match sent {
+            Ok(response) => {
+                let (parts, body) = response.into_parts();
+                let (prefix, body) = peek(body).await;
+                let settled = self.observe(parts.status.as_u16(), &prefix);
+                (settled, Some(parts.status.as_u16()), Ok(Response::from_parts(parts, body)))
+            }
+            Err(error @ ForwardError::NoAnswer(_)) => (Settled::Unknown, None, Err(error)),
+            Err(error) => (Settled::Refused, None, Err(error)),
+        };
+        let learn = self.learn.filter(|_| settled == Settled::Done);
+        let now = gateway.clock.now();
+        self.closing.outcome(gateway, settled, status, now).await;
+        if let Err(error) = gateway.store.settle(self.attempt, settled, learn, now).await {
+            // The attempt stays `sending`; the next start reports it as unknown.
+            tracing::error!(%error, "a finished attempt could not be settled");
+        }
+        result
+    }
+
+    fn observe(&self, status: u16, prefix: &[u8]) -> Settled {
+        let rule = self.rule.and_then(|at| self.site.actions.rules().get(at));
+        let outcome = match rule {
+            Some(rule) => observe::observe(rule, status, Some(prefix)),
+            None if (400..500).contains(&status) => Outcome::Refused,
+            None if status < 400 => Outcome::Accepted,
+            None => Outcome::Unknown,
+        };
+        match outcome {
+            Outcome::Accepted => Settled::Done,
+            Outcome::Refused => Settled::Refused,
+            Outcome::Unknown => Settled::Unknown,
+        }
+    }
+}
+
+/// The first 64 KiB of an answer for `observe`, and a body that still yields all of it.
+async fn peek(mut body: Body) -> (Bytes, Body) {
+    let mut seen = Vec::new();
+    while seen.len() < BODY_BYTES_MAX {
+        match body.frame().await {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => seen.extend_from_slice(&data),
+                Err(_trailers) => break,
+            },
+            Some(Err(error)) => {
+                let seen = Bytes::from(seen);
+                return (seen.clone(), Body::after(seen, Body::broken(error)));
+            }
+            None => {
+                let seen = Bytes::from(seen);
+                return (seen.clone(), Body::whole(seen));
+            }
+        }
+    }
+    let seen = Bytes::from(seen);
+    (seen.clone(), Body::after(seen, body))
+}
+
+/// What the address book learns if the exchange accepts.
+fn learn(action: &Action) -> Option<Learn> {
+    let destination = destination(action)?;
+    match action.name.as_str() {
+        "address_book.add" | "address_book.change" => Some(Learn::Added { destination }),
+        "address_book.remove" => Some(Learn::Removed { destination }),
+        "withdrawal" => Some(Learn::Used { destination }),
+        _ => None,
+    }
+}

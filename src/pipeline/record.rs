@@ -1,0 +1,436 @@
+//! One request from accept to answer: what is known of it, and the record it leaves.
+//!
+//! Never written for ordinary traffic that passes: only guarded actions, refusals, challenges and the words of shadow
+//! rules leave a line.
+//! Invariant: a guarded request's intent is durable before its first byte goes upstream.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderValue, Method, Response, header};
+use hyper::upgrade::OnUpgrade;
+use serde_json::json;
+use tokio_util::task::TaskTracker;
+
+use super::End;
+use crate::audit::{Event, PlaceNoted, Record, RequestState, RuleNoted};
+use crate::body::Body;
+use crate::classify::Action;
+use crate::forward::upgrade::asks_for_websocket;
+use crate::forward::{ForwardError, Stamp};
+use crate::gateway::{Gateway, Site};
+use crate::identify::Identity;
+use crate::inbound::Inbound;
+use crate::locate::Place;
+use crate::pages::language::negotiate;
+use crate::pages::{self, Audience, Ctx, Language, Native, csrf};
+use crate::policy::verdict::Decision;
+use crate::rejection::Rejection;
+use crate::stepup::Proof;
+use crate::stepup::challenge::{Challenge, Scope};
+use crate::store::{Settled, StoreError};
+use crate::types::{
+    AccountId, ActionName, ChallengeId, Credential, Factor, FactorSet, Fields, IntentDigest, Shown,
+    UnixMs,
+};
+
+/// A request on its way, with everything that was learnt of it so far.
+pub(crate) struct Visit {
+    pub head: Inbound,
+    pub site: Arc<Site>,
+    pub place: Arc<Place>,
+    /// What an elevation given here is tied to.
+    pub place_key: Arc<str>,
+    pub no_fields: Fields,
+    /// Work that must end even if the client goes away.
+    pub tasks: TaskTracker,
+    /// Whom it would be answered to and in which language, once the headers have gone upstream.
+    spoken: Option<(Audience, Language)>,
+    learnt: Mutex<Learnt>,
+}
+
+/// What later stages add.
+#[derive(Default)]
+struct Learnt {
+    account: Option<AccountId>,
+    credential: Option<Credential>,
+    action: Option<ActionName>,
+    shown: Vec<Shown>,
+    intent: Option<IntentDigest>,
+    rules: Vec<RuleNoted>,
+    facts: BTreeMap<Arc<str>, Arc<str>>,
+    verdict: Option<&'static str>,
+    challenge: Option<ChallengeId>,
+    bearer: bool,
+    /// Bounded route of a write that no action names.
+    route: Option<Arc<str>>,
+    /// One of the gateway's own addresses.
+    own: bool,
+    /// The client's end of a tunnel, if it asked for one.
+    upgrade: Option<OnUpgrade>,
+}
+
+impl Visit {
+    pub(super) fn new(
+        head: Inbound,
+        site: Arc<Site>,
+        place: Arc<Place>,
+        tasks: TaskTracker,
+        upgrade: Option<OnUpgrade>,
+    ) -> Self {
+        let place_key = place.key(head.client);
+        let upgrade = upgrade.filter(|_| asks_for_websocket(&head));
+        Self {
+            head,
+            site,
+            place,
+            place_key,
+            no_fields: Fields::default(),
+            tasks,
+            spoken: None,
+            learnt: Mutex::new(Learnt { upgrade, ..Learnt::default() }),
+        }
+    }
+
+    /// The same visitor with a request that was held, decided anew.
+    pub(crate) fn again(&self, head: Inbound) -> Self {
+        let again =
+            Self::new(head, self.site.clone(), self.place.clone(), self.tasks.clone(), None);
+        {
+            let (mine, mut its) = (self.learnt(), again.learnt());
+            its.account = mine.account.clone();
+            its.credential = mine.credential.clone();
+            its.bearer = mine.bearer;
+        }
+        again
+    }
+
+    fn learnt(&self) -> MutexGuard<'_, Learnt> {
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who it is turned out to be.
+    pub(crate) fn identified(&self, identity: &Identity) {
+        let mut learnt = self.learnt();
+        learnt.account = Some(identity.account.clone());
+        learnt.credential = Some(identity.credential.clone());
+        learnt.bearer = identity.bearer;
+    }
+
+    /// What it would do turned out to be.
+    pub(super) fn acting(&self, action: &Action, intent: &IntentDigest) {
+        let mut learnt = self.learnt();
+        learnt.action = Some(action.name.clone());
+        learnt.shown = action.shown.clone();
+        learnt.intent = Some(*intent);
+    }
+
+    pub(super) fn decided(&self, decision: &Decision) {
+        if decision.said.is_empty() {
+            return;
+        }
+        let mut learnt = self.learnt();
+        learnt.verdict = Some(decision.verdict.word());
+        learnt.rules = decision.said.iter().map(RuleNoted::from).collect();
+    }
+
+    /// What the rules about a guarded action looked at: evidence, and enough to decide it again.
+    pub(super) fn looked_at(&self, facts: BTreeMap<Arc<str>, Arc<str>>) {
+        self.learnt().facts = facts;
+    }
+
+    /// The client's end of a WebSocket, handed out once.
+    pub(super) fn take_upgrade(&self) -> Option<OnUpgrade> {
+        self.learnt().upgrade.take()
+    }
+
+    /// It is for one of the gateway's own addresses.
+    pub(crate) fn own(&self) {
+        self.learnt().own = true;
+    }
+
+    pub(super) fn redeemed(&self, proof: &Proof) {
+        self.learnt().challenge = Some(proof.challenge.clone());
+    }
+
+    /// A write that no action names, by its bounded route.
+    pub(super) fn unlisted(&self, route: &str) {
+        self.learnt().route = Some(route.into());
+    }
+
+    /// The head for the upstream. The headers go with it, because copying them is the dearest thing that ordinary
+    /// traffic could be made to pay for.
+    pub(super) fn part_with_head(&mut self) -> Inbound {
+        self.spoken = Some((self.audience(), self.language()));
+        let headers = std::mem::take(&mut self.head.headers);
+        Inbound { headers, ..self.head.clone() }
+    }
+
+    pub(crate) fn audience(&self) -> Audience {
+        self.spoken.map_or_else(|| pages::audience(&self.head), |(audience, _)| audience)
+    }
+
+    pub(crate) fn language(&self) -> Language {
+        if let Some((_, language)) = self.spoken {
+            return language;
+        }
+        let accepts = self.head.headers.get(header::ACCEPT_LANGUAGE);
+        negotiate(accepts.and_then(|value| value.to_str().ok()))
+    }
+
+    /// Where a browser wanted to go, if going there again is harmless.
+    pub(super) fn return_to(&self) -> Option<String> {
+        let local = self.head.target.starts_with('/') && !self.head.target.starts_with("//");
+        let get = self.head.method == Method::GET;
+        (get && local && self.audience() == Audience::Page).then(|| self.head.target.to_string())
+    }
+
+    /// Runs `f` with what an answer of the gateway's own needs to know.
+    pub(crate) fn with_context<T>(&self, f: impl FnOnce(&Ctx<'_>) -> T) -> T {
+        let audience = self.audience();
+        let (bearer, own) = {
+            let learnt = self.learnt();
+            (learnt.bearer, learnt.own)
+        };
+        let native = match audience {
+            Audience::Api if !own => self.site.actions.answer_for(&self.head.target),
+            _ => None,
+        };
+        let render = |message: &str| native.map_or_else(String::new, |pack| pack.render(message));
+        f(&Ctx {
+            audience,
+            request: &self.head.request,
+            native: native.map(|pack| Native { status: pack.status, render: &render }),
+            host: &self.head.authority,
+            language: self.language(),
+            now: self.head.received,
+            bearer,
+            site: self.site.name.as_str(),
+            csrf: "",
+        })
+    }
+
+    /// The same for an answer about a challenge: its forms carry a token of this challenge and credential.
+    pub(crate) fn about<T>(
+        &self,
+        gateway: &Gateway,
+        challenge: &ChallengeId,
+        f: impl FnOnce(&Ctx<'_>) -> T,
+    ) -> T {
+        let mac = |label: &str, parts: &[&[u8]]| gateway.keyring.mac(label, parts);
+        let token = match (self.audience(), &self.learnt().credential) {
+            (Audience::Page, Some(credential)) => csrf::token(challenge, credential, &mac),
+            _ => String::new(),
+        };
+        self.with_context(|ctx| f(&Ctx { csrf: &token, ..*ctx }))
+    }
+
+    /// What the upstream is told beside the request itself.
+    pub(super) fn stamp(&self, assertion: Option<HeaderValue>, guarded: bool) -> Stamp {
+        Stamp { client: self.head.client, assertion, guarded }
+    }
+
+    /// `Stepgate-Assertion`: what was decided, for the exchange to check if it wants (ES256, 60 s).
+    pub(super) fn assertion(
+        &self,
+        gateway: &Gateway,
+        identity: &Identity,
+        factors: FactorSet,
+    ) -> Option<HeaderValue> {
+        let learnt = self.learnt();
+        let factors: Vec<&str> = factors.iter().map(Factor::word).collect();
+        let rules: Vec<&str> =
+            learnt.rules.iter().filter(|it| !it.shadow).map(|it| it.rule.as_str()).collect();
+        let claims = json!({
+            "iss": "stepgate",
+            "aud": self.site.name.as_str(),
+            "sub": &*identity.account.name,
+            "iat": self.head.received.seconds(),
+            "exp": self.head.received.seconds() + 60,
+            "jti": self.head.request.as_str(),
+            "action": learnt.action.as_ref().map(ActionName::as_str),
+            "intent": learnt.intent.as_ref().map(IntentDigest::hex),
+            "factors": factors,
+            "rules": rules,
+        });
+        let token = gateway.signer.sign_jws("stepgate-assertion+jwt", &claims).ok()?;
+        HeaderValue::from_str(&token).ok()
+    }
+
+    fn blank(&self, time: UnixMs, event: Event) -> Record {
+        let learnt = self.learnt();
+        let mut record = Record::new(time, event);
+        record.request = Some(self.head.request.clone());
+        record.site = Some(self.site.name.clone());
+        if let Some(account) = &learnt.account {
+            record = record.of_account(account);
+        }
+        if let Some(credential) = &learnt.credential {
+            record = record.with_credential(credential);
+        }
+        record.client = Some(self.head.client);
+        record.place = Some(PlaceNoted::from(&*self.place));
+        record.method = Some(self.head.method.as_str().into());
+        record.path = Some(self.head.path().into());
+        record.action = learnt.action.clone();
+        record.shown = learnt.shown.clone();
+        record.facts = learnt.facts.clone();
+        record.rules = learnt.rules.clone();
+        record.policy = Some(self.site.policy.version().clone());
+        record.verdict = learnt.verdict.map(Into::into);
+        record.challenge = learnt.challenge.clone();
+        record.intent = learnt.intent;
+        record
+    }
+
+    /// Writes a line without waiting for the disk.
+    pub(crate) fn note(&self, gateway: &Gateway, event: Event, fill: impl FnOnce(&mut Record)) {
+        let mut record = self.blank(gateway.clock.now(), event);
+        fill(&mut record);
+        gateway.audit.note(record);
+    }
+
+    /// A line about a challenge.
+    pub(crate) fn note_challenge(
+        &self,
+        gateway: &Gateway,
+        event: Event,
+        challenge: &Challenge,
+        factor: Option<Factor>,
+    ) {
+        self.note(gateway, event, |record| {
+            record.challenge = Some(challenge.id.clone());
+            record.action = Some(challenge.action.clone());
+            record.shown = challenge.shown.clone();
+            record.factor = factor;
+            if let Scope::Intent(intent) = challenge.scope {
+                record.intent = Some(intent);
+            }
+        });
+    }
+
+    /// The intent record: it must be durable before the first byte goes upstream.
+    pub(super) fn intent(&self, gateway: &Gateway, factors: FactorSet) -> Record {
+        let mut record = self.blank(gateway.clock.now(), Event::Intent);
+        record.state = Some(RequestState::Sending);
+        record.factor = factors.iter().next();
+        record
+    }
+
+    /// For the task that outlives this visit.
+    pub(super) fn closing(&self) -> Closing {
+        Closing(self.blank(self.head.received, Event::Outcome))
+    }
+
+    /// The store gave no answer: said in the log, refused to the client.
+    pub(crate) fn store_failed(&self, error: &StoreError) -> Rejection {
+        tracing::error!(%error, request = %self.head.request, "the store gave no answer");
+        Rejection::Unavailable("the store gave no answer")
+    }
+
+    /// The upstream gave no answer.
+    pub(super) fn upstream_failed(&self, error: &ForwardError, guarded: bool) -> Rejection {
+        tracing::warn!(%error, request = %self.head.request, "the upstream gave no answer");
+        match error {
+            ForwardError::Refused(why) => Rejection::BadRequest(why),
+            ForwardError::NotSent(_) => Rejection::BadGateway,
+            ForwardError::NoAnswer(_) => Rejection::NoAnswer { unknown: guarded },
+        }
+    }
+
+    /// Counts and records how it ended, and answers.
+    pub(super) fn close(
+        &self,
+        gateway: &Gateway,
+        ended: Result<Response<Body>, End>,
+    ) -> Response<Body> {
+        let quiet = {
+            let learnt = self.learnt();
+            learnt.rules.is_empty() && learnt.action.is_none() && learnt.route.is_none()
+        };
+        let mut response = match ended {
+            Ok(response) if quiet => {
+                self.site.ordinary.count();
+                response
+            }
+            Ok(response) => {
+                self.count(gateway, None);
+                if self.spoke_in_shadow() {
+                    self.note(gateway, Event::Decision, |_| ());
+                }
+                response
+            }
+            Err(End::Answer(response)) => {
+                self.count(gateway, Some("challenged"));
+                response
+            }
+            Err(End::Reject(rejection)) => {
+                self.count(gateway, Some("refused"));
+                self.note(gateway, Event::Refusal, |record| {
+                    record.note = Some(rejection.to_string().into());
+                });
+                super::refuse(gateway, self, &rejection)
+            }
+        };
+        if let Ok(value) = HeaderValue::from_str(self.head.request.as_str()) {
+            response.headers_mut().insert("stepgate-request", value);
+        }
+        response
+    }
+
+    /// Whether a shadow rule had a word on ordinary traffic that passed: its only place is the log. A guarded action's
+    /// intent record says it already.
+    fn spoke_in_shadow(&self) -> bool {
+        let learnt = self.learnt();
+        learnt.action.is_none() && learnt.rules.iter().any(|rule| rule.shadow)
+    }
+
+    fn count(&self, gateway: &Gateway, verdict: Option<&'static str>) {
+        let (site, learnt) = (&self.site.name, self.learnt());
+        for said in &learnt.rules {
+            gateway.metrics.rule_spoke(site, &said.rule, &said.outcome, said.shadow);
+        }
+        if let Some(route) = &learnt.route {
+            gateway.metrics.unclassified_write(site, route);
+        }
+        let verdict = verdict.or(learnt.verdict).unwrap_or("allow");
+        match &learnt.action {
+            Some(action) => gateway.metrics.request(site, action, verdict),
+            None => gateway.metrics.request(site, &ActionName::new("ordinary"), verdict),
+        }
+    }
+}
+
+/// The last line of a guarded request, written when the upstream has answered or has not.
+pub(super) struct Closing(Record);
+
+impl Closing {
+    /// Its intent could not be recorded, so nothing was sent. Not waited for: the log is what is broken.
+    pub(super) fn unsent(mut self, gateway: &Gateway, now: UnixMs) {
+        self.0.time = now;
+        self.0.state = Some(RequestState::Refused);
+        gateway.audit.note(self.0);
+    }
+
+    /// Durable when this returns, or waiting for a disk that works again. It comes before the store settles: a crash in
+    /// between leaves an attempt that the next start calls unknown although its end is recorded here, and never an
+    /// attempt of which nothing is recorded.
+    pub(super) async fn outcome(
+        mut self,
+        gateway: &Gateway,
+        settled: Settled,
+        status: Option<u16>,
+        now: UnixMs,
+    ) {
+        self.0.time = now;
+        self.0.upstream_status = status;
+        self.0.state = Some(match settled {
+            Settled::Done => RequestState::Done,
+            Settled::Refused => RequestState::Refused,
+            Settled::Unknown => RequestState::Unknown,
+        });
+        if gateway.audit.commit(self.0.clone()).await.is_err() {
+            gateway.audit.note(self.0);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Reading TOML by hand so that every fault of a file is found in one pass.
+//!
+//! Never interprets: it knows tables, texts and flags, not rules. Invariant: a fault points at the
+//! bytes of the value it is about, inside a text wherever the file spells the text as it is.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::literal::{self, Wrong};
+use super::tokens::Trouble;
+use crate::fault::{Fault, Source, suggest};
+
+type Value<'i> = Spanned<DeValue<'i>>;
+
+/// Parses a document, or tells everything that is not TOML about it.
+pub fn document<'i>(source: &'i Source, faults: &mut Vec<Fault>) -> Option<Spanned<DeTable<'i>>> {
+    let (document, errors) = DeTable::parse_recoverable(&source.text);
+    faults.extend(errors.iter().map(|error| crate::fault::from_toml(source, error)));
+    errors.is_empty().then_some(document)
+}
+
+/// A text of the file.
+#[derive(Clone, Debug)]
+pub struct Text {
+    pub text: String,
+    pub span: Range<usize>,
+    /// Where the text's first byte stands in the file, if the file spells it without escapes.
+    inside: Option<usize>,
+}
+
+impl Text {
+    fn read(source: &Source, value: &Value<'_>) -> Option<Self> {
+        let text = value.get_ref().as_str()?.to_owned();
+        let span = value.span();
+        let inside = source.text.get(span.clone()).and_then(|raw| {
+            let margin =
+                [("\"\"\"\n", 3), ("'''\n", 3), ("\"\"\"", 3), ("'''", 3), ("\"", 1), ("'", 1)];
+            let (open, close) = margin.into_iter().find(|(open, _)| raw.starts_with(open))?;
+            let spelt = raw.get(open.len()..raw.len().checked_sub(close)?)?;
+            (spelt == text).then_some(span.start + open.len())
+        });
+        Some(Self { text, span, inside })
+    }
+
+    /// A fault about the whole text.
+    pub fn fault(&self, source: &Source, message: impl Into<String>) -> Fault {
+        Fault::new(source, self.span.clone(), message)
+    }
+
+    /// A fault about some bytes of the text.
+    pub fn trouble(&self, source: &Source, trouble: Trouble) -> Fault {
+        let span = match self.inside {
+            Some(start) => start + trouble.span.start..start + trouble.span.end,
+            None => self.span.clone(),
+        };
+        Fault { help: trouble.help, ..Fault::new(source, span, trouble.message) }
+    }
+
+    /// A fault about the text as a value.
+    pub fn wrong(&self, source: &Source, wrong: Wrong) -> Fault {
+        Fault { help: wrong.help, ..self.fault(source, wrong.message) }
+    }
+}
+
+/// A table of the file, read key by key.
+#[derive(Clone, Copy)]
+pub struct Table<'t, 'i> {
+    source: &'t Source,
+    entries: &'t DeTable<'i>,
+}
+
+impl<'t, 'i> Table<'t, 'i> {
+    pub fn new(source: &'t Source, entries: &'t DeTable<'i>) -> Self {
+        Self { source, entries }
+    }
+
+    /// The value as a table, or a fault.
+    pub fn of(source: &'t Source, value: &'t Value<'i>, faults: &mut Vec<Fault>) -> Option<Self> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            faults.push(unlike(source, value, "a table"));
+        }
+        table.map(|entries| Self { source, entries })
+    }
+
+    pub fn source(&self) -> &'t Source {
+        self.source
+    }
+
+    /// Every key that is not in `known` is a fault.
+    pub fn only(&self, known: &[&str], faults: &mut Vec<Fault>) {
+        for (key, _) in self.entries {
+            let name: &str = key.get_ref();
+            if known.contains(&name) {
+                continue;
+            }
+            let help = suggest(name, known.iter().copied())
+                .unwrap_or_else(|| format!("the keys here are {}", known.join(", ")));
+            let message = format!("unknown key `{name}`");
+            faults.push(Fault::new(self.source, key.span(), message).help(help));
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&'t str, Range<usize>, &'t Value<'i>)> {
+        self.entries.iter().map(|(key, value)| (&**key.get_ref(), key.span(), value))
+    }
+
+    pub fn value(&self, key: &str) -> Option<&'t Value<'i>> {
+        self.entries.get(key)
+    }
+
+    /// Where the key itself stands.
+    pub fn key_span(&self, key: &str) -> Option<Range<usize>> {
+        self.entries.get_key_value(key).map(|(key, _)| key.span())
+    }
+
+    pub fn text(&self, key: &str, faults: &mut Vec<Fault>) -> Option<Text> {
+        let value = self.value(key)?;
+        let text = Text::read(self.source, value);
+        if text.is_none() {
+            faults.push(unlike(self.source, value, "a text in quotes"));
+        }
+        text
+    }
+
+    /// False if the key is not there.
+    pub fn flag(&self, key: &str, faults: &mut Vec<Fault>) -> bool {
+        let Some(value) = self.value(key) else { return false };
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            faults.push(unlike(self.source, value, "true or false"));
+            false
+        })
+    }
+
+    /// A duration in milliseconds, more than zero.
+    pub fn duration(&self, key: &str, faults: &mut Vec<Fault>) -> Option<u64> {
+        let text = self.text(key, faults)?;
+        match literal::duration(&text.text) {
+            Ok(0) => {
+                let message = format!("`{key}` of no time does nothing");
+                faults.push(text.fault(self.source, message).help("leave the key out instead"));
+                None
+            }
+            Ok(ms) => Some(ms),
+            Err(wrong) => {
+                let message = format!("`{key}` is a duration, and {}", wrong.message);
+                faults.push(text.wrong(self.source, Wrong { message, ..wrong }));
+                None
+            }
+        }
+    }
+
+    /// The tables of `[[key]]`.
+    pub fn tables(&self, key: &str, faults: &mut Vec<Fault>) -> Vec<(Table<'t, 'i>, Range<usize>)> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(items) = value.get_ref().as_array() else {
+            faults.push(unlike(self.source, value, &format!("written as `[[{key}]]`")));
+            return Vec::new();
+        };
+        let table = |item: &'t Value<'i>| {
+            Table::of(self.source, item, faults).map(|table| (table, item.span()))
+        };
+        items.iter().filter_map(table).collect()
+    }
+
+    /// A text, or a list of texts.
+    pub fn texts(&self, key: &str, faults: &mut Vec<Fault>) -> Vec<Text> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        texts(self.source, value, faults)
+    }
+}
+
+/// A text, or a list of texts; integers in lists count as their digits.
+pub fn texts(source: &Source, value: &Value<'_>, faults: &mut Vec<Fault>) -> Vec<Text> {
+    let Some(items) = value.get_ref().as_array() else {
+        let text = Text::read(source, value);
+        if text.is_none() {
+            faults.push(unlike(source, value, "a text in quotes, or a list of such"));
+        }
+        return text.into_iter().collect();
+    };
+    let mut texts = Vec::with_capacity(items.len());
+    for item in items {
+        match (Text::read(source, item), item.get_ref().as_integer()) {
+            (Some(text), _) => texts.push(text),
+            (None, Some(number)) if number.radix() == 10 => {
+                texts.push(Text {
+                    text: number.as_str().to_owned(),
+                    span: item.span(),
+                    inside: None,
+                });
+            }
+            _ => faults.push(unlike(source, item, "a text in quotes")),
+        }
+    }
+    texts
+}
+
+/// "This is an integer; it should be a text."
+pub fn unlike(source: &Source, value: &Value<'_>, wanted: &str) -> Fault {
+    let found = value.get_ref().type_str();
+    let article = if found.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    Fault::new(source, value.span(), format!("this is {article} {found}; it should be {wanted}"))
+}

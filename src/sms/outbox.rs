@@ -1,0 +1,344 @@
+//! Empties the outbox: leases a message, sends it, and says how it ended or when to try again.
+//!
+//! Never logs number or text, never sends what has expired, and keeps at most a few sends in flight. Invariant: a
+//! message leaves the store only when a provider took it, refused it for good, or its time is over; a gateway that dies
+//! in between leaves a lease that runs out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Letter, Provider, SendError};
+use crate::store::{Message, Store};
+use crate::types::UnixMs;
+use crate::world::Clock;
+
+/// Opens what `Store::send_code` was given; `None` if it cannot be read (any more).
+pub type Open = Box<dyn Fn(&Message) -> Option<Letter> + Send + Sync>;
+
+/// Everything the loop needs.
+pub struct Outbox {
+    pub store: Arc<dyn Store>,
+    pub open: Open,
+    pub provider: Arc<dyn Provider>,
+    pub clock: Arc<dyn Clock>,
+    /// Notified when a message was queued here, so that it goes out at once. Others are found within a second.
+    pub wake: Arc<Notify>,
+}
+
+/// Runs until `stop`; then waits a moment for the sends in flight.
+pub async fn run(outbox: Outbox, stop: CancellationToken) {
+    let outbox = Arc::new(outbox);
+    let slots = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+    let sends = TaskTracker::new();
+    while let Some(slot) = unless_stopped(&stop, slots.clone().acquire_owned()).await {
+        // The semaphore is never closed.
+        let Ok(slot) = slot else { break };
+        let due = unless_stopped(&stop, outbox.store.next_message(LEASE_MS, outbox.clock.now()));
+        match due.await {
+            None => break,
+            Some(Ok(Some(message))) => {
+                sends.spawn(outbox.clone().deliver(message, slot));
+            }
+            Some(Ok(None)) => outbox.rest(&stop).await,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the outbox cannot be read");
+                unless_stopped(&stop, tokio::time::sleep(POLL)).await;
+            }
+        }
+    }
+    sends.close();
+    if tokio::time::timeout(FINISH, sends.wait()).await.is_err() {
+        tracing::warn!(count = sends.len(), "messages were still being sent; their lease runs out");
+    }
+}
+
+impl Outbox {
+    async fn rest(&self, stop: &CancellationToken) {
+        let woken = async {
+            // Either way the loop looks again; nothing is lost if the wait simply ends.
+            let _ = tokio::time::timeout(POLL, self.wake.notified()).await;
+        };
+        unless_stopped(stop, woken).await;
+    }
+
+    async fn deliver(self: Arc<Self>, message: Message, _slot: OwnedSemaphorePermit) {
+        let again = self.try_once(&message).await;
+        if let Err(error) = self.store.message_done(message.id, again).await {
+            // The lease runs out and the message comes again; a second SMS carries the same code.
+            tracing::warn!(message = message.id, %error, "the outbox cannot be written");
+        }
+    }
+
+    /// Sends once; `Some` says when it is worth trying again.
+    async fn try_once(&self, message: &Message) -> Option<UnixMs> {
+        if self.clock.now() >= message.expires {
+            tracing::info!(message = message.id, "an expired message is not sent");
+            return None;
+        }
+        let Some(letter) = (self.open)(message) else {
+            tracing::error!(message = message.id, "a message cannot be opened and is dropped");
+            return None;
+        };
+        let error = match self.provider.send(&letter).await {
+            Ok(()) => {
+                tracing::info!(message = message.id, challenge = %message.challenge, "sent");
+                return None;
+            }
+            Err(error) => error,
+        };
+        let again = next_try(&error, message, self.clock.now());
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(message = message.id, %error, source, again = again.is_some(), "not sent");
+        again
+    }
+}
+
+/// When to try again: the provider's own word or ours, whichever is later, if that is before the message expires.
+fn next_try(error: &SendError, message: &Message, now: UnixMs) -> Option<UnixMs> {
+    let asked = match error {
+        SendError::Busy { after_ms, .. } => after_ms.unwrap_or(0),
+        SendError::Unreachable(_) => 0,
+        SendError::Refused { .. } | SendError::Unwritable(_) => return None,
+    };
+    let step = usize::try_from(message.tries).unwrap_or(usize::MAX).min(BACK_OFF_MS.len() - 1);
+    let own = BACK_OFF_MS.get(step).copied().unwrap_or(LEASE_MS);
+    let again = now.plus_ms(own.max(asked));
+    (again < message.expires).then_some(again)
+}
+
+async fn unless_stopped<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        done = work => Some(done),
+    }
+}
+
+const IN_FLIGHT_MAX: usize = 4;
+/// Longer than a try and the store's answer to it.
+const LEASE_MS: u64 = 30_000;
+const POLL: Duration = Duration::from_secs(1);
+const FINISH: Duration = Duration::from_secs(5);
+const BACK_OFF_MS: [u64; 4] = [2_000, 5_000, 15_000, 40_000];
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::locate::travel::Sighting;
+    use crate::sms::BoxFuture;
+    use crate::stepup::challenge::{Challenge, SentCode};
+    use crate::store::*;
+    use crate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId};
+    use crate::world::HandClock;
+
+    fn message(tries: u32) -> Message {
+        Message {
+            id: 1,
+            challenge: ChallengeId::new("c"),
+            sealed: vec![],
+            expires: UnixMs(100_000),
+            tries,
+        }
+    }
+
+    fn busy(after_ms: Option<u64>) -> SendError {
+        SendError::Busy { status: 429, after_ms }
+    }
+
+    #[test]
+    fn tries_come_further_and_further_apart_until_the_message_expires() {
+        let again = |tries, now| next_try(&busy(None), &message(tries), UnixMs(now));
+        assert_eq!(again(0, 0), Some(UnixMs(2_000)));
+        assert_eq!(again(1, 0), Some(UnixMs(5_000)));
+        assert_eq!(again(2, 0), Some(UnixMs(15_000)));
+        assert_eq!(again(9, 0), Some(UnixMs(40_000)));
+        assert_eq!(again(9, 60_000), None);
+    }
+
+    #[test]
+    fn the_providers_word_counts_if_it_is_later() {
+        let again = |after| next_try(&busy(Some(after)), &message(0), UnixMs(0));
+        assert_eq!(again(1_000), Some(UnixMs(2_000)));
+        assert_eq!(again(9_000), Some(UnixMs(9_000)));
+        assert_eq!(again(100_000), None);
+    }
+
+    #[test]
+    fn what_was_refused_is_not_tried_again() {
+        assert_eq!(next_try(&SendError::Refused { status: 400 }, &message(0), UnixMs(0)), None);
+    }
+
+    /// The outbox of a store, without the rest of it.
+    #[derive(Default)]
+    struct Queue {
+        waiting: Mutex<Vec<Message>>,
+        done: Mutex<Vec<(u64, Option<UnixMs>)>>,
+    }
+
+    impl Queue {
+        fn done(&self) -> Vec<(u64, Option<UnixMs>)> {
+            self.done.lock().unwrap().clone()
+        }
+    }
+
+    macro_rules! not_asked {
+        ($($name:ident($($argument:ty),*) -> $answer:ty;)*) => {$(
+            fn $name(&self, $(_: $argument),*) -> $answer {
+                unimplemented!("the outbox never asks for it")
+            }
+        )*};
+    }
+
+    impl Store for Queue {
+        fn next_message(&self, _lease_ms: u64, _now: UnixMs) -> Task<'_, Option<Message>> {
+            let mut waiting = self.waiting.lock().unwrap();
+            let next = if waiting.is_empty() { None } else { Some(waiting.remove(0)) };
+            Box::pin(async move { Ok(next) })
+        }
+        fn message_done(&self, id: u64, again: Option<UnixMs>) -> Task<'_, ()> {
+            self.done.lock().unwrap().push((id, again));
+            Box::pin(async { Ok(()) })
+        }
+        not_asked! {
+            glance(&AccountId, &Credential, UnixMs) -> Option<Arc<Standing>>;
+            look(&AccountId, &Credential, UnixMs) -> Task<'_, Arc<Standing>>;
+            sight(&AccountId, &Credential, Sighting) -> bool;
+            begin(Begin, UnixMs) -> Task<'_, Begun>;
+            abandon(AttemptId, Vec<RuleId>, UnixMs) -> Task<'_, ()>;
+            settle(AttemptId, Settled, Option<Learn>, UnixMs) -> Task<'_, ()>;
+            recover(UnixMs) -> Task<'_, Vec<Orphan>>;
+            open_challenge(Challenge, UnixMs) -> Task<'_, Opened>;
+            challenge(&ChallengeId, UnixMs) -> Task<'_, Option<Challenge>>;
+            spend_attempt(&ChallengeId, &AccountId, &Credential, Factor, UnixMs) -> Task<'_, Spent>;
+            prove(&ChallengeId, Factor, Option<u64>, Option<String>, UnixMs) -> Task<'_, Proven>;
+            reject(&ChallengeId, bool, UnixMs) -> Task<'_, Option<Challenge>>;
+            take_held(&ChallengeId, &AccountId, &Credential, UnixMs) -> Task<'_, Option<Vec<u8>>>;
+            send_code(&ChallengeId, NumberKey, SentCode, Vec<u8>, UnixMs) -> Task<'_, CodeQueued>;
+            freeze(&AccountId, Arc<str>, UnixMs) -> Task<'_, ()>;
+            thaw(&AccountId, UnixMs) -> Task<'_, bool>;
+            enrol(&AccountId, Enrolled, UnixMs) -> Task<'_, ()>;
+            factors(&AccountId) -> Task<'_, Vec<Enrolled>>;
+            disenrol(&AccountId, Factor, UnixMs) -> Task<'_, bool>;
+            account(&AccountId, UnixMs) -> Task<'_, AccountCard>;
+            adopt(&str, Vec<u8>) -> Task<'_, Vec<u8>>;
+            ping() -> Task<'_, ()>;
+        }
+    }
+
+    /// Takes letters or is busy, after a moment.
+    #[derive(Default)]
+    struct Post {
+        busy: bool,
+        taken: Mutex<Vec<u64>>,
+        at_once: AtomicUsize,
+        at_once_max: AtomicUsize,
+    }
+
+    impl Provider for Post {
+        fn send<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<(), SendError>> {
+            Box::pin(async move {
+                let at_once = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+                self.at_once_max.fetch_max(at_once, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                self.at_once.fetch_sub(1, Ordering::SeqCst);
+                if self.busy {
+                    return Err(busy(None));
+                }
+                self.taken.lock().unwrap().push(letter.id);
+                Ok(())
+            })
+        }
+    }
+
+    /// Runs the loop at time `now` until `count` messages are done; then stops it and waits for its end.
+    async fn run_until_done(queue: &Arc<Queue>, post: &Arc<Post>, now: UnixMs, count: usize) {
+        let wake = Arc::new(Notify::new());
+        let open: Open = Box::new(|message| {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok().map(Zeroizing::new);
+            let number = Zeroizing::new("+4915112345667".to_owned());
+            text(&message.sealed).map(|text| Letter { id: message.id, number, text })
+        });
+        let outbox = Outbox {
+            store: queue.clone(),
+            open,
+            provider: post.clone(),
+            clock: Arc::new(HandClock::at(now)),
+            wake: wake.clone(),
+        };
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(outbox, stop.clone()));
+        let done = async {
+            while queue.done().len() < count {
+                wake.notify_one();
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), done).await.expect("all are done in time");
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    fn queue(messages: Vec<Message>) -> Arc<Queue> {
+        Arc::new(Queue { waiting: Mutex::new(messages), ..Queue::default() })
+    }
+
+    #[tokio::test]
+    async fn every_message_is_sent_once_and_few_at_a_time() {
+        let messages = (0..20).map(|id| Message { id, ..message(0) }).collect();
+        let (queue, post) = (queue(messages), Arc::new(Post::default()));
+        run_until_done(&queue, &post, UnixMs(0), 20).await;
+        let mut taken = post.taken.lock().unwrap().clone();
+        taken.sort_unstable();
+        assert_eq!(taken, (0..20).collect::<Vec<_>>());
+        assert!(queue.done().iter().all(|(_, again)| again.is_none()));
+        assert_eq!(post.at_once_max.load(Ordering::SeqCst), IN_FLIGHT_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_busy_provider_means_another_try() {
+        let (queue, post) =
+            (queue(vec![message(1)]), Arc::new(Post { busy: true, ..Post::default() }));
+        run_until_done(&queue, &post, UnixMs(0), 1).await;
+        assert_eq!(queue.done(), [(1, Some(UnixMs(5_000)))]);
+    }
+
+    #[tokio::test]
+    async fn what_has_expired_or_cannot_be_opened_is_never_sent() {
+        let unreadable = Message { id: 2, sealed: vec![0xff], ..message(0) };
+        let (queue, post) = (queue(vec![unreadable]), Arc::new(Post::default()));
+        run_until_done(&queue, &post, UnixMs(0), 1).await;
+        queue.waiting.lock().unwrap().push(message(0));
+        run_until_done(&queue, &post, UnixMs(100_000), 2).await;
+        assert_eq!(queue.done(), [(2, None), (1, None)]);
+        assert!(post.taken.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_send_in_flight_is_finished_before_the_loop_ends() {
+        let (queue, post) = (queue(vec![message(0)]), Arc::new(Post::default()));
+        let outbox = Outbox {
+            store: queue.clone(),
+            open: Box::new(|_| Some(super::super::fake::letter())),
+            provider: post.clone(),
+            clock: Arc::new(HandClock::at(UnixMs(0))),
+            wake: Arc::default(),
+        };
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(outbox, stop.clone()));
+        while post.at_once.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+        running.await.unwrap();
+        assert_eq!(queue.done(), [(1, None)]);
+    }
+}

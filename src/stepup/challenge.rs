@@ -1,0 +1,159 @@
+//! A challenge: an open question to the owner about one intent, and the numbers it lives by.
+//!
+//! Never compares a code itself. Invariant: what is shown is what was classified, and neither changes after the
+//! challenge was opened.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::verdict::Requirement;
+use crate::types::{
+    AccountId, ActionName, ChallengeId, Credential, FactorSet, IntentDigest, PolicyVersion,
+    RequestId, Shown, SiteName, UnixMs,
+};
+
+/// The states that the wire protocol names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Open,
+    Approved,
+    Used,
+    Rejected,
+    Expired,
+    Locked,
+}
+
+impl State {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Approved => "approved",
+            Self::Used => "used",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Locked => "locked",
+        }
+    }
+}
+
+/// Which requests share one challenge.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// This intent, once.
+    Intent(IntentDigest),
+    /// The credential at this place: any request that needs only an elevation.
+    Place(Arc<str>),
+}
+
+/// The code that was last sent by SMS for a challenge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentCode {
+    /// HMAC-SHA-256 of challenge id and code, hex; the code itself is nowhere.
+    pub mac: String,
+    pub expires: UnixMs,
+    /// As the owner is shown it: `+49 ••• ••67`.
+    pub masked_number: Arc<str>,
+}
+
+/// One challenge as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Challenge {
+    pub id: ChallengeId,
+    pub site: SiteName,
+    pub account: AccountId,
+    pub credential: Credential,
+    pub action: ActionName,
+    pub scope: Scope,
+    pub requirement: Requirement,
+    /// The transaction in the pack's order, from the stored intent only (what you see is what you sign).
+    pub shown: Vec<Shown>,
+    /// Where it was asked from.
+    pub client: IpAddr,
+    pub place: Arc<str>,
+    pub policy: PolicyVersion,
+    /// The request that opened it.
+    pub request: RequestId,
+    pub created: UnixMs,
+    pub expires: UnixMs,
+    pub attempts_left: u32,
+    /// Factors that the account had when it was asked; others are not offered.
+    pub usable: FactorSet,
+    pub proven: FactorSet,
+    pub state: State,
+    pub sent: Option<SentCode>,
+    /// A browser's request, sealed, waiting to be released.
+    pub held: Option<Vec<u8>>,
+    /// Where a browser's GET navigation wanted to go: path and query of this site.
+    pub return_to: Option<String>,
+}
+
+impl Challenge {
+    /// The state at `now`: expiry is judged on read, whatever the store still holds. An open
+    /// challenge whose attempts are all spent is locked, and stays so; only the answer that spent
+    /// the last one may still approve it.
+    pub fn state_at(&self, now: UnixMs) -> State {
+        match self.state {
+            State::Open if self.attempts_left == 0 => State::Locked,
+            State::Open | State::Approved if now >= self.expires => State::Expired,
+            state => state,
+        }
+    }
+
+    /// Whether a code lets one transaction pass. The others only say "this is me" and must look different to their
+    /// reader (PSD2 RTS Art. 5; OWASP Transaction Authorization 1.4).
+    pub fn approves_transaction(&self) -> bool {
+        matches!(self.scope, Scope::Intent(_)) && self.action.as_str() != "login"
+    }
+
+    /// Factors that can still bring it nearer to approval.
+    pub fn factors_open(&self) -> FactorSet {
+        self.requirement
+            .terms
+            .iter()
+            .filter(|term| !term.factors.met_by(self.proven))
+            .flat_map(|term| term.factors.factors().iter().collect::<Vec<_>>())
+            .filter(|factor| self.usable.contains(*factor) && !self.proven.contains(*factor))
+            .collect()
+    }
+}
+
+/// The numbers that challenges and codes live by; all may be set stricter in the configuration. 0 means zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub challenge_ms: u64,
+    pub attempts_max: u32,
+    pub open_per_account_max: usize,
+    /// How long an approval waits to be redeemed.
+    pub grant_ms: u64,
+    /// Failures in a row that block step-up on the account, and for how long at first.
+    pub failures_max: u32,
+    pub block_ms: u64,
+    pub block_max_ms: u64,
+    /// Failures in a row that disable the factor (NIST 63B-4 §3.2.2).
+    pub failures_disable: u32,
+    pub sms_code_ms: u64,
+    pub sms_per_10min_max: u32,
+    pub sms_per_day_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            challenge_ms: 300_000,
+            attempts_max: 5,
+            open_per_account_max: 3,
+            grant_ms: 300_000,
+            failures_max: 5,
+            block_ms: 900_000,
+            block_max_ms: 86_400_000,
+            failures_disable: 100,
+            sms_code_ms: 300_000,
+            sms_per_10min_max: 3,
+            sms_per_day_max: 10,
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The sentences about accounts: sight, freeze, thaw, enrol, and what an operator sees.
+//!
+//! Never shows a secret. Invariant: whatever makes an account less trusted voids its open
+//! challenges, its unused grants and its elevations in the same transaction.
+
+use std::sync::Arc;
+
+use super::docs::{Account, Places, Session};
+use super::guarded::addresses;
+use super::rows::{Desk, FOR_EVER, Key, Kind, Rows};
+use crate::locate::travel::Sighting;
+use crate::stepup::challenge::Limits;
+use crate::store::{AccountCard, Enrolled, FactorCard, Freeze, HISTORY_MAX, StoreError};
+use crate::types::{AccountId, Credential, Factor, UnixMs};
+
+/// Whether a sighting says something that is not known yet, or that is known for a minute and more.
+pub(super) fn is_news(
+    last: Option<&Sighting>,
+    countries: &[Arc<str>],
+    asns: &[u32],
+    seen: &Sighting,
+) -> bool {
+    let known_place = seen.country.as_ref().is_none_or(|country| countries.contains(country))
+        && seen.asn.is_none_or(|asn| asns.contains(&asn));
+    let seen_just_now = last.is_some_and(|last| {
+        last.client == seen.client && seen.at.since_ms(last.at) < SIGHTINGS_APART_MS
+    });
+    !(known_place && seen_just_now)
+}
+
+pub(super) fn sight(
+    desk: &mut Desk<'_>,
+    account: &AccountId,
+    credential: &Credential,
+    seen: Sighting,
+) -> Result<(), StoreError> {
+    let mut places = Places::load(desk, account)?;
+    let mut session = Session::load(desk, account, credential)?;
+    if !is_news(session.last.as_ref(), &places.countries, &places.asns, &seen) {
+        return Ok(());
+    }
+    if let Some(country) = &seen.country {
+        learn(&mut places.countries, country.clone());
+    }
+    if let Some(asn) = seen.asn {
+        learn(&mut places.asns, asn);
+    }
+    // Requests overtake one another on the way here: the latest sighting stays the last.
+    let is_latest = |last: &Option<Sighting>| last.as_ref().is_none_or(|last| last.at <= seen.at);
+    if is_latest(&places.last) {
+        places.last = Some(seen.clone());
+    }
+    let at = seen.at;
+    if is_latest(&session.last) {
+        session.last = Some(seen);
+    }
+    places.save(desk, account)?;
+    session.save(desk, account, credential, at)
+}
+
+/// Remembers `item`; the one that became known first is forgotten when there are too many.
+fn learn<T: PartialEq>(known: &mut Vec<T>, item: T) {
+    if known.contains(&item) {
+        return;
+    }
+    known.push(item);
+    let surplus = known.len().saturating_sub(HISTORY_MAX);
+    known.drain(..surplus);
+}
+
+/// A second freeze leaves the first one's time and reason.
+pub(super) fn freeze(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    id: &AccountId,
+    by: Arc<str>,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    let mut account = Account::load(desk, id)?;
+    account.frozen.get_or_insert(Freeze { since: now, by });
+    account.freezes += 1;
+    account.void(desk, limits, now)?;
+    account.save(desk, id)
+}
+
+/// What was asked or given while the account was frozen is void as well: its owner was not trusted
+/// then.
+pub(super) fn thaw(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    id: &AccountId,
+    now: UnixMs,
+) -> Result<bool, StoreError> {
+    let mut account = Account::load(desk, id)?;
+    let was_frozen = account.frozen.take().is_some();
+    if was_frozen {
+        account.void(desk, limits, now)?;
+        account.save(desk, id)?;
+    }
+    Ok(was_frozen)
+}
+
+pub(super) fn enrol(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    id: &AccountId,
+    enrolled: Enrolled,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    let mut account = Account::load(desk, id)?;
+    remove_factor(desk, limits, &mut account, enrolled.factor, now)?;
+    account.factors.push(enrolled);
+    account.save(desk, id)
+}
+
+pub(super) fn disenrol(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    id: &AccountId,
+    factor: Factor,
+    now: UnixMs,
+) -> Result<bool, StoreError> {
+    let mut account = Account::load(desk, id)?;
+    let removed = remove_factor(desk, limits, &mut account, factor, now)?;
+    account.save(desk, id)?;
+    Ok(removed)
+}
+
+/// Forgets a factor and its failures. If there was one, the account's security has changed.
+fn remove_factor(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    account: &mut Account,
+    factor: Factor,
+    now: UnixMs,
+) -> Result<bool, StoreError> {
+    account.tally.forget(factor);
+    let before = account.factors.len();
+    account.factors.retain(|known| known.factor != factor);
+    let removed = account.factors.len() < before;
+    if removed {
+        account.security_changed = Some(now);
+        account.void(desk, limits, now)?;
+    }
+    Ok(removed)
+}
+
+pub(super) fn card(
+    rows: &impl Rows,
+    limits: &Limits,
+    id: &AccountId,
+    now: UnixMs,
+) -> Result<AccountCard, StoreError> {
+    let account = Account::load(rows, id)?;
+    let places = Places::load(rows, id)?;
+    let shown = |enrolled: Enrolled| FactorCard {
+        factor: enrolled.factor,
+        label: enrolled.label,
+        since: enrolled.since,
+        disabled: enrolled.disabled,
+    };
+    Ok(AccountCard {
+        account: id.clone(),
+        factors: account.enrolled(limits).into_iter().map(shown).collect(),
+        failures: account.tally.failures,
+        blocked_until: account.tally.blocked(limits, now),
+        frozen: account.frozen,
+        countries: places.countries,
+        asns: places.asns,
+        last: places.last,
+        addresses: addresses(rows, id)?,
+    })
+}
+
+/// Keeps the first value under a name.
+pub(super) fn adopt(
+    desk: &mut Desk<'_>,
+    name: &str,
+    value: Vec<u8>,
+) -> Result<Vec<u8>, StoreError> {
+    let key = Key::new(Kind::Kept).part(name);
+    if let Some(kept) = desk.bytes(&key)? {
+        return Ok(kept);
+    }
+    desk.put_bytes(&key, FOR_EVER, &value);
+    Ok(value)
+}
+
+const SIGHTINGS_APART_MS: u64 = 60_000;

@@ -1,0 +1,127 @@
+//! The sentences about sent codes: put one on a challenge, lease its message, finish it.
+//!
+//! Never sees a number or a text: both are sealed. Invariant: at most one code of a challenge is
+//! alive, and a message whose code is dead is not sent any more.
+
+use super::docs::{Account, Outgoing, as_of, load_challenge, save_challenge};
+use super::rows::{Desk, FOR_EVER, Key, Kind, Rows};
+use crate::stepup::attempts::{DAY_MS, wait_for_code};
+use crate::stepup::challenge::{Challenge, Limits, SentCode, State};
+use crate::store::{CodeQueued, Message, NumberKey, StoreError};
+use crate::types::{ChallengeId, UnixMs};
+
+pub(super) fn send_code(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    id: &ChallengeId,
+    number: &NumberKey,
+    sent: SentCode,
+    sealed: Vec<u8>,
+    now: UnixMs,
+) -> Result<CodeQueued, StoreError> {
+    let Some(challenge) = load_challenge(desk, id)? else { return Ok(CodeQueued::Missing) };
+    if challenge.state_at(now) != State::Open {
+        return Ok(CodeQueued::Closed(as_of(challenge, now)));
+    }
+    let account = Account::load(desk, &challenge.account)?;
+    if let Some(until) = account.tally.blocked(limits, now) {
+        return Ok(CodeQueued::Limited { retry_after_ms: until.since_ms(now) });
+    }
+    let sends_key = Key::new(Kind::Sends).part(&number.0);
+    let mut sends: Vec<UnixMs> = desk.find(&sends_key)?.unwrap_or_default();
+    sends.retain(|at| now < at.plus_ms(DAY_MS));
+    if let Some(retry_after_ms) = wait_for_code(&sends, limits, now) {
+        return Ok(CodeQueued::Limited { retry_after_ms });
+    }
+    sends.push(now);
+    desk.put(&sends_key, now.plus_ms(DAY_MS), &sends)?;
+    let expires = sent.expires.min(now.plus_ms(limits.sms_code_ms));
+    let sent = SentCode { expires, ..sent };
+    queue(desk, id, &sent, sealed, now)?;
+    let challenge = Challenge { sent: Some(sent), ..challenge };
+    save_challenge(desk, challenge.clone(), limits)?;
+    Ok(CodeQueued::Queued(challenge))
+}
+
+fn queue(
+    desk: &mut Desk<'_>,
+    challenge: &ChallengeId,
+    sent: &SentCode,
+    sealed: Vec<u8>,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    let sequence = Key::new(Kind::Sequence);
+    let id = desk.find::<u64>(&sequence)?.unwrap_or(0) + 1;
+    desk.put(&sequence, FOR_EVER, &id)?;
+    let message =
+        Message { id, challenge: challenge.clone(), sealed, expires: sent.expires, tries: 0 };
+    put_outgoing(desk, &Outgoing { message, due: now, mac: sent.mac.clone() })
+}
+
+/// Leases the oldest message that is due: until `lease_ms` have passed nobody else gets it. `tries`
+/// counts the leases, this one included.
+pub(super) fn next_message(
+    desk: &mut Desk<'_>,
+    lease_ms: u64,
+    now: UnixMs,
+) -> Result<Option<Message>, StoreError> {
+    let prefix = Key::new(Kind::Due);
+    let not_due = prefix.clone().time(now.plus_ms(1));
+    loop {
+        let first = desk.raw_range(&prefix, 1)?.pop();
+        let Some((due_key, _)) = first.filter(|(key, _)| *key < not_due) else { return Ok(None) };
+        desk.remove(&due_key);
+        let id = due_key.last_number().unwrap_or_default();
+        let Some(mut outgoing) = desk.find::<Outgoing>(&message_key(id))? else { continue };
+        if now >= outgoing.message.expires || !is_alive(desk, &outgoing, now)? {
+            desk.remove(&message_key(id));
+            continue;
+        }
+        outgoing.message.tries = outgoing.message.tries.saturating_add(1);
+        outgoing.due = now.plus_ms(lease_ms);
+        put_outgoing(desk, &outgoing)?;
+        return Ok(Some(outgoing.message));
+    }
+}
+
+/// Whether the code in it can still be of use.
+fn is_alive(rows: &impl Rows, outgoing: &Outgoing, now: UnixMs) -> Result<bool, StoreError> {
+    let challenge = load_challenge(rows, &outgoing.message.challenge)?;
+    Ok(challenge.is_some_and(|challenge| {
+        challenge.state_at(now) == State::Open
+            && challenge.sent.is_some_and(|sent| sent.mac == outgoing.mac)
+    }))
+}
+
+pub(super) fn message_done(
+    desk: &mut Desk<'_>,
+    id: u64,
+    again: Option<UnixMs>,
+) -> Result<(), StoreError> {
+    let Some(mut outgoing) = desk.find::<Outgoing>(&message_key(id))? else { return Ok(()) };
+    desk.remove(&due_key(&outgoing));
+    match again {
+        Some(at) if at < outgoing.message.expires => {
+            outgoing.due = at;
+            put_outgoing(desk, &outgoing)
+        }
+        _ => {
+            desk.remove(&message_key(id));
+            Ok(())
+        }
+    }
+}
+
+fn put_outgoing(desk: &mut Desk<'_>, outgoing: &Outgoing) -> Result<(), StoreError> {
+    let keep = outgoing.message.expires;
+    desk.put_bytes(&due_key(outgoing), keep, b"");
+    desk.put(&message_key(outgoing.message.id), keep, outgoing)
+}
+
+fn message_key(id: u64) -> Key {
+    Key::new(Kind::Message).number(id)
+}
+
+fn due_key(outgoing: &Outgoing) -> Key {
+    Key::new(Kind::Due).time(outgoing.due).number(outgoing.message.id)
+}

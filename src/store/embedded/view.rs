@@ -1,0 +1,99 @@
+//! The local view: what ordinary traffic needs to know of its account, in memory.
+//!
+//! Never does I/O. Invariant: an entry is shown only while its account's generation is the one that
+//! was read *before* the table was; the writer raises the generation after it commits and before it
+//! answers. So nobody who was told "frozen" can still be shown "not frozen".
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use moka::sync::Cache;
+
+use crate::store::Standing;
+use crate::types::{AccountId, Credential};
+
+/// Standings by account and credential; bounded.
+pub(super) struct View {
+    entries: Cache<(AccountId, Credential), Entry>,
+    /// One generation for all accounts with the same hash: a bounded number of them, at the price
+    /// of an entry that is read again for nothing now and then.
+    generations: Box<[AtomicU64]>,
+    hasher: RandomState,
+}
+
+#[derive(Clone)]
+struct Entry {
+    generation: u64,
+    standing: Arc<Standing>,
+}
+
+impl View {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: Cache::new(ENTRIES_MAX),
+            generations: (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Must be called before the table is read for `keep`.
+    pub(super) fn generation(&self, account: &AccountId) -> u64 {
+        self.slot(account).load(Ordering::SeqCst)
+    }
+
+    pub(super) fn glance(
+        &self,
+        account: &AccountId,
+        credential: &Credential,
+    ) -> Option<Arc<Standing>> {
+        let generation = self.generation(account);
+        let entry = self.entries.get(&(account.clone(), credential.clone()))?;
+        (entry.generation == generation).then_some(entry.standing)
+    }
+
+    /// Keeps what was read after `generation` was.
+    pub(super) fn keep(
+        &self,
+        account: &AccountId,
+        credential: &Credential,
+        generation: u64,
+        standing: Arc<Standing>,
+    ) {
+        self.entries.insert((account.clone(), credential.clone()), Entry { generation, standing });
+    }
+
+    /// Every entry of the account is stale from now on.
+    pub(super) fn raise(&self, account: &AccountId) {
+        self.slot(account).fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn slot(&self, account: &AccountId) -> &AtomicU64 {
+        let hash = self.hasher.hash_one(account) as usize; // the low bits are as good as any
+        &self.generations[hash % GENERATIONS]
+    }
+}
+
+const ENTRIES_MAX: u64 = 200_000;
+const GENERATIONS: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{CredentialId, CredentialKind};
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_shown_after_it() {
+        let view = View::new();
+        let account = AccountId::new("main", "alice");
+        let session = Credential { kind: CredentialKind::Session, id: CredentialId::new("s") };
+        let generation = view.generation(&account);
+        view.keep(&account, &session, generation, Arc::default());
+        assert!(view.glance(&account, &session).is_some());
+        view.raise(&account);
+        assert!(view.glance(&account, &session).is_none());
+        // A slow reader comes back with what it read before the change.
+        view.keep(&account, &session, generation, Arc::default());
+        assert!(view.glance(&account, &session).is_none());
+    }
+}

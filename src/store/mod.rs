@@ -1,0 +1,376 @@
+//! State, as about a dozen atomic sentences. Port: the embedded and the Redis store say the same.
+//!
+//! Never get/set. Each sentence takes `now`, is one transaction, and judges expiry on read. Invariant: what was
+//! answered is durable; an error means that nothing may be assumed, and a guarded action is refused.
+
+pub mod embedded;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::locate::travel::Sighting;
+use crate::policy::facts::{AddressFacts, Counters, Elevation, HoldRunning};
+use crate::stepup::Proof;
+use crate::stepup::challenge::{Challenge, Scope, SentCode};
+use crate::types::{
+    AccountId, ActionName, AttemptId, ChallengeId, Credential, Factor, FactorSet, IntentDigest,
+    RequestId, RuleId, SiteName, UnixMs,
+};
+
+/// A sentence on its way.
+pub type Task<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Why a sentence has no answer. Nothing may be assumed about what was done.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store did not answer within {0} ms")]
+    Deadline(u64),
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    #[error("the store holds something unreadable at {what}")]
+    Corrupt { what: String },
+    #[error("the store's queue is full")]
+    Overload,
+}
+
+/// What is known of an account and one of its credentials, as far as ordinary traffic needs it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standing {
+    pub frozen: Option<Freeze>,
+    /// Countries and networks that became known (at most 64 each, oldest forgotten first).
+    pub countries: Vec<Arc<str>>,
+    pub asns: Vec<u32>,
+    /// Last sighting of this credential, else of the account.
+    pub last: Option<Sighting>,
+    /// Live elevations of this credential; the reader still checks `until`.
+    pub elevations: Vec<Elevation>,
+    pub factors: FactorSet,
+    pub security_changed: Option<UnixMs>,
+}
+
+/// An account that may do nothing guarded until it is thawed (INCIDENTS 7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    pub since: UnixMs,
+    /// `owner`, `rule:<id>` or `operator:<name>`.
+    pub by: Arc<str>,
+}
+
+/// A guarded request that asks to begin.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    pub attempt: AttemptId,
+    pub site: SiteName,
+    pub account: AccountId,
+    pub credential: Credential,
+    pub action: ActionName,
+    pub intent: IntentDigest,
+    /// What it would add to the action's counters: one, and its value if it has a price.
+    pub usd: Option<crate::policy::facts::Decimal>,
+    /// The destination, as `destination_key` spells it, if the action has one.
+    pub destination: Option<Arc<str>>,
+}
+
+/// Everything that the store says to one beginning: its reservation is made, its grant (if one fits) is taken.
+#[derive(Debug)]
+pub struct Begun {
+    pub standing: Standing,
+    /// Totals without this attempt's own reservation, with those of all others still open.
+    pub counters: Counters,
+    pub address: Option<AddressFacts>,
+    pub holds: Vec<HoldRunning>,
+    /// An approved challenge for exactly this account, credential and intent; it is used now.
+    pub proof: Option<Proof>,
+    /// The challenge that is already open for this intent or place, if any.
+    pub open: Option<Challenge>,
+}
+
+/// How a forwarded attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settled {
+    /// The exchange accepted; counters stay.
+    Done,
+    /// The exchange refused (4xx or its own error code), or nothing was sent: counters are given back.
+    Refused,
+    /// No answer, or the gateway stopped in between: counters stay.
+    Unknown,
+}
+
+/// What an accepted action teaches the address book. The destination counts as verified if the
+/// attempt took a grant: the owner then approved exactly the request that named it. One that is
+/// added or removed begins its holds anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Learn {
+    /// `address_book.add` or a change: known from now, and new.
+    Added {
+        destination: Arc<str>,
+    },
+    Removed {
+        destination: Arc<str>,
+    },
+    /// A withdrawal to it was accepted.
+    Used {
+        destination: Arc<str>,
+    },
+}
+
+/// An attempt that was `sending` when its gateway stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    pub attempt: AttemptId,
+    pub site: SiteName,
+    pub account: AccountId,
+    pub credential: Credential,
+    pub action: ActionName,
+    pub intent: IntentDigest,
+    pub began: UnixMs,
+}
+
+/// Answer to `open_challenge`.
+#[derive(Debug)]
+pub enum Opened {
+    New(Challenge),
+    /// The same credential asked the same before: same challenge, no second SMS.
+    Existing(Challenge),
+    /// Step-up is blocked on this account after failures in a row.
+    Blocked {
+        until: UnixMs,
+    },
+}
+
+/// A factor as enrolled; `secret` is sealed with the account as associated data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolled {
+    pub factor: Factor,
+    /// TOTP: sealed otpauth parameters. SMS: sealed E.164 number.
+    pub secret: Vec<u8>,
+    /// Safe to show: issuer and digits, or the masked number.
+    pub label: String,
+    pub since: UnixMs,
+    /// Disabled after too many failures in a row; must be enrolled again.
+    pub disabled: bool,
+    /// TOTP: the last accepted step; none at or before it is accepted again (RFC 6238 §5.2).
+    pub last_step: Option<u64>,
+}
+
+/// Answer to `spend_attempt`: the attempt is counted, durable, whatever happens next.
+#[derive(Debug)]
+pub enum Spent {
+    /// Compare now. `left` counts what remains after this one.
+    Compare { challenge: Challenge, enrolled: Option<Enrolled>, left: u32 },
+    /// The challenge is not open (any more): its state says why.
+    Closed(Challenge),
+    /// Too many failures in a row on the account, or on this factor, which is disabled then.
+    Blocked { until: UnixMs },
+    /// No such challenge for this account and credential.
+    Missing,
+}
+
+/// Answer to `prove`.
+#[derive(Debug)]
+pub enum Proven {
+    /// This factor counts, another is still needed.
+    More(Challenge),
+    /// All factors: a grant for the intent, elevations for the rules that have `valid`.
+    Approved(Challenge),
+    /// The TOTP step was accepted before, or the SMS code was replaced or used.
+    Replayed,
+    Closed(Challenge),
+}
+
+/// Answer to `send_code`.
+#[derive(Debug)]
+pub enum CodeQueued {
+    Queued(Challenge),
+    Limited { retry_after_ms: u64 },
+    Closed(Challenge),
+    Missing,
+}
+
+/// A message to be sent, until a provider took it or it expired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    pub id: u64,
+    pub challenge: ChallengeId,
+    /// Sealed number and text.
+    pub sealed: Vec<u8>,
+    pub expires: UnixMs,
+    /// How often it was leased, this time included.
+    pub tries: u32,
+}
+
+/// A number as counters know it: HMAC, never the number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NumberKey(pub String);
+
+/// What an operator sees of an account.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AccountCard {
+    pub account: AccountId,
+    pub frozen: Option<Freeze>,
+    pub countries: Vec<Arc<str>>,
+    pub asns: Vec<u32>,
+    pub last: Option<Sighting>,
+    pub factors: Vec<FactorCard>,
+    pub addresses: usize,
+    pub failures: u32,
+    pub blocked_until: Option<UnixMs>,
+}
+
+/// An enrolled factor without its secret.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FactorCard {
+    pub factor: Factor,
+    pub label: String,
+    pub since: UnixMs,
+    pub disabled: bool,
+}
+
+/// The sentences. Implementations: `embedded`; each passes the contract suite.
+pub trait Store: Send + Sync {
+    /// The local view, if it is fresh enough for ordinary traffic. No I/O.
+    fn glance(
+        &self,
+        account: &AccountId,
+        credential: &Credential,
+        now: UnixMs,
+    ) -> Option<Arc<Standing>>;
+
+    /// Fills the local view.
+    fn look(
+        &self,
+        account: &AccountId,
+        credential: &Credential,
+        now: UnixMs,
+    ) -> Task<'_, Arc<Standing>>;
+
+    /// This credential was seen here by an allowed request; the place becomes known. Best effort, never waits;
+    /// `false` if the queue is full (the caller counts it).
+    fn sight(&self, account: &AccountId, credential: &Credential, sighting: Sighting) -> bool;
+
+    /// A guarded request begins: counters reserved, a fitting grant taken, the attempt recorded as `sending`.
+    /// The one round trip before it forwards.
+    fn begin(&self, begin: Begin, now: UnixMs) -> Task<'_, Begun>;
+
+    /// It will not be forwarded: the reservation is given back. `holds` begin for (account, rule,
+    /// destination), or the intent of an action without one, unless they run already. A grant that
+    /// `begin` took stays used.
+    fn abandon(&self, attempt: AttemptId, holds: Vec<RuleId>, now: UnixMs) -> Task<'_, ()>;
+
+    /// It was forwarded and ended so.
+    fn settle(
+        &self,
+        attempt: AttemptId,
+        settled: Settled,
+        learn: Option<Learn>,
+        now: UnixMs,
+    ) -> Task<'_, ()>;
+
+    /// Attempts of this node that were `sending` before it stopped; each is `unknown` from now on and returned once.
+    fn recover(&self, now: UnixMs) -> Task<'_, Vec<Orphan>>;
+
+    /// Opens a challenge, or returns the one that is open for the same account, credential and scope. At most
+    /// `open_per_account_max` are open; the oldest is voided.
+    fn open_challenge(&self, challenge: Challenge, now: UnixMs) -> Task<'_, Opened>;
+
+    /// A challenge by id. Callers check the account and credential before they show anything.
+    fn challenge(&self, id: &ChallengeId, now: UnixMs) -> Task<'_, Option<Challenge>>;
+
+    /// Counts one attempt, on the challenge and on the account, before any comparing. After the
+    /// last one the challenge is locked for everybody but the `prove` of that very answer.
+    fn spend_attempt(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        credential: &Credential,
+        factor: Factor,
+        now: UnixMs,
+    ) -> Task<'_, Spent>;
+
+    /// The code was right: remembers the TOTP step (accepted once per account) or uses up the SMS code, clears the
+    /// failures, adds the factor, and approves if nothing is missing. `mac` is the SMS code's; it must still be the
+    /// one that was sent last.
+    fn prove(
+        &self,
+        id: &ChallengeId,
+        factor: Factor,
+        step: Option<u64>,
+        mac: Option<String>,
+        now: UnixMs,
+    ) -> Task<'_, Proven>;
+
+    /// The owner says "not me": the challenge is dead; `freeze` freezes the account in the same transaction.
+    fn reject(&self, id: &ChallengeId, freeze: bool, now: UnixMs) -> Task<'_, Option<Challenge>>;
+
+    /// Takes the browser's request off its challenge once the owner has approved it; `None` to all
+    /// who come later, so that it is released once even where an elevation, which is not used up,
+    /// lets it pass.
+    fn take_held(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        credential: &Credential,
+        now: UnixMs,
+    ) -> Task<'_, Option<Vec<u8>>>;
+
+    /// Puts a code on the challenge and its message into the durable outbox, within the limits per number.
+    fn send_code(
+        &self,
+        id: &ChallengeId,
+        number: NumberKey,
+        sent: SentCode,
+        sealed: Vec<u8>,
+        now: UnixMs,
+    ) -> Task<'_, CodeQueued>;
+
+    /// Leases the oldest message that is due, for `lease_ms`; expired ones are dropped.
+    fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>>;
+
+    /// It is finished (taken, or refused for good), or it is tried again at `again`.
+    fn message_done(&self, id: u64, again: Option<UnixMs>) -> Task<'_, ()>;
+
+    fn freeze(&self, account: &AccountId, by: Arc<str>, now: UnixMs) -> Task<'_, ()>;
+    fn thaw(&self, account: &AccountId, now: UnixMs) -> Task<'_, bool>;
+
+    /// Enrols or replaces; sets `security_changed` when it replaces.
+    fn enrol(&self, account: &AccountId, enrolled: Enrolled, now: UnixMs) -> Task<'_, ()>;
+    fn factors(&self, account: &AccountId) -> Task<'_, Vec<Enrolled>>;
+    fn disenrol(&self, account: &AccountId, factor: Factor, now: UnixMs) -> Task<'_, bool>;
+
+    fn account(&self, account: &AccountId, now: UnixMs) -> Task<'_, AccountCard>;
+
+    /// Keeps `value` under `name` unless something is there; answers what is kept. For the gateways' common keys.
+    fn adopt(&self, name: &str, value: Vec<u8>) -> Task<'_, Vec<u8>>;
+
+    /// Readiness: one cheap round trip.
+    fn ping(&self) -> Task<'_, ()>;
+}
+
+/// The key of a destination in the address book and of holds: what decides where the money goes.
+pub fn destination_key(
+    action_asset: Option<&str>,
+    network: Option<&str>,
+    address: &str,
+) -> Arc<str> {
+    format!("{}|{}|{address}", action_asset.unwrap_or(""), network.unwrap_or("")).into()
+}
+
+/// The scope under which requests share a challenge.
+pub fn scope_key(scope: &Scope) -> String {
+    match scope {
+        Scope::Intent(digest) => format!("i:{}", digest.hex()),
+        Scope::Place(place) => format!("p:{place}"),
+    }
+}
+
+/// Marks where a request id and an attempt id are the same thing.
+pub fn attempt_of(request: &RequestId) -> AttemptId {
+    AttemptId::new(request.as_str())
+}
+
+/// Countries and networks remembered per account.
+pub const HISTORY_MAX: usize = 64;

@@ -1,0 +1,108 @@
+//! The phone: one code, one challenge, one number, and that is the enrolled one.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{TRANSFER, guess, step, transfer};
+use crate::client::Client;
+use crate::world::World;
+
+const PHONE: &str = "+4915112345667";
+
+async fn sms(world: &World, count: usize) -> Vec<String> {
+    for _ in 0..300 {
+        let text = world.sms();
+        let codes: Vec<String> = text
+            .lines()
+            .filter_map(|line| line.split(" #").nth(1))
+            .map(|rest| rest.trim().chars().take(6).collect())
+            .collect();
+        if codes.len() >= count {
+            return codes;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("SMS {count} never came: {}", world.sms());
+}
+
+fn claiming(world: &World, session: &str, phone: &str) -> Client {
+    let claims = json!({ "phone_number": phone, "phone_number_verified": true });
+    let token = world.kit.token_with("alice", session, world.now().seconds(), &claims);
+    world.client().with("authorization", format!("Bearer {token}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_is_worth_nothing_on_another_challenge() {
+    let world = World::start().await;
+    world.enrol_phone("alice", PHONE).await;
+    let alice = world.session("alice", "s1").await;
+    let first = alice.post_json(TRANSFER, transfer("1")).await.challenge();
+    let code = sms(&world, 1).await.remove(0);
+    let second = alice.post_json(TRANSFER, transfer("9999")).await.challenge();
+    sms(&world, 2).await;
+    assert_eq!(guess(&alice, &second, "sms", &code).await.status, 403);
+    let card = world.admin("GET", "/account/main/alice", "").await.json();
+    assert_eq!(card["failures"], 1, "it counts against the account");
+    assert_eq!(guess(&alice, &first, "sms", &code).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resend_gives_no_attempts_back_and_shows_no_number() {
+    let world = World::start().await;
+    world.enrol_phone("alice", PHONE).await;
+    let alice = world.session("alice", "s1").await;
+    let asked = alice.post_json(TRANSFER, transfer("1")).await;
+    let id = asked.challenge();
+    sms(&world, 1).await;
+    guess(&alice, &id, "sms", "000000").await;
+    guess(&alice, &id, "sms", "000000").await;
+    let sent = alice.post_json(&step(&id, "send"), r#"{"factor":"sms"}"#).await;
+    assert_eq!(sent.status, 202);
+    let shown = alice.get(&format!("/.stepgate/challenge/{id}")).await;
+    assert_eq!(shown.json()["attempts_left"], 3);
+    for text in [asked.text(), sent.text(), shown.text()] {
+        assert!(!text.contains("15112345"), "{text}");
+    }
+    let old = sms(&world, 2).await.remove(0);
+    if old != sms(&world, 2).await[1] {
+        assert_eq!(guess(&alice, &id, "sms", &old).await.status, 403, "the old code is dead");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tokens_number_does_not_replace_the_enrolled_one() {
+    let world = World::start().await;
+    world.enrol_phone("alice", PHONE).await;
+    world.session("alice", "s1").await;
+    let thief = claiming(&world, "s2", "+15005550006");
+    thief.post_json(TRANSFER, transfer("1")).await.challenge();
+    sms(&world, 1).await;
+    let text = world.sms();
+    assert!(!text.contains("5005550006"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn not_even_when_the_enrolled_one_was_guessed_at_too_often() {
+    let world = World::start().await;
+    world.enrol_phone("alice", PHONE).await;
+    world.session("alice", "s1").await;
+    for round in 0..20 {
+        let token = world.kit.token("alice", "s1", world.now().seconds());
+        let alice = world.client().with("authorization", format!("Bearer {token}"));
+        let asked = alice.post_json(TRANSFER, transfer(&format!("{}", round + 1))).await;
+        let id = asked.challenge();
+        for _ in 0..5 {
+            guess(&alice, &id, "sms", "000000").await;
+        }
+        world.wait_s(90_000);
+    }
+    let card = world.admin("GET", "/account/main/alice", "").await.json();
+    assert_eq!(card["factors"][0]["disabled"], true, "{card}");
+    let before = world.sms();
+    let thief = claiming(&world, "s2", "+15005550006");
+    let asked = thief.post_json(TRANSFER, transfer("1")).await;
+    assert!([401, 403].contains(&asked.status.as_u16()), "{}", asked.text());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(world.sms(), before, "nothing is sent to a number that only a token names");
+}

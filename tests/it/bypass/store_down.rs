@@ -1,0 +1,212 @@
+//! The store is down: guarded actions wait, codes are not compared, and the rest goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use stepgate::locate::Sighting;
+use stepgate::stepup::challenge::{Challenge, SentCode};
+use stepgate::store::{
+    AccountCard, Begin, Begun, CodeQueued, Enrolled, Learn, Message, NumberKey, Opened, Orphan,
+    Proven, Settled, Spent, Standing, Store, StoreError, Task,
+};
+use stepgate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId, UnixMs};
+
+use super::{TRANSFER, guess, transfer};
+use crate::kit::POLICY;
+use crate::world::{OKX, World};
+
+/// A store that can be taken away.
+struct Fragile {
+    store: Arc<dyn Store>,
+    down: Arc<AtomicBool>,
+}
+
+impl Fragile {
+    fn is_down(&self) -> bool {
+        self.down.load(Ordering::SeqCst)
+    }
+
+    /// A sentence begins only when it is awaited, so a sentence that is dropped here was never said.
+    fn unless_down<'a, T: Send + 'a>(&'a self, task: Task<'a, T>) -> Task<'a, T> {
+        if self.is_down() {
+            return Box::pin(async { Err(StoreError::Deadline(250)) });
+        }
+        task
+    }
+}
+
+impl Store for Fragile {
+    fn glance(
+        &self,
+        account: &AccountId,
+        credential: &Credential,
+        now: UnixMs,
+    ) -> Option<Arc<Standing>> {
+        if self.is_down() { None } else { self.store.glance(account, credential, now) }
+    }
+
+    fn look(
+        &self,
+        account: &AccountId,
+        credential: &Credential,
+        now: UnixMs,
+    ) -> Task<'_, Arc<Standing>> {
+        self.unless_down(self.store.look(account, credential, now))
+    }
+
+    fn sight(&self, account: &AccountId, credential: &Credential, sighting: Sighting) -> bool {
+        !self.is_down() && self.store.sight(account, credential, sighting)
+    }
+
+    fn begin(&self, begin: Begin, now: UnixMs) -> Task<'_, Begun> {
+        self.unless_down(self.store.begin(begin, now))
+    }
+
+    fn abandon(&self, attempt: AttemptId, holds: Vec<RuleId>, now: UnixMs) -> Task<'_, ()> {
+        self.unless_down(self.store.abandon(attempt, holds, now))
+    }
+
+    fn settle(
+        &self,
+        attempt: AttemptId,
+        settled: Settled,
+        learn: Option<Learn>,
+        now: UnixMs,
+    ) -> Task<'_, ()> {
+        self.unless_down(self.store.settle(attempt, settled, learn, now))
+    }
+
+    fn recover(&self, now: UnixMs) -> Task<'_, Vec<Orphan>> {
+        self.unless_down(self.store.recover(now))
+    }
+
+    fn open_challenge(&self, challenge: Challenge, now: UnixMs) -> Task<'_, Opened> {
+        self.unless_down(self.store.open_challenge(challenge, now))
+    }
+
+    fn challenge(&self, id: &ChallengeId, now: UnixMs) -> Task<'_, Option<Challenge>> {
+        self.unless_down(self.store.challenge(id, now))
+    }
+
+    fn spend_attempt(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        credential: &Credential,
+        factor: Factor,
+        now: UnixMs,
+    ) -> Task<'_, Spent> {
+        self.unless_down(self.store.spend_attempt(id, account, credential, factor, now))
+    }
+
+    fn prove(
+        &self,
+        id: &ChallengeId,
+        factor: Factor,
+        step: Option<u64>,
+        mac: Option<String>,
+        now: UnixMs,
+    ) -> Task<'_, Proven> {
+        self.unless_down(self.store.prove(id, factor, step, mac, now))
+    }
+
+    fn reject(&self, id: &ChallengeId, freeze: bool, now: UnixMs) -> Task<'_, Option<Challenge>> {
+        self.unless_down(self.store.reject(id, freeze, now))
+    }
+
+    fn take_held(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        credential: &Credential,
+        now: UnixMs,
+    ) -> Task<'_, Option<Vec<u8>>> {
+        self.unless_down(self.store.take_held(id, account, credential, now))
+    }
+
+    fn send_code(
+        &self,
+        id: &ChallengeId,
+        number: NumberKey,
+        sent: SentCode,
+        sealed: Vec<u8>,
+        now: UnixMs,
+    ) -> Task<'_, CodeQueued> {
+        self.unless_down(self.store.send_code(id, number, sent, sealed, now))
+    }
+
+    fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>> {
+        self.unless_down(self.store.next_message(lease_ms, now))
+    }
+
+    fn message_done(&self, id: u64, again: Option<UnixMs>) -> Task<'_, ()> {
+        self.unless_down(self.store.message_done(id, again))
+    }
+
+    fn freeze(&self, account: &AccountId, by: Arc<str>, now: UnixMs) -> Task<'_, ()> {
+        self.unless_down(self.store.freeze(account, by, now))
+    }
+
+    fn thaw(&self, account: &AccountId, now: UnixMs) -> Task<'_, bool> {
+        self.unless_down(self.store.thaw(account, now))
+    }
+
+    fn enrol(&self, account: &AccountId, enrolled: Enrolled, now: UnixMs) -> Task<'_, ()> {
+        self.unless_down(self.store.enrol(account, enrolled, now))
+    }
+
+    fn factors(&self, account: &AccountId) -> Task<'_, Vec<Enrolled>> {
+        self.unless_down(self.store.factors(account))
+    }
+
+    fn disenrol(&self, account: &AccountId, factor: Factor, now: UnixMs) -> Task<'_, bool> {
+        self.unless_down(self.store.disenrol(account, factor, now))
+    }
+
+    fn account(&self, account: &AccountId, now: UnixMs) -> Task<'_, AccountCard> {
+        self.unless_down(self.store.account(account, now))
+    }
+
+    fn adopt(&self, name: &str, value: Vec<u8>) -> Task<'_, Vec<u8>> {
+        self.unless_down(self.store.adopt(name, value))
+    }
+
+    fn ping(&self) -> Task<'_, ()> {
+        self.unless_down(self.store.ping())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_store_nothing_guarded_passes_and_nothing_else_stops() {
+    let down = Arc::new(AtomicBool::new(false));
+    let switch = down.clone();
+    let world =
+        World::on(POLICY, OKX, move |store| Arc::new(Fragile { store, down: switch })).await;
+    world.enrol_totp("alice").await;
+    let alice = world.session("alice", "s1").await;
+    let open = alice.post_json(TRANSFER, transfer("1")).await.challenge();
+    let approved = alice.post_json(TRANSFER, transfer("2")).await.challenge();
+    assert_eq!(guess(&alice, &approved, "totp", &world.totp()).await.status, 200);
+
+    down.store(true, Ordering::SeqCst);
+    world.wait_s(30);
+    for amount in ["1", "2", "3"] {
+        let refused = alice.post_json(TRANSFER, transfer(amount)).await;
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert!(!refused.headers.contains_key("step-up-challenge"));
+    }
+    let headers = [("content-type", "application/json"), ("step-up-code", &*world.totp())];
+    assert_eq!(alice.send("POST", TRANSFER, &headers, transfer("3")).await.status, 503);
+    assert_eq!(guess(&alice, &open, "totp", &world.totp()).await.status, 503);
+    assert_eq!(alice.get("/api/v5/account/balance").await.status, 200);
+    assert!(world.exchange.seen_at(TRANSFER).is_empty());
+
+    down.store(false, Ordering::SeqCst);
+    assert_eq!(
+        alice.post_json(TRANSFER, transfer("2")).await.status,
+        200,
+        "the grant is still there"
+    );
+    assert_eq!(guess(&alice, &open, "totp", &world.totp()).await.status, 200, "and the challenge");
+    assert_eq!(world.exchange.seen_at(TRANSFER).len(), 1);
+}

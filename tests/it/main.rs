@@ -1,0 +1,29 @@
+//! The integration tests, one binary: claims about behaviour over real files and sockets.
+
+mod admin;
+mod audit;
+mod binary;
+mod broken_input;
+mod bypass;
+mod client;
+mod crash;
+mod exchange;
+mod explain;
+mod identity;
+#[path = "../incidents/mod.rs"]
+mod incidents;
+mod journeys;
+#[path = "../kit/mod.rs"]
+mod kit;
+mod language;
+mod messages;
+mod packs;
+mod pages;
+mod readme;
+mod reload;
+mod store_contract;
+mod streaming;
+#[path = "../tidy.rs"]
+mod tidy;
+mod vectors;
+mod world;

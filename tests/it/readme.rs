@@ -1,0 +1,55 @@
+//! What the README files say of the tree is so.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use stepgate::policy::table::FACTS;
+
+fn page(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// What stands in back quotes on one line.
+fn quoted(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_file_that_the_readme_names_is_there() {
+    let page = page("README.md");
+    let folders = ["tests/", "src/", "policies/", "certs/"];
+    let named: BTreeSet<_> = (page.lines().flat_map(quoted))
+        .filter(|text| folders.iter().any(|folder| text.starts_with(folder)))
+        .filter(|text| !text.contains(['*', '<', ' ']))
+        .collect();
+    assert!(named.len() > 20, "{named:?}");
+    for path in named {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{path}");
+    }
+}
+
+#[test]
+fn every_rule_that_the_readme_names_is_shipped() {
+    let (page, policy) = (page("README.md"), page("policies/exchange.policy.toml"));
+    let cells = page.lines().flat_map(|line| line.split('|')).map(str::trim);
+    let named: BTreeSet<_> =
+        cells.filter(|cell| cell.starts_with("rule")).flat_map(quoted).collect();
+    assert!(named.len() > 5, "{named:?}");
+    for id in named {
+        assert!(policy.contains(&format!("id = \"{id}\"")), "{id}");
+    }
+}
+
+#[test]
+fn the_policy_page_has_every_fact_with_its_meaning() {
+    let page = page("policies/README.md");
+    for spec in FACTS {
+        let cell = format!("| `{}` |", spec.name.replace('|', "\\|"));
+        let row = page.lines().find(|line| line.starts_with(&cell));
+        let row = row.unwrap_or_else(|| panic!("no row for {}", spec.name));
+        for words in [spec.meaning, spec.when_absent, spec.when_unreadable] {
+            assert!(row.contains(words), "{}: {words}", spec.name);
+        }
+    }
+}

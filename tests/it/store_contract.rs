@@ -1,0 +1,141 @@
+//! What every store promises, as claims; each store runs all of them.
+
+mod accounts;
+mod challenges;
+mod durable;
+mod fixtures;
+mod guarded;
+mod model;
+mod outbox;
+mod parallel;
+
+use std::sync::Arc;
+
+use stepgate::stepup::challenge::Limits;
+use stepgate::store::Store;
+use stepgate::store::embedded::Embedded;
+
+/// Makes an empty store.
+pub type Make = fn(Limits) -> Arc<dyn Store>;
+
+/// Runs a claim on several threads, as the gateway does.
+pub fn run<F: Future<Output = ()>>(claim: impl FnOnce() -> F) {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(claim());
+}
+
+/// A fresh embedded store. Its file has no name any more once it is open, so nothing is left
+/// behind.
+fn embedded(limits: Limits) -> Arc<dyn Store> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Embedded::open(&folder.path().join("state.db"), limits).expect("opens");
+    Arc::new(store.with_deadline_ms(20_000))
+}
+
+macro_rules! contract {
+    ($store:ident: $make:expr) => {
+        mod $store {
+            use super::*;
+            contract! { @tests $make;
+                guarded {
+                    a_grant_is_used_by_the_first_beginning_and_by_no_other,
+                    a_grant_fits_only_its_account_credential_and_intent,
+                    a_grant_stays_used_when_the_attempt_is_abandoned,
+                    a_grant_is_void_at_its_expiry_and_not_a_moment_before,
+                    totals_leave_out_the_own_reservation_and_hold_all_others,
+                    what_is_refused_or_abandoned_is_given_back_once,
+                    what_has_ended_does_not_change_again,
+                    an_attempt_begins_once,
+                    counters_are_exact_decimals_and_forget_after_their_window,
+                    an_address_is_known_once_the_exchange_accepted_it,
+                    an_address_is_verified_by_the_owners_proof,
+                    a_hold_begins_once_and_is_found_for_its_destination_only,
+                    an_address_that_comes_back_begins_its_hold_anew,
+                    a_hold_without_a_destination_belongs_to_its_intent,
+                    attempts_that_were_sending_are_returned_once_and_stay_counted,
+                    the_open_challenge_is_shown_to_the_beginning,
+                }
+                challenges {
+                    asking_again_returns_the_same_challenge,
+                    an_approved_challenge_is_not_asked_anew,
+                    a_fourth_open_challenge_voids_the_oldest,
+                    five_attempts_are_compared_and_the_challenge_is_locked,
+                    the_last_attempt_may_still_be_right,
+                    five_failures_block_the_account_across_challenges_and_credentials,
+                    a_right_code_ends_the_row_of_failures,
+                    a_hundred_failures_disable_the_factor_until_it_is_enrolled_again,
+                    another_account_or_credential_finds_nothing,
+                    an_expired_challenge_is_not_answered,
+                    zero_attempts_means_none,
+                    zero_open_challenges_means_none,
+                    zero_failures_means_always_blocked,
+                    a_step_is_accepted_once_per_account_and_none_before_it,
+                    all_factors_of_all_rules_are_needed,
+                    an_elevation_is_given_here_to_this_credential_and_ends,
+                    a_challenge_that_only_elevates_is_used_at_once,
+                    a_place_challenge_is_used_at_once,
+                    a_rejected_challenge_is_dead,
+                    not_me_can_freeze_the_account_at_once,
+                    a_held_request_is_released_once_and_only_to_its_owner,
+                    a_redeemed_challenge_holds_no_request,
+                    a_challenge_cannot_come_with_anything_proven,
+                }
+                outbox {
+                    a_code_is_accepted_once,
+                    a_newer_code_replaces_the_older,
+                    a_code_ends_before_its_challenge,
+                    a_resend_gives_no_attempts_back,
+                    three_codes_in_ten_minutes_and_ten_a_day_per_number,
+                    no_code_is_sent_for_a_closed_or_blocked_challenge,
+                    a_message_is_leased_once_and_comes_back,
+                    a_message_tried_later_is_due_then,
+                    messages_come_oldest_first,
+                    a_message_whose_code_is_dead_is_dropped,
+                }
+                accounts {
+                    nothing_is_shown_before_it_was_looked_up,
+                    a_freeze_holds_at_the_next_glance_of_every_credential,
+                    a_freeze_voids_challenges_grants_elevations_and_holds,
+                    a_thaw_is_answered_once,
+                    a_sighting_makes_the_place_known,
+                    sixty_four_places_are_remembered,
+                    an_older_sighting_does_not_become_the_last,
+                    replacing_a_factor_voids_what_is_open_and_is_remembered,
+                    the_first_enrolment_is_no_change,
+                    removing_a_factor_is_a_change,
+                    account_names_are_exact_and_groups_never_mix,
+                    the_card_shows_everything_but_secrets,
+                    the_first_value_under_a_name_stays,
+                    a_ping_is_answered,
+                }
+                parallel {
+                    of_a_hundred_parallel_guesses_five_are_compared,
+                    of_fifty_parallel_beginnings_one_gets_the_grant,
+                    of_parallel_proofs_with_one_step_one_counts,
+                    of_parallel_openings_one_is_new,
+                    parallel_beginnings_and_settlings_are_counted_exactly,
+                    of_parallel_adoptions_all_get_the_first,
+                    nobody_who_was_told_frozen_is_shown_otherwise,
+                }
+                model {
+                    random_sentences_agree_with_the_model,
+                }
+            }
+        }
+    };
+    (@tests $make:expr; $($file:ident { $($claim:ident),* $(,)? })*) => {
+        $(mod $file {
+            use super::*;
+            $(#[test]
+            fn $claim() {
+                run(|| super::super::$file::$claim($make));
+            })*
+        })*
+    };
+}
+
+contract!(embedded_store: embedded);

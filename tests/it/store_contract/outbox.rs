@@ -1,0 +1,162 @@
+//! Codes that are sent, and the messages that carry them.
+
+use std::sync::Arc;
+
+use stepgate::stepup::challenge::Limits;
+use stepgate::store::{CodeQueued, Message, Proven, Store};
+use stepgate::types::{ChallengeId, Factor, UnixMs};
+
+use super::Make;
+use super::fixtures::*;
+
+async fn send(store: &Arc<dyn Store>, id: &str, to: &str, mac: &str, now: UnixMs) -> CodeQueued {
+    let sealed = mac.as_bytes().to_vec();
+    let id = ChallengeId::new(id);
+    store.send_code(&id, number(to), code(mac, now), sealed, now).await.expect("answers")
+}
+
+async fn queued(store: &Arc<dyn Store>, id: &str, mac: &str, now: UnixMs) {
+    let answer = send(store, id, mac, mac, now).await; // a number of its own: no limit is met
+    assert!(matches!(answer, CodeQueued::Queued(_)), "{answer:?}");
+}
+
+async fn next(store: &Arc<dyn Store>, now: UnixMs) -> Option<Message> {
+    store.next_message(MINUTE, now).await.expect("answers")
+}
+
+pub async fn a_code_is_accepted_once(make: Make) {
+    let store = make(Limits::default());
+    let both = stepgate::policy::verdict::FactorExpr::All(vec![
+        stepgate::policy::verdict::FactorExpr::One(Factor::Sms),
+        stepgate::policy::verdict::FactorExpr::One(Factor::Totp),
+    ]);
+    let terms = requirement(vec![term("both", both, None)]);
+    let asked = stepgate::stepup::challenge::Challenge { requirement: terms, ..challenge("c") };
+    open(&store, asked, NOW).await;
+    assert!(matches!(prove_sms(&store, "c", "m", NOW).await, Proven::Replayed));
+    queued(&store, "c", "m", NOW).await;
+    assert!(matches!(prove_sms(&store, "c", "m", NOW).await, Proven::More(_)));
+    assert!(matches!(prove_sms(&store, "c", "m", NOW).await, Proven::Replayed));
+}
+
+pub async fn a_newer_code_replaces_the_older(make: Make) {
+    let store = make(Limits::default());
+    open(&store, challenge("c"), NOW).await;
+    queued(&store, "c", "old", NOW).await;
+    queued(&store, "c", "new", after(MINUTE)).await;
+    assert!(matches!(prove_sms(&store, "c", "old", after(MINUTE)).await, Proven::Replayed));
+    assert!(matches!(prove_sms(&store, "c", "new", after(MINUTE)).await, Proven::Approved(_)));
+}
+
+pub async fn a_code_ends_before_its_challenge(make: Make) {
+    let store = make(Limits { sms_code_ms: MINUTE, ..Limits::default() });
+    open(&store, challenge("c"), NOW).await;
+    queued(&store, "c", "m", NOW).await;
+    assert!(matches!(prove_sms(&store, "c", "m", after(MINUTE)).await, Proven::Replayed));
+    assert!(matches!(prove_sms(&store, "c", "m", after(MINUTE - 1)).await, Proven::Approved(_)));
+}
+
+pub async fn a_resend_gives_no_attempts_back(make: Make) {
+    let store = make(Limits::default());
+    open(&store, challenge("c"), NOW).await;
+    queued(&store, "c", "a", NOW).await;
+    spend(&store, "c", Factor::Sms, NOW).await;
+    match send(&store, "c", "b", "b", NOW).await {
+        CodeQueued::Queued(challenge) => assert_eq!(challenge.attempts_left, 4),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.account(&alice(), NOW).await.expect("answers").failures, 1);
+}
+
+pub async fn three_codes_in_ten_minutes_and_ten_a_day_per_number(make: Make) {
+    let store = make(Limits { challenge_ms: 2 * DAY, ..Limits::default() });
+    let long = stepgate::stepup::challenge::Challenge { expires: after(2 * DAY), ..challenge("c") };
+    open(&store, long, NOW).await;
+    for _ in 0..3 {
+        assert!(matches!(send(&store, "c", "n", "m", NOW).await, CodeQueued::Queued(_)));
+    }
+    match send(&store, "c", "n", "m", after(MINUTE)).await {
+        CodeQueued::Limited { retry_after_ms } => assert_eq!(retry_after_ms, 9 * MINUTE),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(send(&store, "c", "other", "m", NOW).await, CodeQueued::Queued(_)));
+    for n in 1..8 {
+        let at = after(n * HOUR);
+        assert!(matches!(send(&store, "c", "n", "m", at).await, CodeQueued::Queued(_)));
+    }
+    match send(&store, "c", "n", "m", after(8 * HOUR)).await {
+        CodeQueued::Limited { retry_after_ms } => assert_eq!(retry_after_ms, 16 * HOUR),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(send(&store, "c", "n", "m", after(DAY)).await, CodeQueued::Queued(_)));
+}
+
+pub async fn no_code_is_sent_for_a_closed_or_blocked_challenge(make: Make) {
+    let store = make(Limits::default());
+    assert!(matches!(send(&store, "none", "n", "m", NOW).await, CodeQueued::Missing));
+    open(&store, challenge("c"), NOW).await;
+    let late = send(&store, "c", "n", "m", after(5 * MINUTE)).await;
+    assert!(matches!(late, CodeQueued::Closed(_)));
+    open(&store, about(2, challenge("d")), NOW).await;
+    for _ in 0..5 {
+        spend(&store, "c", Factor::Sms, NOW).await;
+    }
+    assert!(matches!(send(&store, "c", "n", "m", NOW).await, CodeQueued::Closed(_)));
+    match send(&store, "d", "n", "m", NOW).await {
+        CodeQueued::Limited { retry_after_ms } => assert_eq!(retry_after_ms, 15 * MINUTE),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(next(&store, NOW).await, None);
+}
+
+pub async fn a_message_is_leased_once_and_comes_back(make: Make) {
+    let store = make(Limits::default());
+    open(&store, challenge("c"), NOW).await;
+    queued(&store, "c", "m", NOW).await;
+    let first = next(&store, NOW).await.expect("the message");
+    assert_eq!((first.sealed.as_slice(), first.tries), (&b"m"[..], 1));
+    assert_eq!((first.challenge.as_str(), first.expires), ("c", after(5 * MINUTE)));
+    assert_eq!(next(&store, after(MINUTE - 1)).await, None);
+    let second = next(&store, after(MINUTE)).await.expect("again");
+    assert_eq!((second.id, second.tries), (first.id, 2));
+    store.message_done(second.id, None).await.expect("answers");
+    assert_eq!(next(&store, after(3 * MINUTE)).await, None);
+    store.message_done(second.id, Some(NOW)).await.expect("answers");
+    assert_eq!(next(&store, after(3 * MINUTE)).await, None);
+}
+
+pub async fn a_message_tried_later_is_due_then(make: Make) {
+    let store = make(Limits::default());
+    open(&store, challenge("c"), NOW).await;
+    queued(&store, "c", "m", NOW).await;
+    let id = next(&store, NOW).await.expect("the message").id;
+    store.message_done(id, Some(after(1000))).await.expect("answers");
+    assert_eq!(next(&store, after(999)).await, None);
+    assert_eq!(next(&store, after(1000)).await.expect("again").id, id);
+    store.message_done(id, Some(after(5 * MINUTE))).await.expect("answers");
+    assert_eq!(next(&store, after(5 * MINUTE)).await, None);
+}
+
+pub async fn messages_come_oldest_first(make: Make) {
+    let store = make(Limits::default());
+    for (n, id) in [(1, "a"), (2, "b"), (3, "c")] {
+        open(&store, about(n, challenge(id)), NOW).await;
+        queued(&store, id, id, after(u64::from(n))).await;
+    }
+    for id in ["a", "b", "c"] {
+        assert_eq!(next(&store, after(10)).await.expect("a message").challenge.as_str(), id);
+    }
+}
+
+pub async fn a_message_whose_code_is_dead_is_dropped(make: Make) {
+    let store = make(Limits::default());
+    open(&store, challenge("replaced"), NOW).await;
+    queued(&store, "replaced", "1", NOW).await;
+    queued(&store, "replaced", "2", NOW).await;
+    open(&store, about(2, challenge("rejected")), NOW).await;
+    queued(&store, "rejected", "3", NOW).await;
+    store.reject(&ChallengeId::new("rejected"), false, NOW).await.expect("answers");
+    assert_eq!(next(&store, NOW).await.expect("the newer").sealed, b"2");
+    assert_eq!(next(&store, NOW).await, None);
+    assert_eq!(next(&store, after(5 * MINUTE)).await, None);
+}

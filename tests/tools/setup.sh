@@ -1,0 +1,90 @@
+#!/bin/sh
+# Installs what `demo`, `test` (if nothing is said) or `bench` needs beside Rust on a bare Debian 12, as root. What is
+# there is left alone; what cannot be had stops the run. Needs a network only for what is missing.
+set -eu
+cd "$(dirname "$0")/../.."
+
+CCXT=4.5.90
+FOR=${1:-test}
+VENV=target/venv
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+# Debian package, and a command or file that it brings.
+wanted() {
+    echo build-essential gcc
+    case "$1" in
+    demo) echo curl curl ;;
+    test)
+        cat <<TXT
+curl curl
+chromium chromium
+chromium-driver chromedriver
+python3 python3
+TXT
+        ;;
+    bench)
+        cat <<TXT
+nginx-light nginx
+wrk wrk
+nghttp2-client h2load
+TXT
+        ;;
+    esac
+}
+
+case "$FOR" in demo | test | bench) ;; *) fail "what for? demo, test or bench" ;; esac
+
+# nginx is in /usr/sbin, which is not on every PATH.
+PATH="$PATH:/usr/sbin"
+
+command -v cargo >/dev/null 2>&1 || fail "cargo is missing: install Rust (rustup.rs) first"
+
+missing=""
+for line in $(wanted "$FOR" | tr ' ' '='); do
+    command -v "${line#*=}" >/dev/null 2>&1 || missing="$missing ${line%%=*}"
+done
+# Debian's python3 brings the venv module without what it needs to make one.
+if [ "$FOR" = test ]; then
+    python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
+fi
+
+if [ -n "$missing" ]; then
+    say "installing$missing"
+    [ "$(id -u)" = 0 ] || fail "not root; install these packages yourself:$missing"
+    command -v apt-get >/dev/null 2>&1 || fail "no apt-get here; install these yourself:$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -q update
+    # Packaged services must not start: tests start their own, on ports of their own.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' > "$policy"
+        chmod +x "$policy"
+    fi
+    # shellcheck disable=SC2086 # one word per package
+    apt-get -q -y install --no-install-recommends $missing
+else
+    say "all packages are there"
+fi
+
+if [ "$FOR" != test ]; then
+    say "done"
+    exit 0
+fi
+if "$VENV/bin/python" -c "import ccxt; assert ccxt.__version__ == '$CCXT'" >/dev/null 2>&1; then
+    say "ccxt $CCXT is there"
+else
+    say "installing ccxt $CCXT into $VENV"
+    mkdir -p target
+    python3 -m venv "$VENV"
+    "$VENV/bin/pip" install --quiet --disable-pip-version-check "ccxt==$CCXT"
+fi
+for component in fmt clippy; do
+    cargo "$component" --version >/dev/null 2>&1 || {
+        say "adding $component to the Rust toolchain"
+        rustup component add "$([ "$component" = fmt ] && echo rustfmt || echo "$component")"
+    }
+done
+say "done"
