@@ -3,6 +3,7 @@
 CARGO ?= cargo
 PYTHON = target/venv/bin/python
 DEMO = $(or $(CARGO_TARGET_DIR),target)/debug/examples/demo
+SEED ?= 1
 STEPGATE = $(or $(CARGO_TARGET_DIR),target)/debug/stepgate
 
 .NOTPARALLEL:
@@ -36,8 +37,9 @@ format:
 lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
+# The random cases are the same in every run, so that a failure is the change's own. Others: `make unit SEED=2`.
 unit:
-	$(CARGO) test --locked
+	PROPTEST_RNG_SEED=$(SEED) $(CARGO) test --locked
 
 doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps

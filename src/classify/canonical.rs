@@ -83,15 +83,14 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'/' | b'-')
 }
 
-/// The key without what may follow a path, and the same without one known suffix.
+/// The key without what may follow a path, and the same without each known suffix at its end.
 fn visit_trimmed(key: &str, visit: &mut dyn FnMut(&str)) {
     let trim = |text: &str| text.trim_end_matches(['/', '.', ' ']).len();
-    let key = &key[..trim(key)];
+    let mut key = &key[..trim(key)];
     visit(if key.is_empty() { "/" } else { key });
-    for suffix in SUFFIXES {
-        if let Some(stem) = key.strip_suffix(suffix) {
-            visit(&stem[..trim(stem)]);
-        }
+    while let Some(stem) = SUFFIXES.iter().find_map(|suffix| key.strip_suffix(suffix)) {
+        key = &stem[..trim(stem)];
+        visit(if key.is_empty() { "/" } else { key });
     }
 }
 
@@ -293,6 +292,8 @@ mod tests {
             "/api/v5/asset/withdrawal/",
             "/api/v5/asset/withdrawal//",
             "/api/v5/asset/withdrawal.json",
+            "/api/v5/asset/withdrawal.json.css",
+            "/api/v5/asset/withdrawal/..json.json",
             "/api/v5/asset/withdrawal.",
             "//api/v5/asset/withdrawal",
             "//evil.example/api/v5/asset/withdrawal",
