@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use foldhash::quality::RandomState;
 use ipnet::IpNet;
 use tokio::sync::Notify;
 
@@ -56,7 +57,7 @@ pub struct Worker {
 
 /// Everything that a reload replaces at once.
 pub struct Live {
-    sites: HashMap<Box<str>, Arc<Site>>,
+    sites: HashMap<Box<str>, Arc<Site>, RandomState>,
 }
 
 impl Live {

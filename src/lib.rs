@@ -41,7 +41,7 @@
 //! | outgoing | fetch |
 //! | ports | store (trait), locate (trait) |
 //! | core, pure and sync | classify, policy, stepup, clearance, observe, prices, rawhttp, locate::travel, audit::{record, chain, redact, keys} |
-//! | ground | types, world, inbound, body, fault, rejection, crypto, factors |
+//! | ground | types, world, inbound, body, octets, fault, rejection, crypto, factors |
 //!
 //! ## Invariants
 //!
@@ -73,6 +73,7 @@ pub mod locate;
 mod messenger;
 pub mod metrics;
 pub mod observe;
+mod octets;
 mod operations;
 pub mod pages;
 mod pipeline;

@@ -34,7 +34,7 @@ use crate::messenger::{self, Messenger};
 use crate::metrics::Metrics;
 use crate::operations::Desk;
 use crate::pages::Pages;
-use crate::pipeline;
+use crate::pipeline::{self, LastCaller};
 use crate::reload::Reloader;
 use crate::stepup::phone;
 use crate::store::embedded::Embedded;
@@ -307,12 +307,12 @@ fn open_admin(
 struct Door(Arc<Worker>);
 
 impl Handler for Door {
-    type Place = ();
+    type Place = LastCaller;
 
     async fn handle(
         &self,
         request: Request<Incoming>,
-        connection: &Arc<Connection<()>>,
+        connection: &Arc<Connection<LastCaller>>,
     ) -> Response<Body> {
         let head = request.method() == Method::HEAD;
         let mut response = pipeline::run(&self.0, request, connection).await;
@@ -323,7 +323,11 @@ impl Handler for Door {
         response
     }
 
-    fn refuse(&self, status: StatusCode, _connection: &Arc<Connection<()>>) -> Response<Body> {
+    fn refuse(
+        &self,
+        status: StatusCode,
+        _connection: &Arc<Connection<LastCaller>>,
+    ) -> Response<Body> {
         let gateway = &self.0.gateway;
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             gateway.metrics.panicked();

@@ -220,7 +220,7 @@ impl Desk<'_> {
         if !self.visit.site.hosts.iter().any(|host| **host == *inbound.host) {
             return Err(Rejection::Misdirected.into());
         }
-        let again = self.visit.again(inbound);
+        let again = self.visit.again(inbound)?;
         match pipeline::release(worker, &again, body, self.identity.clone()).await {
             Err(End::Reject(rejection)) => Ok(pipeline::refuse(gateway, &again, &rejection)),
             other => other,

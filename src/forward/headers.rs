@@ -69,20 +69,11 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Adds what is the gateway's to say: `Via`, `Forwarded`, `X-Forwarded-*` and the assertion.
-pub(super) fn stamp_request(
-    headers: &mut HeaderMap,
-    stamp: &Stamp,
-    authority: &HeaderValue,
-    version: Version,
-) {
+pub(super) fn stamp_request(headers: &mut HeaderMap, stamp: &Stamp, version: Version) {
+    let OnBehalf { authority, forwarded, client } = &*stamp.on_behalf;
     headers.append(VIA, via(version));
-    let client = stamp.client.to_canonical();
-    if let Ok(value) = HeaderValue::try_from(forwarded(client, authority)) {
-        headers.insert(FORWARDED, value);
-    }
-    if let Ok(value) = HeaderValue::try_from(client.to_string()) {
-        headers.insert(X_FORWARDED_FOR, value);
-    }
+    headers.insert(FORWARDED, forwarded.clone());
+    headers.insert(X_FORWARDED_FOR, client.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
     headers.insert(X_FORWARDED_HOST, authority.clone());
     if let Some(assertion) = &stamp.assertion {
@@ -103,14 +94,34 @@ pub(super) fn say_websocket(headers: &mut HeaderMap) {
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
+/// For whom a request is forwarded, as the fields that say so; the same for all requests of most connections.
+#[derive(Clone, Debug)]
+pub struct OnBehalf {
+    /// `Host` exactly as the client gave it.
+    pub(super) authority: HeaderValue,
+    forwarded: HeaderValue,
+    client: HeaderValue,
+}
+
+impl OnBehalf {
+    /// `None` if the authority cannot stand in a header field.
+    pub fn of(client: IpAddr, authority: &str) -> Option<Self> {
+        let client = client.to_canonical();
+        Some(Self {
+            authority: HeaderValue::from_str(authority).ok()?,
+            forwarded: HeaderValue::try_from(forwarded(client, authority)).ok()?,
+            client: HeaderValue::try_from(client.to_string()).ok()?,
+        })
+    }
+}
+
 /// RFC 7239 §4: addresses of version 6 in brackets and quotes, a host with a port in quotes.
-fn forwarded(client: IpAddr, authority: &HeaderValue) -> String {
+fn forwarded(client: IpAddr, host: &str) -> String {
     let mut text = match client {
         IpAddr::V4(ip) => format!("for={ip};proto=https"),
         IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto=https"),
     };
     // A host with a quote in it could end the value early; the strict head check lets none through.
-    let host = authority.to_str().unwrap_or_default();
     if !host.is_empty() && !host.contains(['"', '\\']) {
         let quote = if host.contains([':', '[', ']']) { "\"" } else { "" };
         text.extend([";host=", quote, host, quote]);
@@ -338,8 +349,9 @@ mod tests {
             ("x-end", "1"),
         ]);
         clean_request(&mut map, false, false).unwrap();
-        let stamp = Stamp { client: "192.0.2.1".parse().unwrap(), assertion: None, guarded: false };
-        stamp_request(&mut map, &stamp, &HeaderValue::from_static("a.example"), Version::HTTP_11);
+        let on_behalf = OnBehalf::of("192.0.2.1".parse().unwrap(), "a.example").unwrap();
+        let stamp = Stamp { on_behalf: on_behalf.into(), assertion: None, guarded: false };
+        stamp_request(&mut map, &stamp, Version::HTTP_11);
         let expected = headers(&[
             ("x-end", "1"),
             ("via", "1.1 stepgate"),
@@ -384,9 +396,9 @@ mod tests {
     #[test]
     fn forwarded_quotes_what_needs_quotes() {
         let v6 = "2001:db8::1".parse().unwrap();
-        let text = forwarded(v6, &HeaderValue::from_static("a.example:8443"));
+        let text = forwarded(v6, "a.example:8443");
         assert_eq!(text, "for=\"[2001:db8::1]\";proto=https;host=\"a.example:8443\"");
-        let text = forwarded("192.0.2.1".parse().unwrap(), &HeaderValue::from_static("a\";for=x"));
+        let text = forwarded("192.0.2.1".parse().unwrap(), "a\";for=x");
         assert_eq!(text, "for=192.0.2.1;proto=https");
     }
 

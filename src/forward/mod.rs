@@ -13,7 +13,6 @@ mod tests;
 pub mod upgrade;
 mod upstream;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response};
 
+pub use headers::OnBehalf;
 pub use pool::{Pool, Settings, Trust};
 pub use upstream::{Address, Upstream, UpstreamError};
 
@@ -35,8 +35,7 @@ use pool::Line;
 /// What the gateway adds of its own to one request.
 #[derive(Clone, Debug)]
 pub struct Stamp {
-    /// The client's address, for `Forwarded` and `X-Forwarded-For`.
-    pub client: IpAddr,
+    pub on_behalf: Arc<OnBehalf>,
     /// The signed statement about a guarded action, for `Stepgate-Assertion`.
     pub assertion: Option<HeaderValue>,
     /// The request must not be sent twice: its own connection, no retry.
@@ -91,7 +90,7 @@ impl Pool {
         let guarded = stamp.guarded;
         let mut request = prepare(cleared, &stamp, upstream.h2)?;
         let line = match guarded {
-            true => self.fresh(upstream, false).await,
+            true => Box::pin(self.fresh(upstream, false)).await,
             false => self.line(upstream).await,
         };
         let mut line = line.map_err(ForwardError::NotSent)?;
@@ -117,7 +116,7 @@ impl Pool {
                 _ if sent => return Err(ForwardError::NoAnswer(failure.cause)),
                 _ => return Err(ForwardError::NotSent(failure.cause)),
             };
-            line = self.fresh(upstream, true).await.map_err(ForwardError::NotSent)?;
+            line = Box::pin(self.fresh(upstream, true)).await.map_err(ForwardError::NotSent)?;
         }
     }
 
@@ -184,14 +183,12 @@ fn prepare(cleared: Cleared, stamp: &Stamp, h2: bool) -> Result<Request<Outgoing
     if head.version == Version::HTTP_2 && !h2 {
         headers::join_cookies(&mut fields);
     }
-    let authority = HeaderValue::from_str(&head.authority)
-        .map_err(|_| ForwardError::Refused("the host is malformed"))?;
     frame(&mut fields, &head.method, &body, h2);
-    headers::stamp_request(&mut fields, stamp, &authority, head.version);
+    headers::stamp_request(&mut fields, stamp, head.version);
     if h2 {
         fields.remove(HOST);
     } else {
-        fields.insert(HOST, authority);
+        fields.insert(HOST, stamp.on_behalf.authority.clone());
     }
     let mut request = Request::new(Outgoing::new(body));
     *request.method_mut() = head.method;

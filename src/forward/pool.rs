@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use foldhash::quality::RandomState;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::{Request, Response};
@@ -43,7 +44,7 @@ impl Default for Settings {
             connect_timeout_ms: 2_000,
             answer_timeout_ms: 30_000,
             guarded_answer_timeout_ms: 30_000,
-            idle_max: 64,
+            idle_max: 256,
             idle_timeout_ms: 60_000,
         }
     }
@@ -87,7 +88,7 @@ pub struct Pool {
     pub(super) settings: Settings,
     trust: Trust,
     /// HTTP/1.1: one request at a time each, the last used at the end. By address name.
-    idle: Mutex<HashMap<Arc<str>, Vec<Idle>>>,
+    idle: Mutex<HashMap<Arc<str>, Vec<Idle>, RandomState>>,
     /// HTTP/2: one connection for all requests. By address name.
     shared: Mutex<HashMap<Arc<str>, http2::SendRequest<Outgoing>>>,
     sweeping: AtomicBool,
@@ -179,7 +180,9 @@ impl Pool {
                 return Ok(line);
             }
             let limit = Duration::from_millis(self.settings.connect_timeout_ms);
-            trouble = match tokio::time::timeout(limit, self.dial(address, usage)).await {
+            // Boxed because it is large and rare: every request would carry it about otherwise.
+            let dial = Box::pin(self.dial(address, usage));
+            trouble = match tokio::time::timeout(limit, dial).await {
                 Ok(Ok(sender)) => {
                     address.mark_reachable(true);
                     return Ok(Line { sender, address: address.name.clone(), reused: false });

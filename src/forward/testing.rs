@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::Receiver;
 
 use super::upgrade::{Upgrade, asks_for_websocket, tunnel};
-use super::{ForwardError, Pool, Settings, Stamp, Trust, Upstream};
+use super::{ForwardError, OnBehalf, Pool, Settings, Stamp, Trust, Upstream};
 use crate::body::Body;
 use crate::clearance::Cleared;
 use crate::inbound::Inbound;
@@ -117,7 +117,8 @@ pub(crate) fn pool() -> Arc<Pool> {
 }
 
 pub(crate) fn stamp(guarded: bool) -> Stamp {
-    Stamp { client: "203.0.113.9".parse().unwrap(), assertion: None, guarded }
+    let on_behalf = OnBehalf::of("203.0.113.9".parse().unwrap(), "a.example:8443").unwrap();
+    Stamp { on_behalf: on_behalf.into(), assertion: None, guarded }
 }
 
 pub(crate) fn head(method: Method, target: &str, headers: HeaderMap) -> Inbound {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use foldhash::quality::RandomState;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use moka::sync::Cache;
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use super::claims::Claims;
 use super::jwks::{Jwk, KeySet, Keys};
 use super::{CACHED_MAX, CACHED_TTL, CacheKey, Found, IdentifyError, Identity, Presented};
+use crate::octets;
 use crate::types::UnixMs;
 
 /// Checks the tokens of one issuer.
@@ -24,7 +26,7 @@ pub(super) struct Jwt {
     /// Without it any audience is taken: the operator did not say which one is ours.
     pub audience: Option<String>,
     pub keys: Arc<Keys>,
-    verified: Cache<CacheKey, Verified>,
+    verified: Cache<CacheKey, Verified, RandomState>,
 }
 
 /// A token whose signature and claims hold, apart from its end.
@@ -50,7 +52,10 @@ impl Jwt {
         audience: Option<String>,
         keys: Arc<Keys>,
     ) -> Self {
-        let verified = Cache::builder().max_capacity(CACHED_MAX).time_to_live(CACHED_TTL).build();
+        let verified = Cache::builder()
+            .max_capacity(CACHED_MAX)
+            .time_to_live(CACHED_TTL)
+            .build_with_hasher(RandomState::default());
         Self { group, issuer, audience, keys, verified }
     }
 
@@ -300,7 +305,7 @@ fn decode<T: serde::de::DeserializeOwned>(part: &str) -> Option<T> {
 
 /// Three parts, whatever is in them.
 fn has_shape(text: &str) -> bool {
-    text.len() <= TOKEN_BYTES_MAX && text.bytes().filter(|byte| *byte == b'.').count() == 2
+    text.len() <= TOKEN_BYTES_MAX && octets::count(text.as_bytes(), b'.') == 2
 }
 
 const RSA: [Algorithm; 6] = [

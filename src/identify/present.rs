@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
 use super::IdentifyError;
+use crate::octets;
 
 /// Where in the head a credential stands, as `from` writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ pub(super) fn has_access_token(query: &str) -> bool {
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, IdentifyError> {
     let (mut found, mut versioned) = (None, false);
     for line in headers.get_all(COOKIE) {
-        for pair in line.as_bytes().split(|byte| *byte == b';').map(trim) {
+        for pair in pairs(line.as_bytes()) {
             versioned |= pair.get(..8).is_some_and(|head| head.eq_ignore_ascii_case(b"$version"));
             match pair.strip_prefix(name.as_bytes()) {
                 Some([b'=', value @ ..]) => {
@@ -92,11 +93,21 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Ide
     Ok(found.filter(|value| !value.is_empty()))
 }
 
+/// The trimmed parts between semicolons.
+fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut from = 0;
+    let ends = memchr::memchr_iter(b';', line).chain([line.len()]);
+    ends.map(move |end| trim(&line[std::mem::replace(&mut from, end + 1)..end]))
+}
+
 /// RFC 6265 §4.1.1 cookie-octets: no quote, comma, backslash or white space.
 fn cookie_octets(value: &[u8]) -> Result<&str, IdentifyError> {
-    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b'\\');
-    let text = std::str::from_utf8(value).ok().filter(|text| text.as_bytes().iter().all(plain));
-    text.ok_or(IdentifyError::Ambiguous("a credential cookie that is quoted or malformed"))
+    let plain = |octet| {
+        octets::between(octet, b'!', b'~') & (octet != b'"') & (octet != b',') & (octet != b'\\')
+    };
+    let text = Some(value).filter(|value| octets::all(value, plain));
+    text.and_then(|value| std::str::from_utf8(value).ok())
+        .ok_or(IdentifyError::Ambiguous("a credential cookie that is quoted or malformed"))
 }
 
 /// Whether a parser that splits at commas, quotes or spaces would find the cookie in this pair.
@@ -178,7 +189,8 @@ fn once<'h>(
 /// A credential in a header: not empty, without white space inside.
 fn visible(text: &str) -> Result<&str, IdentifyError> {
     let text = text.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !text.is_empty() && octets::all(text.as_bytes(), |octet| octets::between(octet, b'!', b'~'))
+    {
         Ok(text)
     } else {
         Err(IdentifyError::Invalid("not a credential"))

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use foldhash::quality::RandomState;
 use maxminddb::Reader;
 use moka::sync::Cache;
 use serde::de::Visitor;
@@ -143,7 +144,7 @@ struct Tables {
     lists: Lists,
     stamps: Vec<Stamp>,
     generation: u64,
-    cache: Cache<IpAddr, Arc<Place>>,
+    cache: Cache<IpAddr, Arc<Place>, RandomState>,
 }
 
 impl Tables {
@@ -164,7 +165,8 @@ impl Tables {
         let asn = open(&settings.asn, &["ASN", "ISP"]);
         let lists = settings.lists.as_ref().map(|folder| Lists::read(folder, faults));
         let lists = lists.unwrap_or_default();
-        let cache = Cache::new(PLACES_MAX);
+        let cache =
+            Cache::builder().max_capacity(PLACES_MAX).build_with_hasher(RandomState::default());
         (faults.len() == before).then_some(Self { city, asn, lists, stamps, generation, cache })
     }
 

@@ -4,6 +4,7 @@
 //! is a refusal; on the rest, traffic goes on.
 
 mod ask;
+mod caller;
 mod facts;
 mod guarded;
 mod receive;
@@ -17,6 +18,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 pub(crate) use ask::queue_code;
+use caller::Caller;
+pub use caller::LastCaller;
 pub(crate) use guarded::release;
 pub(crate) use receive::{refuse, request_id};
 pub(crate) use record::Visit;
@@ -53,7 +56,7 @@ impl From<Rejection> for End {
 pub async fn run(
     worker: &Arc<Worker>,
     request: Request<Incoming>,
-    connection: &Arc<Connection<()>>,
+    connection: &Arc<Connection<LastCaller>>,
 ) -> Response<Body> {
     let gateway = &worker.gateway;
     let _in_flight = gateway.metrics.in_flight();
@@ -67,6 +70,8 @@ pub async fn run(
 }
 
 /// site → identify → locate → classify → (ordinary | guarded).
+///
+/// What is rare is boxed: a future is as large as its largest branch, and it is moved several times before it runs.
 async fn story(
     worker: &Arc<Worker>,
     visit: &mut Visit,
@@ -74,7 +79,7 @@ async fn story(
 ) -> Result<Response<Body>, End> {
     let (head, site) = (&visit.head, &visit.site);
     if answer::is_own(head.path()) {
-        return answer::own(worker, visit, body).await;
+        return Box::pin(answer::own(worker, visit, body)).await;
     }
     if answer::resembles_own(head.path()) {
         return Err(Rejection::NotCanonical("nearly one of the gateway's own addresses").into());
@@ -104,8 +109,7 @@ async fn story(
             identity.ok_or(Rejection::Unauthenticated("this needs a valid session or API key"))?;
         // Asked before anything of the owner's is spent on a request that cannot be forwarded.
         check_connection(&head.headers, true).map_err(Rejection::BadRequest)?;
-        let bytes = collect(body).await?;
-        return guarded::run(worker, visit, rule, bytes, identity, must_ask).await;
+        return Box::pin(whole(worker, visit, rule, body, identity, must_ask)).await;
     }
     match decide(worker, visit, rule, identity.as_ref()).await? {
         Decided::Cleared(permit) => {
@@ -113,10 +117,22 @@ async fn story(
             ordinary(worker, visit, Cleared::by_permit(permit, head, Body::stream(body))).await
         }
         Decided::AboutThisOne(identity) => {
-            let bytes = collect(body).await?;
-            guarded::run(worker, visit, rule, bytes, identity, false).await
+            Box::pin(whole(worker, visit, rule, body, identity, false)).await
         }
     }
+}
+
+/// A request that is decided on with its whole body.
+async fn whole(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    rule: Option<&ActionRule>,
+    body: Incoming,
+    identity: Arc<Identity>,
+    must_ask: bool,
+) -> Result<Response<Body>, End> {
+    let bytes = collect(body).await?;
+    guarded::run(worker, visit, rule, bytes, identity, must_ask).await
 }
 
 /// What was decided about a request that no action guards.
@@ -158,7 +174,8 @@ async fn decide(
                 return Ok(Decided::Cleared(requirement.waive_for_nobody()));
             }
             (Verdict::Require(requirement), Some(identity)) if requirement.only_elevates() => {
-                ask::about_place(worker, visit, &surroundings, identity, requirement).await?;
+                Box::pin(ask::about_place(worker, visit, &surroundings, identity, requirement))
+                    .await?;
             }
             (Verdict::Require(_), Some(identity)) => {
                 return Ok(Decided::AboutThisOne(identity.clone()));
@@ -169,7 +186,7 @@ async fn decide(
             (Verdict::Deny { why }, _) => return Err(Rejection::Denied { why }.into()),
             (Verdict::Freeze { .. }, identity) => {
                 if let Some(identity) = identity {
-                    guarded::freeze(gateway, visit, identity, &decision.said).await?;
+                    Box::pin(guarded::freeze(gateway, visit, identity, &decision.said)).await?;
                 }
                 return Err(Rejection::Frozen.into());
             }
@@ -186,9 +203,8 @@ pub(crate) async fn identify(visit: &Visit, guarded: bool) -> Result<Option<Arc<
     let answer = match recalled.flatten() {
         Some(answer) => answer,
         None => {
-            identifier
-                .identify(&head.headers, head.query(), head.client, guarded, head.received)
-                .await
+            let (headers, query) = (&head.headers, head.query());
+            Box::pin(identifier.identify(headers, query, head.client, guarded, head.received)).await
         }
     };
     match answer {
@@ -215,7 +231,7 @@ async fn ordinary(
     let (upstream, stamp) = (&visit.site.upstream, visit.stamp(None, false));
     let sent = match visit.take_upgrade() {
         None => worker.pool.forward(upstream, cleared, stamp).await,
-        Some(client) => match worker.pool.upgrade(upstream, cleared, stamp).await {
+        Some(client) => match Box::pin(worker.pool.upgrade(upstream, cleared, stamp)).await {
             Ok(Upgrade::Answered(response)) => Ok(response),
             Ok(Upgrade::Switched(response, server)) => {
                 // Not among the connection's tasks: a drain does not wait for open WebSockets.

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use uuid::Uuid;
 
-use super::Visit;
+use super::{LastCaller, Visit};
 use crate::body::Body;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -23,7 +23,7 @@ use crate::types::{RequestId, UnixMs};
 pub(super) fn receive(
     gateway: &Gateway,
     request: Request<Incoming>,
-    connection: &Arc<Connection<()>>,
+    connection: &Arc<Connection<LastCaller>>,
 ) -> Result<(Visit, Incoming), (Rejection, RequestId)> {
     let now = gateway.clock.now();
     let id = request_id(gateway, now);
@@ -31,28 +31,28 @@ pub(super) fn receive(
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let fail = |rejection| (rejection, id.clone());
     let authority = authority(&parts.uri, &parts.headers).map_err(fail)?;
-    let host = host_of(&authority).ok_or_else(|| fail(Rejection::BadRequest("not a host name")))?;
     let client = client_address(connection.peer.ip(), &parts.headers, &gateway.trusted_proxies)
         .map_err(|_| fail(Rejection::BadRequest("the forwarded address is not readable")))?;
-    if connection.sni.as_deref().is_some_and(|sni| sni != host) {
+    let locator = &*gateway.locator;
+    let caller = connection.place.or_new(locator, client, authority).map_err(fail)?;
+    if connection.sni.as_deref().is_some_and(|sni| *sni != *caller.host) {
         return Err(fail(Rejection::Misdirected));
     }
-    let site = gateway.live.load().site(&host).cloned();
+    let site = gateway.live.load().site(&caller.host).cloned();
     let site = site.ok_or_else(|| fail(Rejection::Misdirected))?;
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let head = Inbound {
         request: id.clone(),
         method: parts.method,
-        host: host.into(),
-        authority: authority.into(),
+        host: caller.host.clone(),
+        authority: caller.authority.clone(),
         target: target.into(),
         version: parts.version,
         headers: parts.headers,
         client,
         received: now,
     };
-    let place = gateway.locator.place(client);
-    Ok((Visit::new(head, site, place, connection.tasks.clone(), upgrade), body))
+    Ok((Visit::new(head, site, caller, connection.tasks.clone(), upgrade), body))
 }
 
 /// UUID v7 from the gateway's own clock and entropy.
@@ -66,7 +66,7 @@ pub(crate) fn request_id(gateway: &Gateway, now: UnixMs) -> RequestId {
 }
 
 /// The one authority: `:authority` or absolute-form, equal to Host where both are given (RFC 9113 §8.3.1).
-fn authority(uri: &http::Uri, headers: &HeaderMap) -> Result<String, Rejection> {
+fn authority<'a>(uri: &'a http::Uri, headers: &'a HeaderMap) -> Result<&'a str, Rejection> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().map(|value| value.to_str());
     if hosts.next().is_some() {
@@ -80,25 +80,10 @@ fn authority(uri: &http::Uri, headers: &HeaderMap) -> Result<String, Rejection> 
         (Some(authority), Some(host)) if !authority.as_str().eq_ignore_ascii_case(host) => {
             Err(Rejection::Misdirected)
         }
-        (Some(authority), _) => Ok(authority.as_str().to_owned()),
-        (None, Some(host)) => Ok(host.to_owned()),
+        (Some(authority), _) => Ok(authority.as_str()),
+        (None, Some(host)) => Ok(host),
         (None, None) => Err(Rejection::BadRequest("no Host")),
     }
-}
-
-/// The host name in lower case without its port; `None` if it holds anything else.
-fn host_of(authority: &str) -> Option<String> {
-    let (name, port) = match authority.rfind(':') {
-        Some(colon) if !authority.ends_with(']') => authority.split_at(colon),
-        _ => (authority, ""),
-    };
-    let port = port.strip_prefix(':').unwrap_or("");
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._[:]".contains(&b);
-    let readable = !name.is_empty()
-        && name.bytes().all(plain)
-        && port.len() <= 5
-        && port.bytes().all(|b| b.is_ascii_digit());
-    readable.then(|| name.to_ascii_lowercase())
 }
 
 /// A refusal before there is a site whose words could be used.
@@ -131,16 +116,6 @@ pub(crate) fn refuse(gateway: &Gateway, visit: &Visit, rejection: &Rejection) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_host_is_a_name_and_perhaps_a_port() {
-        assert_eq!(host_of("Exchange.Example:8443").as_deref(), Some("exchange.example"));
-        assert_eq!(host_of("[2001:db8::1]").as_deref(), Some("[2001:db8::1]"));
-        assert_eq!(host_of("[2001:db8::1]:443").as_deref(), Some("[2001:db8::1]"));
-        for bad in ["", ":443", "a@b", "a/b", "a,b", "a b", "a:b", "a:123456", "exämple"] {
-            assert_eq!(host_of(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn host_and_authority_must_be_one() {

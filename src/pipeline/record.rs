@@ -12,7 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use serde_json::json;
 use tokio_util::task::TaskTracker;
 
-use super::End;
+use super::{Caller, End};
 use crate::audit::{Event, PlaceNoted, Record, RequestState, RuleNoted};
 use crate::body::Body;
 use crate::classify::Action;
@@ -41,6 +41,7 @@ pub(crate) struct Visit {
     pub place: Arc<Place>,
     /// What an elevation given here is tied to.
     pub place_key: Arc<str>,
+    caller: Arc<Caller>,
     pub no_fields: Fields,
     /// Work that must end even if the client goes away.
     pub tasks: TaskTracker,
@@ -74,17 +75,17 @@ impl Visit {
     pub(super) fn new(
         head: Inbound,
         site: Arc<Site>,
-        place: Arc<Place>,
+        caller: Arc<Caller>,
         tasks: TaskTracker,
         upgrade: Option<OnUpgrade>,
     ) -> Self {
-        let place_key = place.key(head.client);
         let upgrade = upgrade.filter(|_| asks_for_websocket(&head));
         Self {
             head,
             site,
-            place,
-            place_key,
+            place: caller.place.clone(),
+            place_key: caller.place_key.clone(),
+            caller,
             no_fields: Fields::default(),
             tasks,
             spoken: None,
@@ -93,16 +94,19 @@ impl Visit {
     }
 
     /// The same visitor with a request that was held, decided anew.
-    pub(crate) fn again(&self, head: Inbound) -> Self {
-        let again =
-            Self::new(head, self.site.clone(), self.place.clone(), self.tasks.clone(), None);
+    ///
+    /// # Errors
+    /// When its host is none.
+    pub(crate) fn again(&self, head: Inbound) -> Result<Self, Rejection> {
+        let caller = Arc::new(self.caller.at(&head.authority)?);
+        let again = Self::new(head, self.site.clone(), caller, self.tasks.clone(), None);
         {
             let (mine, mut its) = (self.learnt(), again.learnt());
             its.account = mine.account.clone();
             its.credential = mine.credential.clone();
             its.bearer = mine.bearer;
         }
-        again
+        Ok(again)
     }
 
     fn learnt(&self) -> MutexGuard<'_, Learnt> {
@@ -227,7 +231,7 @@ impl Visit {
 
     /// What the upstream is told beside the request itself.
     pub(super) fn stamp(&self, assertion: Option<HeaderValue>, guarded: bool) -> Stamp {
-        Stamp { client: self.head.client, assertion, guarded }
+        Stamp { on_behalf: self.caller.on_behalf.clone(), assertion, guarded }
     }
 
     /// `Stepgate-Assertion`: what was decided, for the exchange to check if it wants (ES256, 60 s).

@@ -32,6 +32,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use foldhash::quality::RandomState;
 
 use crate::fault::{Fault, Source};
 use crate::types::{ActionName, PolicyVersion, RuleId};
@@ -45,7 +46,7 @@ pub use vocabulary::STANDING_ACTIONS;
 pub struct PolicySet {
     rules: Vec<Rule>,
     /// Action → the rules about it, those for every action included, in the order of the file.
-    index: HashMap<Arc<str>, Box<[usize]>>,
+    index: HashMap<Arc<str>, Box<[usize]>, RandomState>,
     /// Actions that some rule names other than by `*`.
     named: HashSet<Arc<str>>,
     vocabulary: Vocabulary,

@@ -4,10 +4,12 @@
 //! was read *before* the table was; the writer raises the generation after it commits and before it
 //! answers. So nobody who was told "frozen" can still be shown "not frozen".
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::quality::RandomState;
+use moka::Equivalent;
 use moka::sync::Cache;
 
 use crate::store::Standing;
@@ -15,11 +17,21 @@ use crate::types::{AccountId, Credential};
 
 /// Standings by account and credential; bounded.
 pub(super) struct View {
-    entries: Cache<(AccountId, Credential), Entry>,
+    entries: Cache<(AccountId, Credential), Entry, RandomState>,
     /// One generation for all accounts with the same hash: a bounded number of them, at the price
     /// of an entry that is read again for nothing now and then.
     generations: Box<[AtomicU64]>,
     hasher: RandomState,
+}
+
+/// A key that need not be cloned to be looked up; hashes as the pair does.
+#[derive(Hash)]
+struct Borrowed<'a>(&'a AccountId, &'a Credential);
+
+impl Equivalent<(AccountId, Credential)> for Borrowed<'_> {
+    fn equivalent(&self, key: &(AccountId, Credential)) -> bool {
+        *self.0 == key.0 && *self.1 == key.1
+    }
 }
 
 #[derive(Clone)]
@@ -31,9 +43,11 @@ struct Entry {
 impl View {
     pub(super) fn new() -> Self {
         Self {
-            entries: Cache::new(ENTRIES_MAX),
+            entries: Cache::builder()
+                .max_capacity(ENTRIES_MAX)
+                .build_with_hasher(RandomState::default()),
             generations: (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 
@@ -48,7 +62,7 @@ impl View {
         credential: &Credential,
     ) -> Option<Arc<Standing>> {
         let generation = self.generation(account);
-        let entry = self.entries.get(&(account.clone(), credential.clone()))?;
+        let entry = self.entries.get(&Borrowed(account, credential))?;
         (entry.generation == generation).then_some(entry.standing)
     }
 
