@@ -13,7 +13,7 @@ help:
 	@echo 'make demo    gateway, demo exchange, three places to come from, and a tour of commands'
 	@echo 'make test    sets up and runs every test'
 	@echo 'make check   the quick part of it: format, lint, unit and integration tests'
-	@echo 'make bench   CPU time per request against nginx, in one run'
+	@echo 'make bench   CPU time: of the raw look at a head, and per request against nginx, in one run'
 	@echo 'make clean   removes everything that was built'
 
 demo:
@@ -55,6 +55,7 @@ clients: build
 
 bench:
 	tests/tools/setup.sh bench
+	$(CARGO) bench --locked --bench head
 	$(CARGO) bench --locked --bench proxy
 
 clean:

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use foldhash::quality::RandomState;
@@ -40,6 +41,8 @@ pub struct Gateway {
     /// Signs `Stepgate-Assertion` and audit checkpoints; the same on every gateway of one store.
     pub signer: Arc<SigningKey>,
     pub limits: Limits,
+    /// How long a body may take that must be read whole.
+    pub body_timeout: Duration,
     pub trusted_proxies: Vec<IpNet>,
     pub phones: phone::Settings,
     pub pages: Pages,

@@ -40,6 +40,9 @@ pub enum Rejection {
     /// 413: a guarded body over 64 KiB, or a held request that is too large.
     #[error("too large")]
     TooLarge,
+    /// 408: a body that had to be read did not come in time.
+    #[error("the body came too slowly")]
+    TooSlow,
     /// 404 under `/.stepgate/`, and 421 for a host that is not ours.
     #[error("nothing here")]
     NotFound,

@@ -222,6 +222,7 @@ fn build(
         keyring,
         signer,
         limits: config.limits.clone(),
+        body_timeout: Duration::from_millis(config.listen.body_timeout_ms),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         phones: phones(config),
         pages: Pages::new(),
@@ -350,6 +351,7 @@ fn open_listener(
         connections_max: listen.connections_max,
         handshake_timeout_ms: listen.handshake_timeout_ms,
         header_timeout_ms: listen.header_timeout_ms,
+        stall_timeout_ms: listen.stall_timeout_ms,
         drain_timeout_ms: listen.drain_timeout_ms,
         ..listen::Settings::new(listen.address)
     };

@@ -150,7 +150,7 @@ impl Desk<'_> {
     async fn read(&self, challenge: &Challenge, body: Incoming) -> Result<Input, End> {
         let forged = |error: csrf::Forged| End::from(Rejection::BadRequest(forged_words(error)));
         let kind = csrf::post_kind(&self.visit.head).map_err(forged)?;
-        let bytes = pipeline::collect(body).await?;
+        let bytes = pipeline::collect(self.gateway, body).await?;
         let input = Input::read(&self.visit.head, kind, &bytes)?;
         if kind == csrf::PostKind::Form {
             let mac = |label: &str, parts: &[&[u8]]| self.gateway.keyring.mac(label, parts);

@@ -92,6 +92,8 @@ impl<'a> Checker<'a> {
             workers: self.at_least_one(file.workers.as_ref(), cores),
             handshake_timeout_ms: file.handshake_timeout_ms.unwrap_or(10_000),
             header_timeout_ms: file.header_timeout_ms.unwrap_or(10_000),
+            body_timeout_ms: file.body_timeout_ms.unwrap_or(30_000),
+            stall_timeout_ms: file.stall_timeout_ms.unwrap_or(60_000),
             drain_timeout_ms: file.drain_timeout_ms.unwrap_or(30_000),
         })
     }

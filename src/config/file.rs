@@ -40,6 +40,8 @@ pub(super) struct Listen {
     pub workers: Option<Spanned<usize>>,
     pub handshake_timeout_ms: Option<u64>,
     pub header_timeout_ms: Option<u64>,
+    pub body_timeout_ms: Option<u64>,
+    pub stall_timeout_ms: Option<u64>,
     pub drain_timeout_ms: Option<u64>,
 }
 

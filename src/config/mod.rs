@@ -57,6 +57,8 @@ pub struct Listen {
     pub workers: usize,
     pub handshake_timeout_ms: u64,
     pub header_timeout_ms: u64,
+    pub body_timeout_ms: u64,
+    pub stall_timeout_ms: u64,
     pub drain_timeout_ms: u64,
 }
 

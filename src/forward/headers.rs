@@ -33,6 +33,18 @@ pub fn check_connection(headers: &HeaderMap, guarded: bool) -> Result<(), &'stat
     Ok(())
 }
 
+/// Whether a guarded request's field names mean the same to every server: those that turn names
+/// into variables (RFC 3875 §4.1.18) take `x_user` for `X-User`, and some proxies drop it.
+///
+/// # Errors
+/// A short reason; answer 400.
+pub fn check_names(headers: &HeaderMap) -> Result<(), &'static str> {
+    match headers.keys().any(|name| name.as_str().contains('_')) {
+        true => Err("a header name holds an underscore"),
+        false => Ok(()),
+    }
+}
+
 /// Whether the client asks for this connection to become something else.
 pub(super) fn lists_upgrade(headers: &HeaderMap) -> bool {
     listed(headers).any(|name| name.is_some_and(|name| name.eq_ignore_ascii_case("upgrade")))

@@ -8,9 +8,11 @@
 use std::io::{Error, ErrorKind, Result as IoResult};
 use std::sync::Arc;
 
+use memchr::{memchr, memchr_iter};
 use tokio::io::ReadBuf;
 
 use super::pulse::Pulse;
+use crate::octets;
 
 /// The check of one HTTP/1 connection.
 #[derive(Debug)]
@@ -240,7 +242,7 @@ fn look(mut stage: Stage, bytes: &[u8], mut searched: usize) -> (Look, Stage) {
                 };
                 searched = 0;
                 let head = &rest[..end];
-                if head.iter().filter(|byte| **byte == b'\n').count() > HEADERS_MAX + 2 {
+                if memchr_iter(b'\n', head).count() > HEADERS_MAX + 2 {
                     return (Look::TooLarge(at), stage);
                 }
                 stage = match check(head) {
@@ -305,7 +307,8 @@ fn step(chunk: Chunk, byte: u8) -> Option<Stage> {
 /// Where the head that begins `bytes` ends. Bare LF is an error at once, or it would look like a
 /// head without end.
 fn end_of_head(bytes: &[u8], searched: usize) -> Result<Option<usize>, &'static str> {
-    for (at, _) in bytes.iter().enumerate().skip(searched).filter(|(_, byte)| **byte == b'\n') {
+    let fresh = bytes.get(searched..).unwrap_or_default();
+    for at in memchr_iter(b'\n', fresh).map(|at| searched + at) {
         match &bytes[..at] {
             [.., b'\n', b'\r'] => return Ok(Some(at + 1)),
             [b'\r'] => return Err("an empty line before the request line"),
@@ -318,6 +321,7 @@ fn end_of_head(bytes: &[u8], searched: usize) -> Result<Option<usize>, &'static 
 
 /// Whether a complete head is sound, and how its body is framed.
 fn check(head: &[u8]) -> Result<Stage, &'static str> {
+    check_bytes(head)?;
     let mut lines = lines(head.strip_suffix(b"\r\n\r\n").ok_or("the head has no end")?);
     let request_line = lines.next().ok_or("there is no request line")?;
     let http11 = check_request_line(request_line)?;
@@ -349,14 +353,28 @@ fn check(head: &[u8]) -> Result<Stage, &'static str> {
     }
 }
 
-/// The parts between CRLFs. A CR or LF by itself stays in its line, where no check lets it through.
+/// What holds in every line: no control character, and no CR by itself. Once over the whole head,
+/// which costs less than once per line.
+fn check_bytes(head: &[u8]) -> Result<(), &'static str> {
+    let fits = |byte| (byte >= b' ' && byte != 0x7f) || matches!(byte, b'\t' | b'\r' | b'\n');
+    if !octets::all(head, fits) {
+        return Err("a control character");
+    }
+    // Before each LF there is a CR, see `end_of_head`; so there may be no more of them.
+    match memchr_iter(b'\r', head).count() == memchr_iter(b'\n', head).count() {
+        true => Ok(()),
+        false => Err("a CR by itself"),
+    }
+}
+
+/// The parts between CRLFs; neither CR nor LF stands elsewhere, see `check_bytes`.
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        let Some(end) = text.windows(2).position(|two| two == b"\r\n") else { return rest.take() };
-        rest = Some(&text[end + 2..]);
-        Some(&text[..end])
+        let Some(end) = memchr(b'\n', text) else { return rest.take() };
+        rest = Some(&text[end + 1..]);
+        text[..end].strip_suffix(b"\r")
     })
 }
 
@@ -371,8 +389,8 @@ fn check_request_line(line: &[u8]) -> Result<bool, &'static str> {
     if method.is_empty() || !method.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-') {
         return Err("the method is malformed");
     }
-    let visible = |byte: &u8| (b'!'..=b'~').contains(byte) && *byte != b'#';
-    if target.is_empty() || !target.iter().all(visible) {
+    let visible = |byte: u8| (b'!'..=b'~').contains(&byte) && byte != b'#';
+    if target.is_empty() || !octets::all(target, visible) {
         return Err("the target is malformed");
     }
     match version {
@@ -383,15 +401,21 @@ fn check_request_line(line: &[u8]) -> Result<bool, &'static str> {
 }
 
 fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
-    let colon = line.iter().position(|byte| *byte == b':').ok_or("a header line has no colon")?;
-    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-        return Err("a header name is malformed");
-    }
-    if !value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..)) {
-        return Err("a header value is malformed");
-    }
+    let end = line.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(line.len());
+    let (name, value) = match line.split_at(end) {
+        ([], _) => return Err("a header line has no name"),
+        (name, [b':', value @ ..]) => (name, trim(value)),
+        _ => return Err("a header name is malformed, or not followed by a colon"),
+    };
     Ok((name, value))
+}
+
+/// Without the blanks around it; other white space stays, where no check lets it through.
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// A name or address and perhaps a port; no userinfo, list or path.
@@ -413,10 +437,20 @@ fn check_length(value: &[u8]) -> Result<u64, &'static str> {
     number.and_then(|text| text.parse().ok()).ok_or("Content-Length is malformed")
 }
 
-/// RFC 9110 §5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
+/// Which bytes a name may hold (RFC 9110 §5.6.2).
+const TOKEN: [bool; 256] = {
+    let (mut table, mut at, others) = ([false; 256], 0, b"!#$%&'*+-.^_`|~");
+    while at < 128 {
+        table[at] = (at as u8).is_ascii_alphanumeric();
+        at += 1;
+    }
+    at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 const CHUNK_START: Chunk = Chunk::Size { size: 0, digits: 0 };
 /// Also the library's limit, so that a longer head is one that it refuses too.
@@ -481,8 +515,10 @@ mod tests {
         let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n\n\n\n";
         let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n\
                        3\r\n\n\r\n\r\n1A\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\n";
+        let trailers = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+                        3\r\n\n\n\n\r\n0\r\nx: y\r\nx: GET / HTTP/1.1\r\n\r\n";
         let get = get("Host: a\r\n");
-        let all = format!("{post}{chunked}{get}{chunked}");
+        let all = format!("{post}{chunked}{get}{trailers}{chunked}");
         assert!(passes(&all));
         for bad in ["GET / HTTP/1.1\n\n", "G T / HTTP/1.1\r\nHost: a\r\n\r\n"] {
             let seen = through(&[format!("{all}{bad}{get}").as_bytes(), get.as_bytes()]);
@@ -496,6 +532,12 @@ mod tests {
             "GET / HTTP/1.1\nHost: a\n\n",
             "GET / HTTP/1.1\r\nHost: a\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nx: a\rb\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nx: a\r\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost:\ra\r\n\r\n",
+            "GET / HTTP/1.1\r\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nx: \x0ca\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nx: a\0b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nx: a\x7f\r\n\r\n",
             "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -518,6 +560,14 @@ mod tests {
             "GET / http/1.1",
             "GET /a#b HTTP/1.1",
             "GET /\u{e9} HTTP/1.1",
+            "GET /\x01 HTTP/1.1",
+            "GET /\x7f HTTP/1.1",
+            "GET /a\0b HTTP/1.1",
+            "GET /a\x0bb HTTP/1.1",
+            "GET /a HTTP/1.1 ",
+            "GET / HTTP/1.1\t",
+            "GET  HTTP/1.1",
+            "G(T / HTTP/1.1",
             "GET\t/ HTTP/1.1",
         ] {
             assert!(!passes(&format!("{line}\r\nHost: a\r\n\r\n")), "{line:?}");
@@ -544,6 +594,11 @@ mod tests {
             "Host: a,b\r\n",
             "Host: a/b\r\n",
             "Host: a b\r\n",
+            "Host: a\\b\r\n",
+            "Host: a?b\r\n",
+            "Host: a#b\r\n",
+            "Host: a%2eb\r\n",
+            "Host: \u{e9}\r\n",
         ] {
             assert!(!passes(&get(fields)), "{fields:?}");
         }
@@ -565,6 +620,20 @@ mod tests {
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
             "Transfer-Encoding: gzip",
             "Transfer-Encoding: \x0bchunked",
+            "Transfer-Encoding: \x0cchunked",
+            "Transfer-Encoding: chunked\r",
+            "Transfer-Encoding: chunked,",
+            "Transfer-Encoding: chunked, chunked",
+            "Transfer-Encoding: chunked;q=1",
+            "Transfer-Encoding: \"chunked\"",
+            "Transfer-Encoding: xchunked",
+            "Transfer-Encoding:",
+            "Transfer-Encoding : chunked",
+            "Content-Length: 1\x0c",
+            "Content-Length: -0",
+            "Content-Length: 1_0",
+            "Content-Length: 1;2",
+            "Content-Length : 1",
         ] {
             assert!(!passes(&get(&format!("Host: a\r\n{fields}\r\n"))), "{fields:?}");
         }

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,11 +20,13 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::frames::Meter;
 use super::head::{Gate, HEAD_BYTES_MAX};
-use super::io::ClientStream;
+use super::io::{ClientStream, Watch};
+use super::patience::{Progress, Streams, patiently};
 use super::pulse::{Busy, Pulse};
 use super::{Connection, Handler, Worker, tls};
 use crate::body::{Body, BoxError};
@@ -55,16 +57,23 @@ pub(super) async fn serve<H: Handler>(
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 pulse.becomes_tunnel();
             }
-            Ok::<_, Infallible>(response.map(|body| Tracked { body, _busy: busy }))
+            let progress = Progress::of_this_task();
+            Ok::<_, Infallible>(response.map(|body| Tracked { body, progress, _busy: busy }))
         }
     });
-    let gate = (!h2).then(|| Gate::new(pulse.clone()));
-    let io = TokioIo::new(ClientStream::new(tls, gate, slot));
+    let watch = match h2 {
+        true => Watch::Http2(Meter::new()),
+        false => Watch::Http1(Gate::new(pulse.clone())),
+    };
+    let io = TokioIo::new(ClientStream::new(tls, watch, slot));
+    let stall_timeout = Duration::from_millis(worker.settings.stall_timeout_ms);
     let result = if h2 {
-        drive(worker, &pulse, pin!(h2_builder().serve_connection(io, service))).await
+        let connection = h2_builder(stall_timeout).serve_connection(io, service);
+        drive(worker, &pulse, pin!(connection)).await
     } else {
         let connection = h1_builder().serve_connection(io, service).with_upgrades();
-        drive(worker, &pulse, pin!(connection)).await
+        let served = patiently(stall_timeout, drive(worker, &pulse, pin!(connection))).await;
+        served.unwrap_or(Ok(()))
     };
     if let Err(error) = result {
         tracing::debug!(%error, "connection ended");
@@ -79,12 +88,16 @@ fn h1_builder() -> http1::Builder {
     builder
 }
 
-fn h2_builder() -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+/// What the library bounds by itself: CONTINUATION frames by the size of a header list, small and empty DATA frames by
+/// the connection's window. The rest of the frames is counted by `Meter`.
+fn h2_builder(stall_timeout: Duration) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(Streams { stall_timeout });
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS_MAX)
         .max_header_list_size(H2_HEADER_BYTES)
+        .header_table_size(H2_TABLE_BYTES)
+        .max_frame_size(H2_FRAME_BYTES)
         .initial_stream_window_size(H2_STREAM_WINDOW)
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
         .max_send_buf_size(H2_SEND_BUFFER)
@@ -112,7 +125,7 @@ where
     }
 }
 
-impl<S> Serving for http2::Connection<Io, S, TokioExecutor>
+impl<S> Serving for http2::Connection<Io, S, Streams>
 where
     S: hyper::service::HttpService<Incoming, ResBody = Tracked>,
     S::Error: Into<BoxError>,
@@ -254,10 +267,19 @@ pub(super) fn plain(status: StatusCode, h2: bool) -> Response<Body> {
     response
 }
 
-/// A response body that keeps its request counted as under way.
+/// A response body that keeps its request counted as under way, and tells how it is taken.
 struct Tracked {
     body: Body,
+    progress: Option<Arc<Progress>>,
     _busy: Busy,
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.took();
+        }
+    }
 }
 
 impl HttpBody for Tracked {
@@ -268,7 +290,14 @@ impl HttpBody for Tracked {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+        let this = self.get_mut();
+        let Some(progress) = &this.progress else {
+            return Pin::new(&mut this.body).poll_frame(cx);
+        };
+        progress.took();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        progress.handed();
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -285,8 +314,12 @@ const H2_HEADER_BYTES: u32 = 32 * 1024;
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 const H2_SEND_BUFFER: usize = 64 * 1024;
+const H2_TABLE_BYTES: u32 = 4 * 1024;
+const H2_FRAME_BYTES: u32 = 16 * 1024;
+/// Streams that the client may have reset before they were looked at (CVE-2023-44487).
 const H2_RESETS_MAX: usize = 20;
-const H2_ERROR_RESETS_MAX: usize = 1024;
+/// Streams that the client may have made us reset, over a connection's life (CVE-2025-8671).
+const H2_ERROR_RESETS_MAX: usize = 100;
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
 const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(2);

@@ -13,23 +13,29 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
+use super::frames::Meter;
 use super::head::Gate;
 use super::tls::Stream;
 
 /// One client socket. It holds the connection's permit, so that tunnels count as connections too.
 pub(super) struct ClientStream {
     tls: Stream,
-    /// The raw HTTP/1 check; HTTP/2 has none.
-    gate: Option<Gate>,
+    watch: Watch,
     /// Begun when our side is closed: until when the client's last bytes are awaited, and how many
     /// came.
     linger: Option<(Pin<Box<Sleep>>, usize)>,
     _slot: OwnedSemaphorePermit,
 }
 
+/// Who looks at the client's bytes before the HTTP library.
+pub(super) enum Watch {
+    Http1(Gate),
+    Http2(Meter),
+}
+
 impl ClientStream {
-    pub(super) fn new(tls: Stream, gate: Option<Gate>, slot: OwnedSemaphorePermit) -> Self {
-        Self { tls, gate, linger: None, _slot: slot }
+    pub(super) fn new(tls: Stream, watch: Watch, slot: OwnedSemaphorePermit) -> Self {
+        Self { tls, watch, linger: None, _slot: slot }
     }
 }
 
@@ -40,7 +46,14 @@ impl AsyncRead for ClientStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<IoResult<()>> {
         let this = self.get_mut();
-        let Some(gate) = &mut this.gate else { return Pin::new(&mut this.tls).poll_read(cx, buf) };
+        let gate = match &mut this.watch {
+            Watch::Http1(gate) => gate,
+            Watch::Http2(meter) => {
+                let before = buf.filled().len();
+                ready!(Pin::new(&mut this.tls).poll_read(cx, buf))?;
+                return Poll::Ready(meter.read(&buf.filled()[before..]));
+            }
+        };
         loop {
             if gate.take_released(buf)? {
                 return Poll::Ready(Ok(()));
@@ -63,6 +76,9 @@ impl AsyncWrite for ClientStream {
     ) -> Poll<IoResult<usize>> {
         let this = self.get_mut();
         let written = this.tls.get_mut().1.writer().write(bytes)?;
+        if let Watch::Http2(meter) = &mut this.watch {
+            meter.wrote(written);
+        }
         if written > 0 || bytes.is_empty() {
             return Poll::Ready(Ok(written));
         }

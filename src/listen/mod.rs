@@ -6,9 +6,11 @@
 //! after `stop` no new request is begun while those under way may finish.
 
 pub mod certs;
+mod frames;
 mod head;
 mod http;
 mod io;
+mod patience;
 pub mod peer;
 mod pulse;
 #[cfg(test)]
@@ -53,6 +55,8 @@ pub struct Settings {
     /// From a request's first byte to the end of its head, and from the handshake to the first
     /// request.
     pub header_timeout_ms: u64,
+    /// How long a client may take nothing of an answer that waits for it.
+    pub stall_timeout_ms: u64,
     /// How long a connection may stay open with no request under way.
     pub idle_timeout_ms: u64,
     /// How long requests under way may take to finish after `stop`.
@@ -69,6 +73,7 @@ impl Settings {
             connections_max: 20_000,
             handshake_timeout_ms: 10_000,
             header_timeout_ms: 10_000,
+            stall_timeout_ms: 60_000,
             idle_timeout_ms: 75_000,
             drain_timeout_ms: 30_000,
         }

@@ -45,6 +45,7 @@ impl Refusal {
             R::Unclassified(_) => Self::plain(StatusCode::FORBIDDEN, "unclassified"),
             R::MediaType(_) => Self::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type"),
             R::TooLarge => Self::plain(StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            R::TooSlow => Self::plain(StatusCode::REQUEST_TIMEOUT, "too_slow"),
             R::NotFound => Self::plain(StatusCode::NOT_FOUND, "not_found"),
             R::Misdirected => Self::plain(StatusCode::MISDIRECTED_REQUEST, "misdirected"),
             R::TooMany { retry_after_s } => Self {

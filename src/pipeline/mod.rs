@@ -13,7 +13,7 @@ mod record;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
@@ -28,9 +28,9 @@ use crate::answer;
 use crate::body::Body;
 use crate::classify::{ActionRule, Detected, Unclassified};
 use crate::clearance::Cleared;
-use crate::forward::headers::check_connection;
+use crate::forward::headers::{check_connection, check_names};
 use crate::forward::upgrade::{Upgrade, tunnel};
-use crate::gateway::Worker;
+use crate::gateway::{Gateway, Worker};
 use crate::identify::{IdentifyError, Identity};
 use crate::listen::Connection;
 use crate::policy::verdict::{Permit, Verdict};
@@ -107,8 +107,6 @@ async fn story(
     if guarded {
         let identity =
             identity.ok_or(Rejection::Unauthenticated("this needs a valid session or API key"))?;
-        // Asked before anything of the owner's is spent on a request that cannot be forwarded.
-        check_connection(&head.headers, true).map_err(Rejection::BadRequest)?;
         return Box::pin(whole(worker, visit, rule, body, identity, must_ask)).await;
     }
     match decide(worker, visit, rule, identity.as_ref()).await? {
@@ -131,7 +129,8 @@ async fn whole(
     identity: Arc<Identity>,
     must_ask: bool,
 ) -> Result<Response<Body>, End> {
-    let bytes = collect(body).await?;
+    forwardable(&visit.head.headers)?;
+    let bytes = collect(&worker.gateway, body).await?;
     guarded::run(worker, visit, rule, bytes, identity, must_ask).await
 }
 
@@ -248,11 +247,19 @@ async fn ordinary(
     sent.map_err(|error| visit.upstream_failed(&error, false).into())
 }
 
-/// The whole of a body that must be read, or 413.
-pub(crate) async fn collect(body: Incoming) -> Result<Bytes, Rejection> {
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Rejection::TooLarge),
-        Err(_) => Err(Rejection::BadRequest("the body ended early")),
+/// Asked before anything of the owner's is spent on a request that could not be forwarded as it was decided on.
+fn forwardable(headers: &HeaderMap) -> Result<(), Rejection> {
+    check_connection(headers, true).map_err(Rejection::BadRequest)?;
+    check_names(headers).map_err(Rejection::BadRequest)
+}
+
+/// The whole of a body that must be read, or 413, or 408. Its trailers are dropped unread.
+pub(crate) async fn collect(gateway: &Gateway, body: Incoming) -> Result<Bytes, Rejection> {
+    let read = Limited::new(body, BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(gateway.body_timeout, read).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Rejection::TooLarge),
+        Ok(Err(_)) => Err(Rejection::BadRequest("the body ended early")),
+        Err(_) => Err(Rejection::TooSlow),
     }
 }

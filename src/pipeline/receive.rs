@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Response, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
+use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use uuid::Uuid;
 
@@ -40,6 +40,13 @@ pub(super) fn receive(
     }
     let site = gateway.live.load().site(&caller.host).cloned();
     let site = site.ok_or_else(|| fail(Rejection::Misdirected))?;
+    if parts.version == Version::HTTP_2
+        && !body.is_end_stream()
+        && !parts.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        // Said in the words of HTTP/1.1, as it is forwarded; or nothing in the head would tell that there is a body.
+        parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let head = Inbound {
         request: id.clone(),

@@ -59,6 +59,13 @@ impl Binary {
         Client::new(self.address, &kit.ca_pem, HOST).from(TOKYO).with(name, value)
     }
 
+    /// What it holds in memory.
+    pub fn memory_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// SIGKILL: nothing is written, nothing is finished.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -9,6 +9,7 @@ mod client;
 mod crash;
 mod exchange;
 mod explain;
+mod frames;
 mod identity;
 #[path = "../incidents/mod.rs"]
 mod incidents;

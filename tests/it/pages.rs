@@ -124,6 +124,7 @@ fn rejections() -> Vec<(&'static str, Rejection)> {
         ("frozen", Rejection::Frozen),
         ("unclassified", Rejection::Unclassified("POST /api/v5/asset/new".into())),
         ("too_large", Rejection::TooLarge),
+        ("too_slow", Rejection::TooSlow),
         ("not_found", Rejection::NotFound),
         ("misdirected", Rejection::Misdirected),
         ("too_many", Rejection::TooMany { retry_after_s: 900 }),
