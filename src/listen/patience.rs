@@ -5,7 +5,7 @@
 //! HTTP/1.1), and with it the upstream's connection that would have to wait too.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Poll, ready};
@@ -44,33 +44,35 @@ impl Progress {
 
 /// Does `work`, unless the client takes nothing of its answer for as long as `limit`; at the latest
 /// after twice that time it is given up.
-pub(super) async fn patiently<F: Future>(limit: Duration, work: F) -> Option<F::Output> {
+///
+/// The work is boxed at once: a spawned future is moved several times, and this one is large.
+pub(super) fn patiently<F: Future>(
+    limit: Duration,
+    work: F,
+) -> impl Future<Output = Option<F::Output>> {
+    let mut work = Box::pin(work);
     let progress = Arc::<Progress>::default();
-    PROGRESS
-        .scope(progress.clone(), async move {
-            let mut work = pin!(work);
-            let mut timer: Option<(u32, Pin<Box<Sleep>>)> = None;
-            poll_fn(|cx| {
-                if let Poll::Ready(output) = work.as_mut().poll(cx) {
-                    return Poll::Ready(Some(output));
-                }
-                while progress.waiting.load(Relaxed) {
-                    let taken = progress.taken.load(Relaxed);
-                    let (before, sleep) =
-                        timer.get_or_insert_with(|| (taken, Box::pin(sleep(limit))));
-                    ready!(sleep.as_mut().poll(cx));
-                    if *before == taken {
-                        tracing::debug!("gave up on a client that takes nothing of its answer");
-                        return Poll::Ready(None);
-                    }
-                    timer = None;
+    let mut timer: Option<(u32, Pin<Box<Sleep>>)> = None;
+    PROGRESS.scope(
+        progress.clone(),
+        poll_fn(move |cx| {
+            if let Poll::Ready(output) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            while progress.waiting.load(Relaxed) {
+                let taken = progress.taken.load(Relaxed);
+                let (before, sleep) = timer.get_or_insert_with(|| (taken, Box::pin(sleep(limit))));
+                ready!(sleep.as_mut().poll(cx));
+                if *before == taken {
+                    tracing::debug!("gave up on a client that takes nothing of its answer");
+                    return Poll::Ready(None);
                 }
                 timer = None;
-                Poll::Pending
-            })
-            .await
-        })
-        .await
+            }
+            timer = None;
+            Poll::Pending
+        }),
+    )
 }
 
 /// Spawns each stream of an HTTP/2 connection so that it can be given up alone.

@@ -7,7 +7,7 @@
 #[allow(dead_code)]
 mod head;
 #[path = "../../src/octets.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod octets;
 #[path = "../../src/listen/pulse.rs"]
 #[allow(dead_code)]
