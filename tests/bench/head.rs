@@ -46,7 +46,9 @@ fn main() {
          3e8\r\n{}\r\n0\r\n\r\n",
         String::from_utf8_lossy(&body)
     );
-    println!("| request | bytes | ns, least of {ROUNDS} rounds | ns, median |\n| --- | --- | --- | --- |");
+    println!(
+        "| request | bytes | ns, least of {ROUNDS} rounds | ns, median |\n| --- | --- | --- | --- |"
+    );
     row("an API client's head, whole", API.as_bytes(), usize::MAX);
     row("the same in two reads", API.as_bytes(), API.len() / 2);
     row("a browser's head with its session", browser.as_bytes(), usize::MAX);
