@@ -170,11 +170,14 @@ fn head(method: &str, path: &str, token: &str, more: &[(&str, &str)]) -> Fields 
     all
 }
 
+/// Method, path, more fields, body.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guarded_paths_neighbours_pass_and_so_do_the_protocols_own_habits() {
     let (world, alice, token) = world().await;
     let json = ("content-type", "application/json");
-    let cases: [(&str, &str, &[(&str, &str)], Option<&str>); 8] = [
+    let cases: [Case<'_>; 8] = [
         ("GET", "/api/v5/asset/balances", &[], None),
         ("GET", "/api/v5/assets", &[("te", "trailers")], None),
         ("POST", "/api/v5/asse", &[json], Some("{}")),
