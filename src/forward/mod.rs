@@ -5,6 +5,7 @@
 
 mod body;
 pub mod headers;
+mod masked;
 mod pool;
 #[cfg(test)]
 pub(crate) mod testing;

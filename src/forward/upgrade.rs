@@ -4,7 +4,9 @@
 //! `websocket`: any other upgrade would open a tunnel that nobody looks into. Other `Upgrade`
 //! values are dropped and the request is an ordinary one.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
@@ -14,7 +16,9 @@ use http::{Method, StatusCode, Version};
 use hyper::Response;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
 
+use super::masked::{Masked, NOT_A_FRAME};
 use super::{ForwardError, Pool, Stamp, Upstream, answered, headers, prepare};
 use crate::body::Body;
 use crate::clearance::Cleared;
@@ -78,21 +82,28 @@ impl Pool {
     }
 }
 
-/// Copies both ways until both ends have closed or one fails; gives the bytes sent up and down.
+/// Copies both ways until both ends have closed or one fails; gives the bytes sent up and down. What
+/// comes from the client must be frames.
 /// `client` is taken from the request (`hyper::upgrade::on`) before the request is answered.
 ///
 /// # Errors
 /// When the client's end never became a tunnel, or either end fails.
 pub async fn tunnel(client: OnUpgrade, upstream: Upgraded) -> std::io::Result<(u64, u64)> {
     let client = client.await.map_err(std::io::Error::other)?;
-    let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-    tokio::io::copy_bidirectional_with_sizes(
+    let (mut client, mut upstream) = (Masked::new(TokioIo::new(client)), TokioIo::new(upstream));
+    let copied = tokio::io::copy_bidirectional_with_sizes(
         &mut client,
         &mut upstream,
         TUNNEL_BUFFER_BYTES,
         TUNNEL_BUFFER_BYTES,
     )
-    .await
+    .await;
+    if copied.as_ref().is_err_and(|error| error.kind() == ErrorKind::InvalidData) {
+        // Both ends are closed by being dropped; one that cannot be told why is closed all the same.
+        let _ = tokio::time::timeout(GOODBYE, client.write_all(NOT_A_FRAME)).await;
+        let _ = tokio::time::timeout(GOODBYE, client.shutdown()).await;
+    }
+    copied
 }
 
 /// What a server that has understood the request says of its key (RFC 6455 §4.2.2).
@@ -121,4 +132,5 @@ fn says_websocket(headers: &HeaderMap) -> bool {
 }
 
 const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const GOODBYE: Duration = Duration::from_secs(1);
 const TUNNEL_BUFFER_BYTES: usize = 8 * 1024;

@@ -173,7 +173,7 @@ async fn answer<H: Handler>(
 ) -> Response<Body> {
     if let Err((status, why)) = check(&request) {
         tracing::debug!(why, "refused a request");
-        return handler.refuse(status, connection);
+        return last(handler.refuse(status, connection), connection.h2);
     }
     let mut future = pin!(handler.handle(request, connection));
     // What a panic left behind is dropped with the future and looked at by nobody.
@@ -183,8 +183,16 @@ async fn answer<H: Handler>(
     });
     guarded.await.unwrap_or_else(|| {
         tracing::error!("a request panicked");
-        handler.refuse(StatusCode::INTERNAL_SERVER_ERROR, connection)
+        last(handler.refuse(StatusCode::INTERNAL_SERVER_ERROR, connection), connection.h2)
     })
+}
+
+/// After a refusal nobody can be sure where the next request begins, so an HTTP/1 connection ends.
+fn last(mut response: Response<Body>, h2: bool) -> Response<Body> {
+    if !h2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// What the library lets through and we do not. HTTP/1 has been looked at byte by byte before.
@@ -257,13 +265,10 @@ fn check_h2(uri: &http::Uri, headers: &HeaderMap) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A bare answer after which an HTTP/1 connection ends.
-pub(super) fn plain(status: StatusCode, h2: bool) -> Response<Body> {
+/// An answer that is nothing but its status.
+pub(super) fn plain(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
-    if !h2 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     response
 }
 

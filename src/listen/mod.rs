@@ -93,13 +93,14 @@ pub trait Handler: Send + Sync + 'static {
 
     /// The answer to what never reaches `handle`: a method, target, length or expectation that is
     /// never served, an HTTP/2 request that contradicts itself, and 500 after a panic. A malformed
-    /// HTTP/1 head is answered 400 or 431 by the HTTP library alone.
+    /// HTTP/1 head is answered 400 or 431 by the HTTP library alone. An HTTP/1 connection ends after
+    /// it.
     fn refuse(
         &self,
         status: StatusCode,
-        connection: &Arc<Connection<Self::Place>>,
+        _connection: &Arc<Connection<Self::Place>>,
     ) -> Response<Body> {
-        http::plain(status, connection.h2)
+        http::plain(status)
     }
 }
 

@@ -26,8 +26,6 @@ pub const END_STREAM: u8 = 1;
 pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
-pub const ENHANCE_YOUR_CALM: u32 = 11;
-
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Name and value, one byte per character.
@@ -131,7 +129,8 @@ impl Raw {
             acks: 0,
         };
         let mut payload = Vec::new();
-        for (id, value) in settings {
+        // HEADER_TABLE_SIZE: nothing is said by pointing at what was said before.
+        for (id, value) in [(1, 0)].iter().chain(settings) {
             payload.extend(id.to_be_bytes());
             payload.extend(value.to_be_bytes());
         }

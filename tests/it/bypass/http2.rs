@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::approve;
 use crate::client::Client;
-use crate::frames::{DATA, END_HEADERS, END_STREAM, Fields, Got, HEADERS, Raw, block, frame};
+use crate::frames::{
+    DATA, END_HEADERS, END_STREAM, Fields, Got, HEADERS, Raw, block, fields, frame, request,
+};
 use crate::kit::{HOST, POLICY, TOKYO};
 use crate::vectors::PACK;
 use crate::world::World;
@@ -152,4 +154,102 @@ async fn what_is_asked_about_passes_once_approved_and_without_its_oddities() {
         assert_eq!(length, [&*BODY.len().to_string()], "{}", vector["id"]);
     }
     assert!(passed >= 4, "{passed} were asked about");
+}
+
+/// A head with a session and these fields besides the pseudo ones.
+fn head(method: &str, path: &str, token: &str, more: &[(&str, &str)]) -> Fields {
+    let mut all = fields(&[
+        (":method", method),
+        (":scheme", "https"),
+        (":authority", HOST),
+        (":path", path),
+        ("authorization", &format!("Bearer {token}")),
+        ("x-forwarded-for", TOKYO),
+    ]);
+    all.extend(fields(more));
+    all
+}
+
+/// Method, path, more fields, body.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guarded_paths_neighbours_pass_and_so_do_the_protocols_own_habits() {
+    let (world, alice, token) = world().await;
+    let json = ("content-type", "application/json");
+    let cases: [Case<'_>; 8] = [
+        ("GET", "/api/v5/asset/balances", &[], None),
+        ("GET", "/api/v5/assets", &[("te", "trailers")], None),
+        ("POST", "/api/v5/asse", &[json], Some("{}")),
+        ("POST", "/api/v5/trade/order", &[json, ("content-length", "2")], Some("{}")),
+        ("GET", "/search", &[("cookie", "a=1"), ("cookie", "b=2")], Some("a body in a GET")),
+        ("DELETE", "/api/v5/withdrawal", &[("my_own_header", "1")], None),
+        ("GET", "/api/v5/market/ticker?instId=BTC-USDT", &[("host", HOST)], Some("")),
+        ("HEAD", "/", &[("empty", ""), ("x", "\u{e9}")], None),
+    ];
+    for (method, path, more, body) in cases {
+        let bytes = request(1, &head(method, path, &token, more), body.map(str::as_bytes));
+        let (_, got) = send(&alice, &bytes).await;
+        assert_eq!(got.status, Some(200), "{method} {path}: {got:?}");
+        let seen = world.exchange.seen().pop().unwrap();
+        assert_eq!((&*seen.method, &*seen.target), (method, path));
+        assert_eq!(&*seen.body, body.unwrap_or("").as_bytes(), "{method} {path}");
+        assert!(!seen.headers.contains_key("te"), "{method} {path}");
+        if path == "/search" {
+            assert_eq!(seen.headers["cookie"], "a=1; b=2");
+        }
+        let one = |name: &str| seen.headers.get_all(name).iter().count() <= 1;
+        assert!(one("host") && one("content-length") && one("transfer-encoding"));
+        let both = ["content-length", "transfer-encoding"].map(|it| seen.headers.contains_key(it));
+        assert_ne!(both, [true, true], "{method} {path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_go_nowhere_and_a_body_of_another_length_arrives_nowhere() {
+    let (world, alice, token) = world().await;
+    let open = |more: &[(&str, &str)]| {
+        frame(HEADERS, END_HEADERS, 1, &block(&head("POST", "/a", &token, more)))
+    };
+    let trailers = block(&fields(&[("content-length", "0"), ("x-user", "evil"), ("cookie", "a")]));
+    let bytes = [
+        open(&[]),
+        frame(DATA, 0, 1, b"abc"),
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &trailers),
+    ];
+    let (_, got) = send(&alice, &bytes.concat()).await;
+    assert_eq!(got.status, Some(200), "{got:?}");
+    let seen = world.exchange.seen_at("/a").pop().unwrap();
+    assert_eq!(&*seen.body, b"abc");
+    for name in ["x-user", "cookie", "trailer"] {
+        assert!(!seen.headers.contains_key(name), "{name}");
+    }
+    for (length, body) in [("9", "abc"), ("2", "abc"), ("1", "a long body, by comparison")] {
+        let bytes =
+            [open(&[("content-length", length)]), frame(DATA, END_STREAM, 1, body.as_bytes())];
+        let (_, got) = send(&alice, &bytes.concat()).await;
+        assert!(got.status != Some(200), "{length} {got:?}");
+    }
+    assert_eq!(world.exchange.seen_at("/a").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_no_websockets_over_http_2() {
+    let (world, alice, token) = world().await;
+    let before = world.exchange.seen().len();
+    let tunnels: [(&str, &[(&str, &str)]); 4] = [
+        ("CONNECT", &[(":protocol", "websocket"), ("sec-websocket-version", "13")]),
+        ("CONNECT", &[]),
+        ("GET", &[(":protocol", "websocket")]),
+        ("GET", &[("connection", "upgrade"), ("upgrade", "websocket")]),
+    ];
+    for (method, more) in tunnels {
+        let mut fields = head(method, "/ws", &token, more);
+        // Pseudo-headers come first.
+        fields.sort_by_key(|(name, _)| !name.starts_with(':'));
+        let (raw, got) = send(&alice, &request(1, &fields, None)).await;
+        let word = word(&raw, &got);
+        assert!(["reset", "400", "405"].contains(&&*word), "{method} {more:?}: {word}");
+    }
+    assert_eq!(world.exchange.seen().len(), before);
 }
