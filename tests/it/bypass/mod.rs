@@ -8,6 +8,7 @@ mod counting;
 mod elevation;
 mod held;
 mod identity;
+mod mounted;
 mod own_prefix;
 mod sms;
 mod store_down;
