@@ -161,6 +161,11 @@ impl Tally {
                 executed.len()
             );
         }
+        for (group, _) in GROUPS {
+            let mine = |name: &String| name.split('.').next() == Some(group);
+            let real = self.mutators().into_iter().any(|(name, (_, ran))| mine(&name) && ran > 0);
+            assert!(real, "no framework executed anything with a trick of the group {group}");
+        }
         for (at, composition) in self.compositions.iter().enumerate() {
             if composition.is_plain() {
                 assert_eq!(
