@@ -33,7 +33,7 @@ const FRAMEWORKS: [(&str, &str); 6] = [
 
 pub const COUNT: usize = FRAMEWORKS.len();
 
-/// A running framework; its whole process group is killed when dropped.
+/// A running framework; all its processes are killed when dropped.
 pub struct Framework {
     pub name: &'static str,
     pub address: SocketAddr,
@@ -163,8 +163,13 @@ pub async fn settle(all: &[Framework]) {
 
 impl Drop for Framework {
     fn drop(&mut self) {
-        let group = format!("-{}", self.child.id());
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        // Some leave their process group for another, whose id they write down.
+        let left = self.log.with_file_name("group");
+        let left = std::fs::read_to_string(left).ok().and_then(|id| id.trim().parse().ok());
+        for id in left.into_iter().chain([self.child.id()]) {
+            let group = format!("-{id}");
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        }
         let _ = self.child.wait();
     }
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# nginx in front of PHP-FPM, with everything that they write in DIR. PORT and LOG are in the environment. Both end with
-# the process group.
+# nginx in front of PHP-FPM, with everything that they write in DIR. PORT and LOG are in the environment. PHP-FPM makes a
+# process group of its own; its id is in DIR/group, for whoever ends this.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 PATH="$PATH:/usr/sbin"
@@ -46,4 +46,5 @@ http {
 }
 TXT
 php-fpm8.2 $as_root --nodaemonize --fpm-config "$DIR/fpm.conf" > "$DIR/fpm.out" 2>&1 &
+echo $! > "$DIR/group"
 exec nginx -p "$DIR" -c "$DIR/nginx.conf"
