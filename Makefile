@@ -4,15 +4,17 @@ CARGO ?= cargo
 PYTHON = target/venv/bin/python
 DEMO = $(or $(CARGO_TARGET_DIR),target)/debug/examples/demo
 SEED ?= 1
+COUNT ?= 10000
 STEPGATE = $(or $(CARGO_TARGET_DIR),target)/debug/stepgate
 
 .NOTPARALLEL:
-.PHONY: help demo test check setup build format lint unit doc clients bench clean
+.PHONY: help demo test check setup build format lint unit doc clients differential bench clean
 
 help:
 	@echo 'make demo    gateway, demo exchange, three places to come from, and a tour of commands'
 	@echo 'make test    sets up and runs every test'
 	@echo 'make check   the quick part of it: format, lint, unit and integration tests'
+	@echo 'make differential  tricks on real frameworks behind the gateway; SEED=1 COUNT=10000'
 	@echo 'make bench   CPU time: of the raw look at a head, and per request against nginx, in one run'
 	@echo 'make clean   removes everything that was built'
 
@@ -21,7 +23,7 @@ demo:
 	@$(MAKE) --no-print-directory build
 	@exec $(DEMO)
 
-test: setup format lint unit doc clients
+test: setup format lint unit doc clients differential
 
 check: format lint unit
 
@@ -52,6 +54,11 @@ clients: build
 	    $(PYTHON) tests/clients/tour.py; \
 	    $(PYTHON) tests/clients/ccxt_okx.py'
 	tests/tools/with-demo.sh $(PYTHON) tests/clients/browser.py
+
+# Random tricks on a withdrawal, through the gateway to six real frameworks: `make differential SEED=7 COUNT=50000`.
+differential:
+	tests/tools/setup.sh differential
+	SEED=$(SEED) COUNT=$(COUNT) $(CARGO) test --locked --test differential -- --nocapture
 
 bench:
 	tests/tools/setup.sh bench

@@ -17,6 +17,10 @@ const DECODE_ROUNDS: usize = 3;
 /// Suffixes that frameworks route to the same handler as the bare path.
 const SUFFIXES: [&str; 5] = [".json", ".do", ".action", ".html", ".css"];
 
+/// Extensions of scripts that take the path behind their name for the request's (RFC 3875 §4.1.5).
+const SCRIPTS: [&str; 11] =
+    ["php", "phtml", "php5", "cgi", "fcgi", "pl", "py", "rb", "asp", "aspx", "dll"];
+
 /// Whether a path is spelt as a guarded path must be: only unreserved characters and `/`, no empty,
 /// `.` or `..` segment, no `/` at the end, at most 2 KiB.
 pub(super) fn is_strict(path: &str) -> bool {
@@ -83,8 +87,20 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'/' | b'-')
 }
 
-/// The key without what may follow a path, and the same without each known suffix at its end.
+/// The key, and what stands behind each script in it: `/index.php/a` is `/a` to the script.
 fn visit_trimmed(key: &str, visit: &mut dyn FnMut(&str)) {
+    visit_stems(key, visit);
+    for (slash, _) in key.match_indices('/').skip(1) {
+        let (before, behind) = key.split_at(slash);
+        let extension = before.rsplit('/').next().and_then(|name| name.rsplit_once('.'));
+        if extension.is_some_and(|(_, extension)| SCRIPTS.contains(&extension)) {
+            visit_stems(behind, visit);
+        }
+    }
+}
+
+/// The key without what may follow a path, and the same without each known suffix at its end.
+fn visit_stems(key: &str, visit: &mut dyn FnMut(&str)) {
     let trim = |text: &str| text.trim_end_matches(['/', '.', ' ']).len();
     let mut key = &key[..trim(key)];
     visit(if key.is_empty() { "/" } else { key });
@@ -325,6 +341,11 @@ mod tests {
             "/api/v5/asset./withdrawal",
             "/api/v5/asset%20/withdrawal",
             "/../api/v5/asset/withdrawal",
+            "/index.php/api/v5/asset/withdrawal",
+            "/INDEX.PHP/api/v5/asset/withdrawal/",
+            "/a/index%2ephp//api/v5/asset/withdrawal",
+            "/x.php/y.php/api/v5/asset/withdrawal",
+            "/cgi-bin/app.fcgi/api/v5/asset/withdrawal",
         ] {
             assert!(smells(path), "{path} gives only {:?}", keys(path));
         }
@@ -332,9 +353,14 @@ mod tests {
 
     #[test]
     fn another_path_has_another_key() {
-        for path in
-            ["/api/v5/asset/withdrawal-history", "/api/v5/asset", "/v5/asset/withdrawal", "/"]
-        {
+        for path in [
+            "/api/v5/asset/withdrawal-history",
+            "/api/v5/asset",
+            "/v5/asset/withdrawal",
+            "/docs/v1.2/api/v5/asset/withdrawal",
+            "/index.php",
+            "/",
+        ] {
             assert!(!smells(path), "{path}");
         }
     }

@@ -193,14 +193,16 @@ fn must_not_go_up(name: &str) -> bool {
     match name.as_bytes().first() {
         Some(b'c') => is_any(name, HOP_C) || is_any(name, CLIENT_C) || is_alias(name),
         Some(b'k') => is(name, "keep-alive"),
-        Some(b'p') => is_any(name, HOP_P),
+        Some(b'o') => is(name, "orig-path-info"),
+        Some(b'p') => is_any(name, HOP_P) || is_any(name, PATH_P),
+        Some(b'r') => is(name, "request-uri"),
         Some(b't') => is_any(name, HOP_T) || is(name, "true-client-ip"),
-        Some(b'u') => is(name, "upgrade"),
+        Some(b'u') => is_any(name, &["upgrade", "unencoded-url"]),
         Some(b'e') => is(name, "expect"),
         Some(b'f') => is_any(name, &["forwarded", "fastly-client-ip"]),
         Some(b'h') => is(name, "http2-settings"),
-        Some(b's') => starts(name, "stepgate-") || starts(name, "step-up-"),
-        Some(b'x') => starts(name, "x-forwarded") || is_any(name, CLIENT_X),
+        Some(b's') => starts(name, "stepgate-") || starts(name, "step-up-") || is_any(name, PATH_S),
+        Some(b'x') => starts(name, "x-forwarded") || is_any(name, CLIENT_X) || is_any(name, PATH_X),
         _ => false,
     }
 }
@@ -274,8 +276,20 @@ const CLIENT_X: &[&str] = &[
     "x-envoy-external-address",
     "x-original-forwarded-for",
     "x-original-host",
+];
+/// By these a server routes a request to another path than the one on its line, or takes a prefix
+/// off it: gunicorn by `SCRIPT_NAME` from a proxy on its own machine, many by `X-Script-Name`.
+const PATH_P: &[&str] = &["path-info", "path-translated"];
+const PATH_S: &[&str] = &["script-name", "script-filename"];
+const PATH_X: &[&str] = &[
+    "x-envoy-original-path",
+    "x-ingress-path",
+    "x-original-path",
+    "x-original-uri",
     "x-original-url",
+    "x-replaced-path",
     "x-rewrite-url",
+    "x-script-name",
 ];
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what `demo`, `test` (if nothing is said) or `bench` needs beside Rust on a bare Debian 12, as root. What is
-# there is left alone; what cannot be had stops the run. Needs a network only for what is missing.
+# Installs what `demo`, `test` (if nothing is said), `differential` or `bench` needs beside Rust on a bare Debian 12,
+# as root. What is there is left alone; what cannot be had stops the run. Needs a network only for what is missing.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -24,6 +24,15 @@ chromium-driver chromedriver
 python3 python3
 TXT
         ;;
+    differential)
+        cat <<TXT
+nginx-light nginx
+php8.2-fpm php-fpm8.2
+puma puma
+python3 python3
+ruby ruby
+TXT
+        ;;
     bench)
         cat <<TXT
 nginx-light nginx
@@ -34,7 +43,10 @@ TXT
     esac
 }
 
-case "$FOR" in demo | test | bench) ;; *) fail "what for? demo, test or bench" ;; esac
+case "$FOR" in
+demo | test | differential | bench) ;;
+*) fail "what for? demo, test, differential or bench" ;;
+esac
 
 # nginx is in /usr/sbin, which is not on every PATH.
 PATH="$PATH:/usr/sbin"
@@ -46,8 +58,14 @@ for line in $(wanted "$FOR" | tr ' ' '='); do
     command -v "${line#*=}" >/dev/null 2>&1 || missing="$missing ${line%%=*}"
 done
 # Debian's python3 brings the venv module without what it needs to make one.
-if [ "$FOR" = test ]; then
+case "$FOR" in
+test | differential)
     python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
+    ;;
+esac
+# And ruby without Sinatra is no use.
+if [ "$FOR" = differential ]; then
+    ruby -e 'require "sinatra/base"' >/dev/null 2>&1 || missing="$missing ruby-sinatra"
 fi
 
 if [ -n "$missing" ]; then
@@ -69,6 +87,9 @@ else
     say "all packages are there"
 fi
 
+if [ "$FOR" = differential ]; then
+    tests/tools/frameworks.sh
+fi
 if [ "$FOR" != test ]; then
     say "done"
     exit 0

@@ -10,6 +10,7 @@ mod floods;
 mod held;
 mod http2;
 mod identity;
+mod mounted;
 mod own_prefix;
 mod sequences;
 mod sms;
