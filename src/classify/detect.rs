@@ -390,6 +390,7 @@ mod tests {
         match = "POST /api/asset/withdrawal"
         body = ["form", "query"]
         fields = { amount = "form.amt" }
+        sample = "amt=1"
         [[action]]
         name = "key.delete"
         match = "DELETE /api/keys/{id}"
@@ -408,6 +409,7 @@ mod tests {
         name = "withdrawal"
         match = "GET /other/withdraw"
         body = "query"
+        sample = "amt=1"
     "#;
 
     fn set(packs: &[&str]) -> ActionSet {
