@@ -13,7 +13,7 @@ use super::detect::{Pack, Unclassified, Unlisted};
 use super::draft::{Draft, is_word, named, unreadable, volatile};
 use super::pattern::Pattern;
 use super::place::Place;
-use super::rule::{ActionRule, BodyKinds, Sign};
+use super::rule::{ActionRule, BodyKinds, Field, Sign};
 use super::sample::{Carrier, Sample};
 use super::written::{Keys, Text};
 use crate::fault::{Fault, Source};
@@ -49,6 +49,7 @@ pub(super) fn pack(
         "exchange",
         "unclassified",
         "sensitive",
+        "sensitive_reads",
         "accepted",
         "challenge",
         "action",
@@ -62,13 +63,14 @@ pub(super) fn pack(
         keys.missing("exchange", "name the exchange that this file describes");
     }
     let unlisted = unlisted(&keys);
-    let sensitive = sensitive(&keys);
+    let sensitive = prefixes(&keys, "sensitive");
+    let sensitive_reads = prefixes(&keys, "sensitive_reads");
     let answer = answer(&keys);
     let accepted = accepted(&keys);
     let actions = keys.tables("action");
     let described = actions.iter().filter_map(|keys| rule(keys, &answer, &accepted, claims));
     let (rules, samples) = described.unzip();
-    Some((Pack { unlisted, sensitive, answer, rules }, samples))
+    Some((Pack { unlisted, sensitive, sensitive_reads, answer, rules }, samples))
 }
 
 /// Reads are allowed and writes denied unless the pack says otherwise.
@@ -94,9 +96,9 @@ fn unlisted(keys: &Keys<'_>) -> Unlisted {
     unlisted
 }
 
-fn sensitive(keys: &Keys<'_>) -> Vec<String> {
+fn prefixes(keys: &Keys<'_>, key: &str) -> Vec<String> {
     let mut prefixes = Vec::new();
-    for prefix in keys.texts("sensitive") {
+    for prefix in keys.texts(key) {
         let bare = prefix.value.strip_suffix('/').unwrap_or(&prefix.value);
         if is_strict(bare) {
             prefixes.push(prefix.value);
@@ -109,7 +111,7 @@ fn sensitive(keys: &Keys<'_>) -> Vec<String> {
 
 fn answer(keys: &Keys<'_>) -> Option<Arc<NativeAnswer>> {
     let table = keys.table("challenge")?;
-    table.only(&["status", "body"]);
+    table.only(&["status", "body", "id"]);
     let status = match table.integer("status") {
         None => 401,
         Some((status @ 100..=599, _)) => u16::try_from(status).unwrap_or(401),
@@ -122,13 +124,26 @@ fn answer(keys: &Keys<'_>) -> Option<Arc<NativeAnswer>> {
         table.missing("body", "write the exchange's error body with `{message}` in it");
         return None;
     };
-    match NativeAnswer::new(status, &body.value) {
+    match NativeAnswer::new(status, &body.value, repeated(&table)) {
         Ok(answer) => Some(Arc::new(answer)),
         Err(why) => {
             table.fault(body.span, why);
             None
         }
     }
+}
+
+/// `id = ["json.id", "query.id"]`: where a request says which answer is its own.
+fn repeated(keys: &Keys<'_>) -> Vec<Place> {
+    let mut places = Vec::new();
+    for text in keys.texts("id") {
+        match Place::parse(&text.value) {
+            Ok(place @ (Place::Json { each: false, .. } | Place::Query(_))) => places.push(place),
+            Ok(_) => keys.fault(text.span, "an id is read at `json.name` or `query.name`"),
+            Err(why) => keys.fault(text.span, why),
+        }
+    }
+    places
 }
 
 /// `accepted = { "json.code" = "0" }`; a list of values means any of them.
@@ -164,6 +179,7 @@ fn rule(
         "volatile",
         "show",
         "amounts",
+        "whole",
         "unreadable",
         "choose",
         "guarded",
@@ -178,17 +194,14 @@ fn rule(
     let mut fields = draft.fields(keys);
     let choose = draft.choose(keys);
     let known: Vec<Arc<str>> = fields.iter().map(|field| field.name.clone()).collect();
-    for needed in named(keys, "need", &known) {
-        fields
-            .iter_mut()
-            .filter(|field| field.name == needed)
-            .for_each(|field| field.needed = true);
-    }
-    for amount in named(keys, "amounts", &known) {
-        fields
-            .iter_mut()
-            .filter(|field| field.name == amount)
-            .for_each(|field| field.amount = true);
+    let marks: [(&str, fn(&mut Field)); 3] = [
+        ("need", |field| field.needed = true),
+        ("amounts", |field| field.amount = true),
+        ("whole", |field| field.whole = true),
+    ];
+    for (key, mark) in marks {
+        let named = named(keys, key, &known);
+        fields.iter_mut().filter(|field| named.contains(&field.name)).for_each(mark);
     }
     let unreadable = unreadable(keys, &known);
     let chosen = choose.iter().flat_map(|row| row.fields.iter().map(|(name, _)| name.clone()));

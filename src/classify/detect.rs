@@ -65,6 +65,8 @@ impl Unlisted {
 pub(super) struct Pack {
     pub unlisted: Unlisted,
     pub sensitive: Vec<String>,
+    /// The same for reads too, where the exchange acts on a GET.
+    pub sensitive_reads: Vec<String>,
     pub answer: Option<Arc<NativeAnswer>>,
     pub rules: Vec<ActionRule>,
 }
@@ -89,6 +91,8 @@ struct Sensitive {
     /// Without a slash at the end.
     prefix: Box<str>,
     key: Box<str>,
+    /// Reads that no action names are refused as well.
+    reads: bool,
     answer: Option<Arc<NativeAnswer>>,
 }
 
@@ -132,15 +136,20 @@ impl ActionSet {
 
     fn add(&mut self, pack: Pack) {
         let lead = Lead { unlisted: pack.unlisted, answer: pack.answer };
-        for prefix in pack.sensitive {
+        let writes = pack.sensitive.iter().map(|prefix| (prefix, false));
+        let reads = pack.sensitive_reads.iter().map(|prefix| (prefix, true));
+        for (prefix, reads) in writes.chain(reads) {
             let prefix = prefix.trim_end_matches('/');
             self.lead(prefix, &lead);
             self.sensitive.push(Sensitive {
                 prefix: prefix.into(),
                 key: prefix.to_ascii_lowercase().into(),
+                reads,
                 answer: lead.answer.clone(),
             });
         }
+        // The stricter ones are found first.
+        self.sensitive.sort_by_key(|sensitive| !sensitive.reads);
         for rule in pack.rules {
             let at = self.rules.len();
             for pattern in &rule.patterns {
@@ -226,8 +235,10 @@ impl ActionSet {
             for rule in literal.iter().chain(&self.templated).filter_map(|at| self.rules.get(*at)) {
                 smell.meet(rule, method, path, key);
             }
-            let sensitive = || self.sensitive.iter().find(|known| is_below(key, &known.key));
-            smell.sensitive = smell.sensitive.or_else(sensitive);
+            let known = self.sensitive.iter().find(|known| is_below(key, &known.key));
+            if known.is_some_and(|known| known.reads) || smell.sensitive.is_none() {
+                smell.sensitive = known.or(smell.sensitive);
+            }
         });
         told.then_some(smell)
     }
@@ -253,6 +264,10 @@ impl ActionSet {
         if overrides_method(headers) || query_overrides_method(target) {
             return Detected::NotCanonical("the request asks to be taken as another method");
         }
+        // Who looks into the body of a GET may find another action there than the path's.
+        if smell.sensitive.is_some() && is_safe(method) && !is_empty(headers) {
+            return Detected::NotCanonical("a read with a body");
+        }
         if let Some(rule) = smell.exact {
             return Detected::Action(rule);
         }
@@ -261,7 +276,9 @@ impl ActionSet {
         }
         match smell.sensitive {
             None => self.unlisted(method, path, headers),
-            Some(_) if is_safe(method) => self.unlisted(method, path, headers),
+            Some(sensitive) if is_safe(method) && !(sensitive.reads && acts(method)) => {
+                self.unlisted(method, path, headers)
+            }
             Some(_) if !is_known(method) => Detected::NotCanonical("an unknown method"),
             // Some servers route `/path/anything` to the handler of `/path`.
             Some(_) if self.is_below_guarded(path) => {
@@ -283,11 +300,9 @@ impl ActionSet {
         if *method == Method::OPTIONS {
             return true;
         }
-        let empty = !headers.contains_key(TRANSFER_ENCODING)
-            && headers.get_all(CONTENT_LENGTH).iter().all(|length| length == "0");
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut guarded = self.rules.iter().filter(|rule| rule.guarded && rule.fits(path));
-        *method == Method::GET && empty && !guarded.any(|rule| rule.could_be_in(query))
+        *method == Method::GET && is_empty(headers) && !guarded.any(|rule| rule.could_be_in(query))
     }
 
     fn is_below_guarded(&self, path: &str) -> bool {
@@ -353,6 +368,17 @@ fn is_below(path: &str, prefix: &str) -> bool {
 
 fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// A preflight never does.
+fn acts(method: &Method) -> bool {
+    *method != Method::OPTIONS
+}
+
+/// Whether the head announces no body.
+fn is_empty(headers: &HeaderMap) -> bool {
+    !headers.contains_key(TRANSFER_ENCODING)
+        && headers.get_all(CONTENT_LENGTH).iter().all(|length| length == "0")
 }
 
 fn is_known(method: &Method) -> bool {

@@ -26,16 +26,25 @@ impl Draft<'_> {
                 table.fault(name.span, "a name is lower-case letters, digits, `_` and `.`");
                 continue;
             }
-            let [source] = sources.as_slice() else {
-                table.fault(name.span, "a field has one source");
+            let mut places: Vec<Place> = Vec::new();
+            for source in &sources {
+                let alternatives = self.place(&table, source).map(|it| it.alternatives(self.body));
+                for place in alternatives.into_iter().flatten() {
+                    if !places.contains(&place) {
+                        places.push(place);
+                    }
+                }
+            }
+            if sources.is_empty() {
+                table.fault(name.span, "a field has a source");
                 continue;
-            };
-            let Some(place) = self.place(&table, source) else { continue };
+            }
             fields.push(Field {
                 amount: name.value == "amount",
                 name: name.value.into(),
-                places: place.alternatives(self.body),
+                places,
                 needed: false,
+                whole: false,
             });
         }
         fields

@@ -34,7 +34,7 @@ mod written;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-pub use answer::NativeAnswer;
+pub use answer::{Echo, NativeAnswer};
 pub use detect::{ActionSet, Detected, Unclassified};
 pub use intent::Intent;
 pub use read::{BODY_BYTES_MAX, Refused};

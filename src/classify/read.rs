@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, Method};
 
 use super::canonical::{TARGET_BYTES_MAX, is_strict};
 use super::json::{self, Json};
@@ -117,6 +117,9 @@ impl ActionRule {
         if overrides_method(&head.headers) {
             return Err("a header that changes the method".into());
         }
+        if matches!(head.method, Method::GET | Method::HEAD) && !body.is_empty() {
+            return Err("a read with a body".into());
+        }
         if let Some(beginning) = body.get(..BODY_BYTES_MAX).filter(|_| body.len() > BODY_BYTES_MAX)
         {
             // Told first, so that the answer is the same for a body that is small enough.
@@ -166,6 +169,9 @@ impl ActionRule {
                 if names::is_reserved(&pair.name) {
                     return Err("a parameter has a reserved name".into());
                 }
+                if names::is_token(&pair.name) {
+                    return Err(TOKEN.into());
+                }
                 for bound in self.bound_places().filter_map(Place::parameter) {
                     if names::is_variant(&pair.name, bound) {
                         return Err("a parameter's name is a variant of the action's".into());
@@ -177,6 +183,9 @@ impl ActionRule {
                     }
                 }
             }
+        }
+        if parts.json.as_ref().is_some_and(|json| json.any_name(&names::is_token)) {
+            return Err(TOKEN.into());
         }
         let bound: Vec<&[String]> = self
             .bound_places()
@@ -197,7 +206,7 @@ impl ActionRule {
     fn element(&self, parts: &Parts<'_>, json: Option<&Json<'_>>) -> Result<Fields, Refused> {
         let mut fields = Fields::default();
         for field in &self.fields {
-            let found = find(parts, json, &field.places)?;
+            let found = find(parts, json, &field.places, field.whole)?;
             if field.needed && !matches!(&found, Some(Found::Text { text, .. }) if !text.is_empty())
             {
                 return Err("a field that the action needs is missing".into());
@@ -223,7 +232,7 @@ impl ActionRule {
         for row in &self.choose {
             let mut fits = true;
             for (places, wanted) in &row.when {
-                let found = find(parts, json, places)?;
+                let found = find(parts, json, places, false)?;
                 fits &= matches!(&found, Some(Found::Text { text, .. }) if wanted.contains(text));
             }
             if fits {
@@ -260,6 +269,12 @@ impl ActionRule {
     }
 }
 
+/// A longer object or list is bound, and not shown to be read.
+const WHOLE_BYTES_MAX: usize = 1000;
+
+/// The owner of the credential in the head is asked; the exchange might act for another.
+const TOKEN: &str = "a token among the parameters";
+
 /// What the owner sees where a value cannot be told.
 const UNREADABLE: &str = "?";
 
@@ -272,6 +287,9 @@ impl Field {
                 Ok(FieldValue::Unreadable)
             };
         };
+        if self.whole && text.len() > WHOLE_BYTES_MAX {
+            return Ok(FieldValue::Unreadable);
+        }
         if text.chars().any(char::is_control) {
             return Err("a field holds a control character".into());
         }
@@ -297,10 +315,11 @@ fn find(
     parts: &Parts<'_>,
     json: Option<&Json<'_>>,
     places: &[Place],
+    whole: bool,
 ) -> Result<Option<Found>, Refused> {
     let mut found = None;
     for place in places {
-        if let Some(value) = look(parts, json, place)? {
+        if let Some(value) = look(parts, json, place, whole)? {
             if found.is_some() {
                 return Err("a field is given in two places".into());
             }
@@ -314,9 +333,12 @@ fn look(
     parts: &Parts<'_>,
     json: Option<&Json<'_>>,
     place: &Place,
+    whole: bool,
 ) -> Result<Option<Found>, Refused> {
     let text = match place {
-        Place::Json { path, .. } => return json.map_or(Ok(None), |json| look_in_json(json, path)),
+        Place::Json { path, .. } => {
+            return json.map_or(Ok(None), |json| look_in_json(json, path, whole));
+        }
         Place::Form(name) => pair_value(&parts.form, name)?,
         Place::Query(name) => pair_value(&parts.query, name)?,
         Place::Path(name) => parts.pattern.parameter(parts.path, name).map(str::to_owned),
@@ -342,7 +364,7 @@ fn pair_value(pairs: &[Pair<'_>], name: &str) -> Result<Option<String>, Refused>
     }
 }
 
-fn look_in_json(json: &Json<'_>, path: &[String]) -> Result<Option<Found>, Refused> {
+fn look_in_json(json: &Json<'_>, path: &[String], whole: bool) -> Result<Option<Found>, Refused> {
     let mut value = json;
     for name in path {
         let Json::Object(_) = value else {
@@ -359,6 +381,9 @@ fn look_in_json(json: &Json<'_>, path: &[String]) -> Result<Option<Found>, Refus
             let text = json::scalar_text(token).ok_or("the body is not one JSON text")?;
             let number = token.starts_with(|first: char| first == '-' || first.is_ascii_digit());
             Ok(Some(Found::Text { text, number }))
+        }
+        Json::Object(_) | Json::Array(_) if whole => {
+            Ok(Some(Found::Text { text: value.text(), number: false }))
         }
         Json::Object(_) | Json::Array(_) => Err("a field is an object or an array".into()),
     }

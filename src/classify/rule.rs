@@ -50,6 +50,8 @@ pub(super) struct Field {
     pub needed: bool,
     /// Compared as an exact decimal.
     pub amount: bool,
+    /// May be an object or a list, which is then told as its JSON text.
+    pub whole: bool,
 }
 
 /// One row of `choose`.

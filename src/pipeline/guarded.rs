@@ -54,6 +54,7 @@ pub(super) async fn run(
     must_ask: bool,
 ) -> Result<Response<Body>, End> {
     let gateway = &worker.gateway;
+    visit.saw(&body);
     let attempt = read(visit, rule, body, identity, must_ask)?;
     visit.acting(&attempt.action, &attempt.intent);
     let inline = answer::inline_code(&visit.head.headers)?;
