@@ -14,6 +14,7 @@ use super::draft::{Draft, is_word, named, unreadable, volatile};
 use super::pattern::Pattern;
 use super::place::Place;
 use super::rule::{ActionRule, BodyKinds, Sign};
+use super::sample::{Carrier, Sample};
 use super::written::{Keys, Text};
 use crate::fault::{Fault, Source};
 use crate::types::ActionName;
@@ -26,12 +27,15 @@ pub(super) struct Claim {
     pub span: Range<usize>,
 }
 
-/// None if the file is so broken that nothing in it can be used; faults say so.
+/// One action, and its `sample` if it has parameters.
+type Described = (ActionRule, Option<Sample>);
+
+/// A pack with the samples of its rules, in order. None if the file is so broken that nothing in it can be used; faults say so.
 pub(super) fn pack(
     source: &Source,
     claims: &mut Vec<Claim>,
     faults: &RefCell<Vec<Fault>>,
-) -> Option<Pack> {
+) -> Option<(Pack, Vec<Option<Sample>>)> {
     let table = match toml::de::DeTable::parse(&source.text) {
         Ok(table) => table,
         Err(error) => {
@@ -61,11 +65,10 @@ pub(super) fn pack(
     let sensitive = sensitive(&keys);
     let answer = answer(&keys);
     let accepted = accepted(&keys);
-    let mut rules = Vec::new();
-    for action in keys.tables("action") {
-        rules.extend(rule(&action, &answer, accepted.clone(), claims));
-    }
-    Some(Pack { unlisted, sensitive, answer, rules })
+    let actions = keys.tables("action");
+    let described = actions.iter().filter_map(|keys| rule(keys, &answer, &accepted, claims));
+    let (rules, samples) = described.unzip();
+    Some((Pack { unlisted, sensitive, answer, rules }, samples))
 }
 
 /// Reads are allowed and writes denied unless the pack says otherwise.
@@ -148,9 +151,10 @@ fn accepted(keys: &Keys<'_>) -> Option<Vec<Sign>> {
 fn rule(
     keys: &Keys<'_>,
     answer: &Option<Arc<NativeAnswer>>,
-    default_accepted: Option<Vec<Sign>>,
+    default_accepted: &Option<Vec<Sign>>,
     claims: &mut Vec<Claim>,
-) -> Option<ActionRule> {
+) -> Option<Described> {
+    let faults = keys.fault_count();
     keys.only(&[
         "name",
         "match",
@@ -165,6 +169,7 @@ fn rule(
         "choose",
         "guarded",
         "accepted",
+        "sample",
     ]);
     let name = name(keys)?;
     let patterns = patterns(keys, &name, claims);
@@ -194,7 +199,7 @@ fn rule(
         "show",
         &known.iter().chain(&unreadable).cloned().chain(chosen).collect::<Vec<_>>(),
     );
-    let accepted = accepted(keys).or(default_accepted).unwrap_or_default();
+    let accepted = accepted(keys).or_else(|| default_accepted.clone()).unwrap_or_default();
     let route = patterns.first()?.text.as_str().into();
     let mut rule = ActionRule {
         name,
@@ -212,7 +217,46 @@ fn rule(
         accepted,
     };
     rule.volatile = volatile(keys, &rule);
-    Some(rule)
+    let sample = sample(keys, &rule, keys.fault_count() == faults);
+    Some((rule, sample))
+}
+
+/// A guarded action with parameters without a sample is a fault, if it has no other (`sound`).
+fn sample(keys: &Keys<'_>, rule: &ActionRule, sound: bool) -> Option<Sample> {
+    let kinds = keys.texts("body");
+    let first = kinds.iter().find(|kind| kind.value != "none").map(|kind| kind.value.as_str());
+    let carrier = match first {
+        Some("json") => Carrier::Json,
+        Some("form") => Carrier::Form,
+        Some("query") => Carrier::Query,
+        _ => Carrier::None,
+    };
+    let source = keys.source.clone();
+    match keys.text("sample") {
+        Some(text) if carrier == Carrier::None => {
+            keys.fault(text.span, "`sample`, but `body` declares no kind that could hold it");
+            None
+        }
+        Some(Text { value: text, span }) => Some(Sample { text, carrier, source, span }),
+        None if !rule.guarded => None,
+        None if carrier == Carrier::None => {
+            Some(Sample { text: String::new(), carrier, source, span: keys.span.clone() })
+        }
+        None => {
+            if sound {
+                let example = match carrier {
+                    Carrier::Json => r#"sample = '{"amt":"1"}'`: the body"#,
+                    Carrier::Form => "sample = 'amt=1'`: the body",
+                    _ => "sample = 'amt=1'`: the query",
+                };
+                keys.missing(
+                    "sample",
+                    &format!("write `{example} of a request that is this action"),
+                );
+            }
+            None
+        }
+    }
 }
 
 fn name(keys: &Keys<'_>) -> Option<ActionName> {
@@ -336,6 +380,7 @@ mod tests {
             need = ["amount"]
             volatile = ["form.ts", "query.ts"]
             show = ["amount", "kind"]
+            sample = "amt=1&k=2"
             choose = [{{ when = {{ "form.k" = ["1", "2"] }}, fields = {{ kind = "x" }} }}]
             "#
         );
@@ -392,7 +437,8 @@ mod tests {
         assert!(faults(&[&action("a", "POST /x/{y}"), &action("a", "GET /x/z")]).is_empty());
         let selected = |name: &str, pattern: &str| {
             let select = "select = \"json.op\"\nbody = \"json\"";
-            format!("{}{select}\n", action(name, pattern))
+            let sample = "sample = '{\"op\":\"{operation}\"}'";
+            format!("{}{select}\n{sample}\n", action(name, pattern))
         };
         let rpc = |text: &str| format!("POST /rpc op={text}");
         let found = faults(&[&selected("a", &rpc("a*")), &selected("b", &rpc("ab"))]);

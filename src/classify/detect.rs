@@ -463,6 +463,7 @@ mod tests {
         match = "POST /api/asset/withdrawal"
         body = ["form", "query"]
         fields = { amount = "form.amt" }
+        sample = "amt=1"
         [[action]]
         name = "key.delete"
         match = "DELETE /api/keys/{id}"
@@ -481,6 +482,7 @@ mod tests {
         name = "withdrawal"
         match = "GET /other/withdraw"
         body = "query"
+        sample = "amt=1"
     "#;
 
     fn set(packs: &[&str]) -> ActionSet {
@@ -540,6 +542,7 @@ mod tests {
         select = "json.method"
         body = "json"
         fields = { amount = "json.params.amount" }
+        sample = '{"method":"private/withdraw","params":{"amount":"1"}}'
         [[action]]
         name = "read"
         match = ["POST /rpc method=private/get_*", "POST /rpc method=private/with_*"]

@@ -4,6 +4,8 @@
 //! action?", a strict grammar asks "may it pass?"; loose and not strict is a refusal. Invariant:
 //! the one parse that classifies is the one that is shown and hashed.
 //!
+//! Every guarded action with parameters carries a `sample`, which is read at load.
+//!
 //! A pack has four keys beyond those that every operator needs. `accepted = { "json.code" = "0" }`,
 //! for the file or for one action, says what in a 2xx answer means that the exchange accepted (a
 //! list: any of these values). `amounts = ["fee"]` names fields that are compared as exact
@@ -27,6 +29,7 @@ mod pattern;
 mod place;
 mod read;
 mod rule;
+mod sample;
 mod written;
 
 use std::cell::RefCell;
@@ -73,8 +76,14 @@ pub fn load(packs: &[Source], faults: &mut Vec<Fault>) -> Option<ActionSet> {
     let mut claims = Vec::new();
     let compiled: Vec<_> =
         packs.iter().filter_map(|source| compile::pack(source, &mut claims, &found)).collect();
-    let found = found.into_inner();
+    let mut found = found.into_inner();
+    let set = found.is_empty().then(|| {
+        let (packs, samples): (Vec<_>, Vec<_>) = compiled.into_iter().unzip();
+        let set = ActionSet::new(packs);
+        sample::check(&set, &samples, &mut found);
+        set
+    });
     let sound = found.is_empty();
     faults.extend(found);
-    sound.then(|| ActionSet::new(compiled))
+    set.filter(|_| sound)
 }

@@ -49,6 +49,11 @@ impl Operation {
         !self.open
     }
 
+    /// A value that it stands for.
+    pub fn example(&self) -> String {
+        format!("{}{}", self.value, if self.open { "x" } else { "" })
+    }
+
     /// Whether one body could name both.
     pub fn overlaps(&self, other: &Self) -> bool {
         match (self.open, other.open) {

@@ -83,6 +83,15 @@ impl Pattern {
         })
     }
 
+    /// The path with `filling` for every parameter.
+    pub fn filled(&self, filling: &str) -> String {
+        let part = |segment: &Segment| match segment {
+            Segment::Literal(literal) => format!("/{literal}"),
+            Segment::Parameter(_) => format!("/{filling}"),
+        };
+        self.segments.iter().map(part).collect()
+    }
+
     pub fn is_literal(&self) -> bool {
         self.parameters().next().is_none()
     }

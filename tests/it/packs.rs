@@ -27,6 +27,7 @@ need = ["amount", "address"]
 amounts = ["fee"]
 volatile = ["json.clientId", "json.meta.nonce"]
 show = ["amount", "address", "kind"]
+sample = '{"amt":"1","to":{"address":"a"},"kind":"1"}'
 choose = [
     { when = { "json.kind" = ["1", "2"] }, fields = { kind = "chain" } },
     { when = { "json.kind" = "3", "json.sub" = "x" }, fields = { kind = "inside" } },
@@ -39,6 +40,7 @@ body = ["form", "query"]
 fields = { amount = "form.amount", address = "form.address", agent = "header.X-Agent" }
 need = ["amount", "address"]
 volatile = ["form.timestamp", "query.signature"]
+sample = "amount=1&address=a"
 
 [[action]]
 name = "any"
@@ -46,6 +48,7 @@ match = "POST /any"
 body = ["form", "json"]
 fields = { amount = "form.amount" }
 need = ["amount"]
+sample = "amount=1"
 
 [[action]]
 name = "batch"
@@ -55,6 +58,7 @@ fields = { amount = "json[].amt", address = "json[].to" }
 need = ["amount"]
 volatile = ["json[].id"]
 show = ["amount", "address"]
+sample = '[{"amt":"1","to":"a"},{"amt":"2"}]'
 
 [[action]]
 name = "key.delete"

@@ -21,6 +21,7 @@ fields = { asset = "json.params.currency", amount = "json.params.amount", addres
 need = ["asset", "amount", "address"]
 volatile = ["json.id"]
 show = ["amount", "asset", "address"]
+sample = '{"id":1,"method":"{operation}","params":{"currency":"BTC","amount":1,"address":"bc1q"}}'
 
 [[action]]
 name = "read"
