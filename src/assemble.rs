@@ -267,7 +267,7 @@ impl Assembler<'_> {
 /// What a raw request in a case would do.
 fn classify_raw(actions: &ActionSet, raw: &str) -> Result<(ActionName, Vec<Fields>), String> {
     let (head, body) = rawhttp::read(raw)?;
-    match actions.detect(&head.method, &head.target, &head.headers) {
+    match actions.detect_whole(&head, &body).map_err(|refused| refused.to_string())? {
         Detected::Action(rule) => {
             let action = rule.read(&head, &body).map_err(|refused| refused.to_string())?;
             Ok((action.name, action.elements))
@@ -276,5 +276,6 @@ fn classify_raw(actions: &ActionSet, raw: &str) -> Result<(ActionName, Vec<Field
             Ok((ActionName::new("ordinary"), vec![Fields::default()]))
         }
         Detected::NotCanonical(why) => Err(why.to_owned()),
+        Detected::Selected => Err("the body does not say which operation it is".to_owned()),
     }
 }

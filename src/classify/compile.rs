@@ -173,6 +173,7 @@ fn rule(
     keys.only(&[
         "name",
         "match",
+        "select",
         "body",
         "fields",
         "need",
@@ -191,6 +192,7 @@ fn rule(
     let body = body_kinds(keys);
     let guarded = keys.boolean("guarded").unwrap_or(true);
     let mut draft = Draft { body, patterns: &patterns, json_each: None };
+    let select = draft.select(keys);
     let mut fields = draft.fields(keys);
     let choose = draft.choose(keys);
     let known: Vec<Arc<str>> = fields.iter().map(|field| field.name.clone()).collect();
@@ -220,6 +222,7 @@ fn rule(
         answer: answer.clone(),
         volatile: Vec::new(),
         patterns,
+        select,
         fields,
         show,
         choose,
@@ -445,6 +448,17 @@ mod tests {
         let found = faults(&[&action("a", "POST /x/{y}"), &action("b", "POST /x/z")]);
         assert!(found.len() == 1 && found[0].contains("`a` at 0.toml:5:9"), "{found:?}");
         assert!(faults(&[&action("a", "POST /x/{y}"), &action("a", "GET /x/z")]).is_empty());
+        let selected = |name: &str, pattern: &str| {
+            let select = "select = \"json.op\"\nbody = \"json\"";
+            let sample = "sample = '{\"op\":\"{operation}\"}'";
+            format!("{}{select}\n{sample}\n", action(name, pattern))
+        };
+        let rpc = |text: &str| format!("POST /rpc op={text}");
+        let found = faults(&[&selected("a", &rpc("a*")), &selected("b", &rpc("ab"))]);
+        assert!(found.len() == 1 && found[0].contains("one request could match"), "{found:?}");
+        assert!(faults(&[&selected("a", &rpc("a")), &selected("b", &rpc("b"))]).is_empty());
+        let found = faults(&[&selected("a", &rpc("a")), &action("b", "POST /rpc")]);
+        assert!(found.len() == 1 && found[0].contains("one request could match"), "{found:?}");
     }
 
     #[test]
@@ -464,7 +478,23 @@ mod tests {
             "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = { \"form.a\" = \"1\" }, fields = { b = \"c\" } }]",
             "does not declare form",
         );
-        one_fault("match = \"WS /ws op=order\"", "later version");
+        one_fault("match = \"WS /ws op=order\"\nbody = \"json\"", "names the member");
+        one_fault("match = \"WS /ws op=order\"\nselect = \"json.op\"", "does not declare json");
+        let select = "\nselect = \"json.op\"\nbody = \"json\"";
+        one_fault(&format!("match = \"POST /rpc\"{select}"), "behind every path");
+        one_fault(&format!("match = \"WS /ws method=order\"{select}"), "selects by `op`");
+        one_fault(
+            "match = \"WS /ws op=order\"\nbody = \"json\"\nselect = \"json.a.op\"",
+            "one member of the body's root",
+        );
+        one_fault(
+            &format!("match = \"WS /ws op=order\"{select}\nfields = {{ x = \"json[].a\" }}"),
+            "cannot be mixed",
+        );
+        one_fault(
+            &format!("match = \"WS /ws op=order\"{select}\nvolatile = [\"json.op\"]"),
+            "is read by this action",
+        );
         one_fault("match = \"POST /a\"\nshow = [\"amount\"]", "`show` names no field");
         one_fault("match = \"POST /a\"\nwhen = 1", "unknown key `when`");
     }

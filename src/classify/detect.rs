@@ -13,8 +13,10 @@ use http::{HeaderMap, Method};
 use super::answer::NativeAnswer;
 use super::canonical::{TARGET_BYTES_MAX, for_each_key, is_strict};
 use super::names;
-use super::read::overrides_method;
+use super::operation::{self, Operation};
+use super::read::{Refused, overrides_method};
 use super::rule::ActionRule;
+use crate::inbound::Inbound;
 use crate::types::ActionName;
 
 /// What the request line alone says, before any body is read.
@@ -25,6 +27,9 @@ pub enum Detected<'a> {
     /// An action the pack names. If it is guarded, the body must be read whole, then `rule.read`
     /// classifies.
     Action(&'a ActionRule),
+    /// One of several actions, or none of them: a member of the body says which. The body must be
+    /// read whole, then `ActionSet::select` answers.
+    Selected,
     /// A request that no action names, and what the pack says of such: every write, and reads if
     /// they are not simply allowed.
     Unlisted {
@@ -107,6 +112,8 @@ struct Lead {
 struct Smell<'a> {
     /// A rule with this method and exactly this path.
     exact: Option<&'a ActionRule>,
+    /// There are such rules, and the body says which of them it is.
+    selected: bool,
     /// A guarded rule's path, whatever the method and spelling.
     guarded: bool,
     /// A guarded rule's path, spelt exactly.
@@ -222,9 +229,70 @@ impl ActionSet {
             _ if smell.guarded || smell.sensitive.is_some() => {
                 self.judge(method, target, headers, &smell)
             }
-            Some(rule) => Detected::Action(rule),
+            Some(rule) => smell.found(rule),
             None => self.unlisted(method, path, headers),
         }
+    }
+
+    /// The same where the body is there: never `Selected`.
+    ///
+    /// # Errors
+    /// `Refused` if the body does not say which operation it is.
+    pub fn detect_whole(&self, head: &Inbound, body: &[u8]) -> Result<Detected<'_>, Refused> {
+        match self.detect(&head.method, &head.target, &head.headers) {
+            Detected::Selected => self.select(head, body),
+            detected => Ok(detected),
+        }
+    }
+
+    /// Which action of a path it is, as a member of the body says: `Action`, `Unlisted`, or
+    /// `NotCanonical` for what some server would take for a guarded one.
+    ///
+    /// # Errors
+    /// `Refused` if the body does not say which operation it is.
+    pub fn select(&self, head: &Inbound, body: &[u8]) -> Result<Detected<'_>, Refused> {
+        let path = head.path();
+        let named = self.operations(&head.method, path);
+        let Some((first, frame)) = named.first().map(|(_, op, frame)| (*op, *frame)) else {
+            return Err("no operation is known here".into());
+        };
+        let value = operation::selected(&head.headers, frame, body, &first.member)?;
+        let query = head.query().unwrap_or("");
+        if named.iter().any(|(rule, ..)| rule.guarded && rule.could_be_in(query)) {
+            return Err("a parameter of an operation stands in the query".into());
+        }
+        let meant = named.iter().find(|(_, operation, _)| operation.fits(&value));
+        // What passes because of how it begins must not be another spelling of a guarded operation.
+        let certain = meant.filter(|(rule, operation, _)| rule.guarded || operation.is_exact());
+        let mut guarded = named.iter().filter(|(rule, ..)| rule.guarded);
+        if certain.is_none() && guarded.any(|(_, operation, _)| operation.resembles(&value)) {
+            return Ok(Detected::NotCanonical("nearly a guarded operation"));
+        }
+        if let Some((rule, ..)) = meant {
+            return Ok(Detected::Action(rule));
+        }
+        let (route, lead) = self.nearest(path);
+        let sensitive = self.sensitive.iter().find(|known| is_below(path, &known.prefix));
+        Ok(Detected::Unlisted {
+            say: sensitive.map_or(lead.unlisted.write, |_| Unclassified::Deny),
+            sensitive: sensitive.is_some(),
+            route,
+            answer: lead.answer.as_ref(),
+        })
+    }
+
+    /// Every operation of a path, with its action and whether it is about frames.
+    fn operations(&self, method: &Method, path: &str) -> Vec<(&ActionRule, &Operation, bool)> {
+        let literal = self.literal.get(path.to_ascii_lowercase().as_str());
+        let holders = literal.map_or(&[][..], Vec::as_slice).iter().chain(&self.templated);
+        let rules = holders.filter_map(|at| self.rules.get(*at));
+        rules
+            .flat_map(|rule| rule.patterns.iter().map(move |pattern| (rule, pattern)))
+            .filter(|(_, pattern)| pattern.method == *method && pattern.fits(path))
+            .filter_map(|(rule, pattern)| {
+                pattern.operation.as_ref().map(|it| (rule, it, pattern.is_frame()))
+            })
+            .collect()
     }
 
     /// None if the path cannot be told.
@@ -269,7 +337,7 @@ impl ActionSet {
             return Detected::NotCanonical("a read with a body");
         }
         if let Some(rule) = smell.exact {
-            return Detected::Action(rule);
+            return smell.found(rule);
         }
         if smell.guarded_exact && !self.only_reads(method, target, headers) {
             return Detected::NotCanonical("a guarded path takes only its own methods");
@@ -328,6 +396,10 @@ impl ActionSet {
 }
 
 impl<'a> Smell<'a> {
+    fn found(&self, rule: &'a ActionRule) -> Detected<'a> {
+        if self.selected { Detected::Selected } else { Detected::Action(rule) }
+    }
+
     /// A rule that may have this key.
     fn meet(&mut self, rule: &'a ActionRule, method: &Method, path: &str, key: &str) {
         for pattern in rule.patterns.iter().filter(|pattern| pattern.fits_loosely(key)) {
@@ -337,6 +409,7 @@ impl<'a> Smell<'a> {
             let read = *method == Method::HEAD && pattern.method == Method::GET && !rule.guarded;
             if fits && (pattern.method == *method || read) {
                 self.exact = Some(rule);
+                self.selected |= pattern.operation.is_some();
             }
         }
     }
@@ -455,6 +528,7 @@ mod tests {
             Detected::Unlisted { say, sensitive, route, .. } => {
                 format!("{say:?} {sensitive} {route}")
             }
+            Detected::Selected => "selected".into(),
             Detected::NotCanonical(_) => "refused".into(),
         }
     }
@@ -482,6 +556,80 @@ mod tests {
         ] {
             assert_eq!(say("POST", target, None), "refused", "{target}");
             assert_eq!(say("GET", target, None), "refused", "{target}");
+        }
+    }
+
+    const RPC: &str = r#"
+        version = 1
+        exchange = "rpc"
+        [[action]]
+        name = "withdrawal"
+        match = ["POST /rpc method=private/withdraw", "WS /ws method=private/withdraw"]
+        select = "json.method"
+        body = "json"
+        fields = { amount = "json.params.amount" }
+        sample = '{"method":"private/withdraw","params":{"amount":"1"}}'
+        [[action]]
+        name = "read"
+        match = ["POST /rpc method=private/get_*", "POST /rpc method=private/with_*"]
+        select = "json.method"
+        body = "json"
+        guarded = false
+    "#;
+
+    fn select(method: &str, target: &str, body: &str) -> String {
+        let set = set(&[RPC]);
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        let head = Inbound {
+            request: crate::types::RequestId::new("r"),
+            method: Method::from_bytes(method.as_bytes()).unwrap(),
+            host: "h".into(),
+            authority: "h".into(),
+            target: target.into(),
+            version: http::Version::HTTP_11,
+            headers,
+            client: std::net::IpAddr::from([127, 0, 0, 1]),
+            received: crate::types::UnixMs(0),
+        };
+        match set.detect_whole(&head, body.as_bytes()) {
+            Ok(Detected::Action(rule)) => match rule.read(&head, body.as_bytes()) {
+                Ok(action) => format!("{} {}", action.name, action.intent.parameters.len()),
+                Err(refused) => refused.to_string(),
+            },
+            Ok(Detected::Unlisted { say, route, .. }) => format!("{say:?} {route}"),
+            Ok(Detected::Ordinary) => "ordinary".into(),
+            Ok(_) => "refused".into(),
+            Err(_) => "unreadable".into(),
+        }
+    }
+
+    #[test]
+    fn a_member_of_the_body_says_which_action_of_the_path_it_is() {
+        let call = |method: &str| format!(r#"{{"method":"{method}","params":{{"amount":"1"}}}}"#);
+        assert_eq!(select("POST", "/rpc", &call("private/withdraw")), "withdrawal 4");
+        assert_eq!(select("WS", "/ws", &call("private/withdraw")), "withdrawal 4");
+        assert_eq!(select("POST", "/rpc", &call("private/get_x")), "read 4");
+        assert_eq!(select("POST", "/rpc", &call("private/with_all")), "read 4");
+        assert_eq!(select("POST", "/rpc?x=1", &call("private/get_x")), "read 5");
+        assert_eq!(select("POST", "/rpc", &call("private/buy")), "Deny /rpc");
+        assert_eq!(select("WS", "/ws", &call("private/get_x")), "Deny /ws");
+        // `private/with_*` does not let another spelling of the guarded one pass.
+        for method in
+            ["private/With_draw", "private/with.draw", "Private/withdraw", "private//withdraw"]
+        {
+            assert_eq!(select("POST", "/rpc", &call(method)), "refused", "{method}");
+        }
+        for body in ["", "{}", r#"{"Method":"private/withdraw"}"#, r#"{"method":1}"#] {
+            assert_eq!(select("POST", "/rpc", body), "unreadable", "{body}");
+        }
+        // Neither another path, nor another method, nor the query is a way around.
+        assert_eq!(select("POST", "/RPC", &call("private/withdraw")), "refused");
+        assert_eq!(select("PUT", "/rpc", &call("private/withdraw")), "refused");
+        assert_eq!(select("GET", "/rpc?method=private/withdraw", ""), "refused");
+        assert_eq!(select("GET", "/rpc", ""), "ordinary");
+        for target in ["/rpc?method=x", "/rpc?METHOD=x", "/rpc?x=%zz"] {
+            assert_eq!(select("POST", target, &call("private/get_x")), "unreadable", "{target}");
         }
     }
 

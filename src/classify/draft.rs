@@ -50,6 +50,41 @@ impl Draft<'_> {
         fields
     }
 
+    /// The member that says which operation a body is; named by every match of the action or by none.
+    pub fn select(&mut self, keys: &Keys<'_>) -> Option<Place> {
+        let selects = |pattern: &Pattern| pattern.operation.is_some();
+        let Some(text) = keys.text("select") else {
+            if self.patterns.iter().any(selects) {
+                keys.missing("select", "`select = \"json.op\"` names the member behind the path");
+            }
+            return None;
+        };
+        let place = self.place(keys, &text)?;
+        let member = match &place {
+            Place::Json { each: false, path } if path.len() == 1 => path.first()?,
+            _ => {
+                keys.fault(text.span, "an operation is selected by one member of the body's root");
+                return None;
+            }
+        };
+        for pattern in self.patterns {
+            match &pattern.operation {
+                Some(operation) if operation.member == *member => {}
+                Some(_) => keys.fault(
+                    text.span.clone(),
+                    format!(
+                        "a match of this action does not say `{member}=…`: it selects by `{member}`"
+                    ),
+                ),
+                None => keys.fault(
+                    text.span.clone(),
+                    format!("`select` wants `{member}=…` behind every path of the action"),
+                ),
+            }
+        }
+        Some(place)
+    }
+
     pub fn choose(&mut self, keys: &Keys<'_>) -> Vec<Choice> {
         let mut rows = Vec::new();
         for row in keys.tables("choose") {

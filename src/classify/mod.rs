@@ -22,6 +22,7 @@ mod draft;
 mod intent;
 mod json;
 mod names;
+mod operation;
 mod pairs;
 mod parameters;
 mod pattern;

@@ -31,7 +31,8 @@ fn base(name: &str) -> &str {
     name.split(['[', '.', '\0']).find(|part| !part.is_empty()).unwrap_or("").trim_end_matches(']')
 }
 
-fn core(name: &str) -> String {
+/// Letters and digits only, in one case and form.
+pub(super) fn core(name: &str) -> String {
     fold(name).chars().filter(|letter| letter.is_alphanumeric()).collect()
 }
 

@@ -82,6 +82,7 @@ impl ActionRule {
     pub fn read(&self, head: &Inbound, body: &[u8]) -> Result<Action, Refused> {
         let parts = self.take_apart(head, body)?;
         self.refuse_aliases(&parts)?;
+        self.refuse_other_operation(&parts)?;
         let elements = match &parts.json {
             Some(Json::Array(values)) if self.is_batch() => values
                 .iter()
@@ -136,7 +137,7 @@ impl ActionRule {
             form: Vec::new(),
             json: None,
         };
-        match body_kind(self.body, &head.headers, body.is_empty())? {
+        match body_kind_of(self.body, &head.headers, pattern.is_frame(), body.is_empty())? {
             Kind::Empty => {}
             Kind::Json => parts.json = Some(self.json_root(utf8(body)?)?),
             Kind::Form => parts.form = pairs::parse(utf8(body)?)?,
@@ -201,6 +202,22 @@ impl ActionRule {
             Some(root) => refuse_member_aliases(root, &bound),
             None => Ok(()),
         }
+    }
+
+    /// A rule reads the operations that it names, and nothing else on their path.
+    fn refuse_other_operation(&self, parts: &Parts<'_>) -> Result<(), Refused> {
+        let Some(place) = &self.select else { return Ok(()) };
+        let Some(Found::Text { text, number: false }) = look(parts, parts.json.as_ref(), place)?
+        else {
+            return Err("the body does not say which operation it is".into());
+        };
+        let named = self.patterns.iter().any(|pattern| {
+            let operation = pattern.operation.as_ref();
+            pattern.method == parts.pattern.method
+                && pattern.fits(parts.path)
+                && operation.is_some_and(|operation| operation.fits(&text))
+        });
+        if named { Ok(()) } else { Err("another operation than the action's".into()) }
     }
 
     fn element(&self, parts: &Parts<'_>, json: Option<&Json<'_>>) -> Result<Fields, Refused> {
@@ -430,6 +447,26 @@ enum Kind {
     Empty,
     Json,
     Form,
+}
+
+/// The JSON text of a body or, `frame`, of a WebSocket's message, which declares no media type.
+pub(super) fn json_text<'a>(
+    headers: &HeaderMap,
+    frame: bool,
+    body: &'a [u8],
+) -> Result<&'a str, Refused> {
+    let kinds = BodyKinds { json: true, ..BodyKinds::default() };
+    body_kind_of(kinds, headers, frame, body.is_empty())?;
+    utf8(body)
+}
+
+fn body_kind_of(
+    kinds: BodyKinds,
+    headers: &HeaderMap,
+    frame: bool,
+    empty: bool,
+) -> Result<Kind, Refused> {
+    if frame { Ok(Kind::Json) } else { body_kind(kinds, headers, empty) }
 }
 
 /// Which of the declared kinds the body is.
