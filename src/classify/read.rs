@@ -207,7 +207,8 @@ impl ActionRule {
     /// A rule reads the operations that it names, and nothing else on their path.
     fn refuse_other_operation(&self, parts: &Parts<'_>) -> Result<(), Refused> {
         let Some(place) = &self.select else { return Ok(()) };
-        let Some(Found::Text { text, number: false }) = look(parts, parts.json.as_ref(), place)?
+        let Some(Found::Text { text, number: false }) =
+            look(parts, parts.json.as_ref(), place, false)?
         else {
             return Err("the body does not say which operation it is".into());
         };

@@ -83,6 +83,7 @@ async fn story(
     let mut detected = site.actions.detect(&head.method, &head.target, &head.headers);
     if matches!(detected, Detected::Selected) {
         let bytes = body.collect().await?;
+        visit.saw(&bytes);
         detected = site.actions.select(head, &bytes).map_err(Rejection::from)?;
         body = Arriving::Whole(bytes);
     }

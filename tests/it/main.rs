@@ -18,6 +18,7 @@ mod kit;
 mod language;
 mod messages;
 mod packs;
+mod packs_bybit_deribit;
 mod pages;
 mod readme;
 mod reload;
