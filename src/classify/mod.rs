@@ -6,13 +6,12 @@
 //!
 //! Every guarded action with parameters carries a `sample`, which is read at load.
 //!
-//! A pack has five keys beyond those that every operator needs. `accepted = { "json.code" = "0" }`,
+//! A pack has four keys beyond those that policies/README.md describes. `accepted = { "json.code" = "0" }`,
 //! for the file or for one action, says what in a 2xx answer means that the exchange accepted (a
 //! list: any of these values). `amounts = ["fee"]` names fields that are compared as exact
 //! decimals, as `amount` always is. `guarded = false` gives ordinary traffic a name that rules and
 //! metrics can use. `unreadable = ["amount"]` says that the request has the field in a form that is
-//! not read, such as an invoice, so that rules about it apply. `labels = ["address"]` names fields
-//! that hold a name somebody gave, in which single spaces may stand.
+//! not read, such as an invoice, so that rules about it apply.
 
 mod amount;
 mod answer;
