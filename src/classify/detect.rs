@@ -13,7 +13,7 @@ use http::{HeaderMap, Method};
 use super::answer::NativeAnswer;
 use super::canonical::{TARGET_BYTES_MAX, for_each_key, is_strict};
 use super::names;
-use super::read::overrides_method;
+use super::read::{fits_media_type, overrides_method};
 use super::rule::ActionRule;
 use crate::types::ActionName;
 
@@ -78,6 +78,8 @@ pub struct ActionSet {
     /// Rules that have a pattern with parameters.
     templated: Vec<usize>,
     sensitive: Vec<Sensitive>,
+    /// Some guarded action is a GET.
+    guards_reads: bool,
     /// Every leading path of every pattern and prefix.
     leads: HashMap<Box<str>, Lead>,
     /// For paths that share nothing with any pack.
@@ -107,6 +109,10 @@ struct Smell<'a> {
     guarded: bool,
     /// A guarded rule's path, spelt exactly.
     guarded_exact: bool,
+    /// A guarded rule's path in a spelling that the rule does not have.
+    nearly: bool,
+    /// Below a guarded rule's path, with a method that could be meant for it.
+    below: bool,
     sensitive: Option<&'a Sensitive>,
 }
 
@@ -123,6 +129,7 @@ impl ActionSet {
             literal: HashMap::new(),
             templated: Vec::new(),
             sensitive: Vec::new(),
+            guards_reads: false,
             leads: HashMap::new(),
             root: Lead { unlisted, answer },
         };
@@ -144,6 +151,7 @@ impl ActionSet {
         for rule in pack.rules {
             let at = self.rules.len();
             for pattern in &rule.patterns {
+                self.guards_reads |= rule.guarded && is_safe(&pattern.method);
                 let known = pattern.text.split("/{").next().unwrap_or("");
                 self.lead(known, &lead);
                 let holders = if pattern.is_literal() {
@@ -214,8 +222,14 @@ impl ActionSet {
                 self.judge(method, target, headers, &smell)
             }
             Some(rule) => Detected::Action(rule),
+            None if smell.below => Detected::NotCanonical(BELOW),
             None => self.unlisted(method, path, headers),
         }
+    }
+
+    /// Whether a path is nearly, but not exactly, a guarded one.
+    pub(super) fn is_nearly_guarded(&self, method: &Method, path: &str) -> bool {
+        self.smell(method, path).is_none_or(|smell| smell.nearly)
     }
 
     /// None if the path cannot be told.
@@ -225,6 +239,9 @@ impl ActionSet {
             let literal = self.literal.get(key).map_or(&[][..], Vec::as_slice);
             for rule in literal.iter().chain(&self.templated).filter_map(|at| self.rules.get(*at)) {
                 smell.meet(rule, method, path, key);
+            }
+            if self.guards_reads || !is_safe(method) {
+                smell.below |= self.is_below_guarded(method, key);
             }
             let sensitive = || self.sensitive.iter().find(|known| is_below(key, &known.key));
             smell.sensitive = smell.sensitive.or_else(sensitive);
@@ -244,7 +261,7 @@ impl ActionSet {
         if !is_strict(path) || target.len() > TARGET_BYTES_MAX || target.contains('#') {
             return Detected::NotCanonical("a guarded path is spelt in one way only");
         }
-        if smell.guarded && !smell.guarded_exact && smell.exact.is_none() {
+        if smell.nearly {
             return Detected::NotCanonical("nearly a guarded path");
         }
         if smell.sensitive.is_some_and(|sensitive| !is_below(path, &sensitive.prefix)) {
@@ -254,7 +271,10 @@ impl ActionSet {
             return Detected::NotCanonical("the request asks to be taken as another method");
         }
         if let Some(rule) = smell.exact {
-            return Detected::Action(rule);
+            return match rule.guarded || !smell.guarded_exact || may_share(rule, method, headers) {
+                true => Detected::Action(rule),
+                false => Detected::NotCanonical("a guarded action of this path could be meant"),
+            };
         }
         if smell.guarded_exact && !self.only_reads(method, target, headers) {
             return Detected::NotCanonical("a guarded path takes only its own methods");
@@ -263,10 +283,7 @@ impl ActionSet {
             None => self.unlisted(method, path, headers),
             Some(_) if is_safe(method) => self.unlisted(method, path, headers),
             Some(_) if !is_known(method) => Detected::NotCanonical("an unknown method"),
-            // Some servers route `/path/anything` to the handler of `/path`.
-            Some(_) if self.is_below_guarded(path) => {
-                Detected::NotCanonical("below a guarded path")
-            }
+            Some(_) if smell.below => Detected::NotCanonical(BELOW),
             Some(sensitive) => Detected::Unlisted {
                 say: Unclassified::Deny,
                 sensitive: true,
@@ -280,21 +297,28 @@ impl ActionSet {
     /// a read: the page that holds the form, or a preflight. A body, or parameters of the action in
     /// the query, would reach handlers that do not look at the method.
     fn only_reads(&self, method: &Method, target: &str, headers: &HeaderMap) -> bool {
-        if *method == Method::OPTIONS {
-            return true;
-        }
-        let empty = !headers.contains_key(TRANSFER_ENCODING)
-            && headers.get_all(CONTENT_LENGTH).iter().all(|length| length == "0");
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut guarded = self.rules.iter().filter(|rule| rule.guarded && rule.fits(path));
-        *method == Method::GET && empty && !guarded.any(|rule| rule.could_be_in(query))
+        matches!(*method, Method::GET | Method::OPTIONS)
+            && announces_no_body(headers)
+            && !guarded.any(|rule| rule.could_be_in(query))
     }
 
-    fn is_below_guarded(&self, path: &str) -> bool {
-        let guarded = self.rules.iter().filter(|rule| rule.guarded);
-        guarded
-            .flat_map(|rule| &rule.patterns)
-            .any(|pattern| leading_paths(path).any(|leading| pattern.fits_loosely(leading)))
+    /// Some servers route `/path/anything` to the handler of `/path`.
+    fn is_below_guarded(&self, method: &Method, key: &str) -> bool {
+        leading_paths(key).skip(1).any(|leading| {
+            let literal = self.literal.get(leading).map_or(&[][..], Vec::as_slice);
+            let rules = literal.iter().chain(&self.templated).filter_map(|at| self.rules.get(*at));
+            rules.filter(|rule| rule.guarded).flat_map(|rule| &rule.patterns).any(|pattern| {
+                (pattern.method == *method || !is_safe(method)) && pattern.fits_loosely(leading)
+            })
+        })
+    }
+
+    /// Whether this is exactly a path that some guarded action has: a request for it that is taken
+    /// for a plain read must not have a body.
+    pub fn is_guarded_path(&self, path: &str) -> bool {
+        self.rules.iter().any(|rule| rule.guarded && rule.fits(path))
     }
 
     fn unlisted(&self, method: &Method, path: &str, headers: &HeaderMap) -> Detected<'_> {
@@ -319,6 +343,7 @@ impl<'a> Smell<'a> {
             let fits = pattern.fits(path);
             self.guarded |= rule.guarded;
             self.guarded_exact |= rule.guarded && fits;
+            self.nearly |= rule.guarded && !fits && !rule.fits(path);
             let read = *method == Method::HEAD && pattern.method == Method::GET && !rule.guarded;
             if fits && (pattern.method == *method || read) {
                 self.exact = Some(rule);
@@ -331,6 +356,21 @@ impl ActionRule {
     fn fits(&self, path: &str) -> bool {
         self.patterns.iter().any(|pattern| pattern.fits(path))
     }
+}
+
+const BELOW: &str = "below a guarded path";
+
+/// Whether a request is what an ordinary action takes, when a guarded action has the same path
+/// under another method: a read without a body, or a body of a kind that the action declares. Its
+/// body is not looked at, and in a form or in what has no type some frameworks look for `_method`.
+fn may_share(rule: &ActionRule, method: &Method, headers: &HeaderMap) -> bool {
+    let empty = announces_no_body(headers);
+    empty || (!is_safe(method) && fits_media_type(rule.body, headers))
+}
+
+fn announces_no_body(headers: &HeaderMap) -> bool {
+    !headers.contains_key(TRANSFER_ENCODING)
+        && headers.get_all(CONTENT_LENGTH).iter().all(|length| length == "0")
 }
 
 fn path_of(target: &str) -> &str {

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName};
 
 use super::canonical::{TARGET_BYTES_MAX, is_strict};
 use super::json::{self, Json};
@@ -178,6 +178,14 @@ impl ActionRule {
                 }
             }
         }
+        let folded = |name: &HeaderName| name.as_str().replace('_', "-");
+        for place in self.bound_places() {
+            let Place::Header(bound) = place else { continue };
+            // CGI and its heirs fold `_` and `-` into one.
+            if parts.headers.keys().any(|name| name != bound && folded(name) == folded(bound)) {
+                return Err("a header's name is a variant of the action's".into());
+            }
+        }
         let bound: Vec<&[String]> = self
             .bound_places()
             .filter_map(|place| match place {
@@ -202,8 +210,13 @@ impl ActionRule {
             {
                 return Err("a field that the action needs is missing".into());
             }
-            if let Some(value) = found.map(|found| field.value(found)).transpose()? {
-                fields.set(field.name.clone(), value);
+            match found.map(|found| field.value(found)).transpose()? {
+                Some(value) => fields.set(field.name.clone(), value),
+                // The exchange puts something of its own in its place; nothing can be said of it.
+                None if field.amount || DEFAULTED.contains(&&*field.name) => {
+                    fields.set(field.name.clone(), FieldValue::Unreadable);
+                }
+                None => {}
             }
         }
         self.choose(parts, json, &mut fields)?;
@@ -259,6 +272,9 @@ impl ActionRule {
         lines
     }
 }
+
+/// What a payment always has, whether the request says so or leaves it to the exchange.
+const DEFAULTED: [&str; 3] = ["asset", "address", "network"];
 
 /// What the owner sees where a value cannot be told.
 const UNREADABLE: &str = "?";
@@ -405,6 +421,11 @@ enum Kind {
     Empty,
     Json,
     Form,
+}
+
+/// Whether a body comes as one of the declared kinds.
+pub(super) fn fits_media_type(kinds: BodyKinds, headers: &HeaderMap) -> bool {
+    body_kind(kinds, headers, false).is_ok()
 }
 
 /// Which of the declared kinds the body is.
