@@ -13,7 +13,7 @@ use super::detect::{Pack, Unclassified, Unlisted};
 use super::draft::{Draft, is_word, named, unreadable, volatile};
 use super::pattern::Pattern;
 use super::place::Place;
-use super::rule::{ActionRule, BodyKinds, Sign};
+use super::rule::{ActionRule, BodyKinds, Field, Sign};
 use super::sample::{Carrier, Origin, Sample};
 use super::written::{Keys, Text};
 use crate::fault::{Fault, Source};
@@ -46,7 +46,9 @@ pub(super) fn pack(
         "exchange",
         "unclassified",
         "sensitive",
+        "sensitive_reads",
         "accepted",
+        "volatile",
         "challenge",
         "action",
     ]);
@@ -59,13 +61,15 @@ pub(super) fn pack(
         keys.missing("exchange", "name the exchange that this file describes");
     }
     let unlisted = unlisted(&keys);
-    let sensitive = sensitive(&keys);
+    let sensitive = prefixes(&keys, "sensitive");
+    let sensitive_reads = prefixes(&keys, "sensitive_reads");
     let answer = answer(&keys);
     let accepted = accepted(&keys);
+    let defaults = Defaults { answer: &answer, accepted, volatile: keys.texts("volatile") };
     let actions = keys.tables("action");
-    let described = actions.iter().filter_map(|keys| rule(keys, &answer, &accepted, claims));
+    let described = actions.iter().filter_map(|keys| rule(keys, &defaults, claims));
     let (rules, origins) = described.unzip();
-    Some((Pack { unlisted, sensitive, answer, rules }, origins))
+    Some((Pack { unlisted, sensitive, sensitive_reads, answer, rules }, origins))
 }
 
 /// Reads are allowed and writes denied unless the pack says otherwise.
@@ -91,9 +95,9 @@ fn unlisted(keys: &Keys<'_>) -> Unlisted {
     unlisted
 }
 
-fn sensitive(keys: &Keys<'_>) -> Vec<String> {
+fn prefixes(keys: &Keys<'_>, key: &str) -> Vec<String> {
     let mut prefixes = Vec::new();
-    for prefix in keys.texts("sensitive") {
+    for prefix in keys.texts(key) {
         let bare = prefix.value.strip_suffix('/').unwrap_or(&prefix.value);
         if is_strict(bare) {
             prefixes.push(prefix.value);
@@ -106,7 +110,7 @@ fn sensitive(keys: &Keys<'_>) -> Vec<String> {
 
 fn answer(keys: &Keys<'_>) -> Option<Arc<NativeAnswer>> {
     let table = keys.table("challenge")?;
-    table.only(&["status", "body"]);
+    table.only(&["status", "body", "id"]);
     let status = match table.integer("status") {
         None => 401,
         Some((status @ 100..=599, _)) => u16::try_from(status).unwrap_or(401),
@@ -119,13 +123,26 @@ fn answer(keys: &Keys<'_>) -> Option<Arc<NativeAnswer>> {
         table.missing("body", "write the exchange's error body with `{message}` in it");
         return None;
     };
-    match NativeAnswer::new(status, &body.value) {
+    match NativeAnswer::new(status, &body.value, repeated(&table)) {
         Ok(answer) => Some(Arc::new(answer)),
         Err(why) => {
             table.fault(body.span, why);
             None
         }
     }
+}
+
+/// `id = ["json.id", "query.id"]`: where a request says which answer is its own.
+fn repeated(keys: &Keys<'_>) -> Vec<Place> {
+    let mut places = Vec::new();
+    for text in keys.texts("id") {
+        match Place::parse(&text.value) {
+            Ok(place @ (Place::Json { each: false, .. } | Place::Query(_))) => places.push(place),
+            Ok(_) => keys.fault(text.span, "an id is read at `json.name` or `query.name`"),
+            Err(why) => keys.fault(text.span, why),
+        }
+    }
+    places
 }
 
 /// `accepted = { "json.code" = "0" }`; a list of values means any of them.
@@ -145,22 +162,31 @@ fn accepted(keys: &Keys<'_>) -> Option<Vec<Sign>> {
     Some(signs)
 }
 
+/// What the pack says for all of its actions.
+struct Defaults<'p> {
+    answer: &'p Option<Arc<NativeAnswer>>,
+    accepted: Option<Vec<Sign>>,
+    /// Counts where an action's `body` has such a kind.
+    volatile: Vec<Text>,
+}
+
 fn rule(
     keys: &Keys<'_>,
-    answer: &Option<Arc<NativeAnswer>>,
-    default_accepted: &Option<Vec<Sign>>,
+    defaults: &Defaults<'_>,
     claims: &mut Vec<Claim>,
 ) -> Option<(ActionRule, Origin)> {
     let faults = keys.fault_count();
     keys.only(&[
         "name",
         "match",
+        "select",
         "body",
         "fields",
         "need",
         "volatile",
         "show",
         "amounts",
+        "whole",
         "unreadable",
         "choose",
         "guarded",
@@ -172,20 +198,18 @@ fn rule(
     let body = body_kinds(keys);
     let guarded = keys.boolean("guarded").unwrap_or(true);
     let mut draft = Draft { body, patterns: &patterns, json_each: None };
+    let select = draft.select(keys);
     let mut fields = draft.fields(keys);
     let choose = draft.choose(keys);
     let known: Vec<Arc<str>> = fields.iter().map(|field| field.name.clone()).collect();
-    for needed in named(keys, "need", &known) {
-        fields
-            .iter_mut()
-            .filter(|field| field.name == needed)
-            .for_each(|field| field.needed = true);
-    }
-    for amount in named(keys, "amounts", &known) {
-        fields
-            .iter_mut()
-            .filter(|field| field.name == amount)
-            .for_each(|field| field.amount = true);
+    let marks: [(&str, fn(&mut Field)); 3] = [
+        ("need", |field| field.needed = true),
+        ("amounts", |field| field.amount = true),
+        ("whole", |field| field.whole = true),
+    ];
+    for (key, mark) in marks {
+        let named = named(keys, key, &known);
+        fields.iter_mut().filter(|field| named.contains(&field.name)).for_each(mark);
     }
     let unreadable = unreadable(keys, &known);
     let chosen = choose.iter().flat_map(|row| row.fields.iter().map(|(name, _)| name.clone()));
@@ -194,23 +218,24 @@ fn rule(
         "show",
         &known.iter().chain(&unreadable).cloned().chain(chosen).collect::<Vec<_>>(),
     );
-    let accepted = accepted(keys).or_else(|| default_accepted.clone()).unwrap_or_default();
+    let accepted = accepted(keys).or_else(|| defaults.accepted.clone()).unwrap_or_default();
     let route = patterns.first()?.text.as_str().into();
     let mut rule = ActionRule {
         name,
         body,
         guarded,
         route,
-        answer: answer.clone(),
+        answer: defaults.answer.clone(),
         volatile: Vec::new(),
         patterns,
+        select,
         fields,
         show,
         choose,
         unreadable,
         accepted,
     };
-    rule.volatile = volatile(keys, &rule);
+    rule.volatile = volatile(keys, &defaults.volatile, &rule);
     let sample = sample(keys, &rule, keys.fault_count() == faults);
     Some((rule, Origin { source: keys.source.clone(), span: keys.span.clone(), sample }))
 }
@@ -363,6 +388,7 @@ mod tests {
             unclassified = {{ read = "require", write = "allow" }}
             sensitive = ["/a/", "/b"]
             accepted = {{ "json.code" = "0" }}
+            volatile = ["query.ts", "json.ts"]
             [challenge]
             body = '{{"m":"{{message}}"}}'
             [[action]]
@@ -371,7 +397,7 @@ mod tests {
             body = ["form", "query"]
             fields = {{ amount = "form.amt", id = "path.id", ua = "header.User-Agent" }}
             need = ["amount"]
-            volatile = ["form.ts", "query.ts"]
+            volatile = ["form.ts"]
             show = ["amount", "kind"]
             sample = "amt=1&k=2"
             choose = [{{ when = {{ "form.k" = ["1", "2"] }}, fields = {{ kind = "x" }} }}]
@@ -429,6 +455,17 @@ mod tests {
         assert!(found.len() == 1 && found[0].contains("`a` at 0.toml:5:9"), "{found:?}");
         let apart = faults(&[&action("a", "POST /x/{y}"), &action("a", "GET /x/z")]);
         assert_eq!(apart, Vec::<String>::new());
+        let selected = |name: &str, pattern: &str| {
+            let select = "select = \"json.op\"\nbody = \"json\"";
+            let sample = "sample = '{\"op\":\"{operation}\"}'";
+            format!("{}{select}\n{sample}\n", action(name, pattern))
+        };
+        let rpc = |text: &str| format!("POST /rpc op={text}");
+        let found = faults(&[&selected("a", &rpc("a*")), &selected("b", &rpc("ab"))]);
+        assert!(found.len() == 1 && found[0].contains("one request could match"), "{found:?}");
+        assert!(faults(&[&selected("a", &rpc("a")), &selected("b", &rpc("b"))]).is_empty());
+        let found = faults(&[&selected("a", &rpc("a")), &action("b", "POST /rpc")]);
+        assert!(found.len() == 1 && found[0].contains("one request could match"), "{found:?}");
     }
 
     #[test]
@@ -448,7 +485,23 @@ mod tests {
             "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = { \"form.a\" = \"1\" }, fields = { b = \"c\" } }]",
             "does not declare form",
         );
-        one_fault("match = \"WS /ws op=order\"", "later version");
+        one_fault("match = \"WS /ws op=order\"\nbody = \"json\"", "names the member");
+        one_fault("match = \"WS /ws op=order\"\nselect = \"json.op\"", "does not declare json");
+        let select = "\nselect = \"json.op\"\nbody = \"json\"";
+        one_fault(&format!("match = \"POST /rpc\"{select}"), "behind every path");
+        one_fault(&format!("match = \"WS /ws method=order\"{select}"), "selects by `op`");
+        one_fault(
+            "match = \"WS /ws op=order\"\nbody = \"json\"\nselect = \"json.a.op\"",
+            "one member of the body's root",
+        );
+        one_fault(
+            &format!("match = \"WS /ws op=order\"{select}\nfields = {{ x = \"json[].a\" }}"),
+            "cannot be mixed",
+        );
+        one_fault(
+            &format!("match = \"WS /ws op=order\"{select}\nvolatile = [\"json.op\"]"),
+            "is read by this action",
+        );
         one_fault("match = \"POST /a\"\nshow = [\"amount\"]", "`show` names no field");
         one_fault("match = \"POST /a\"\nwhen = 1", "unknown key `when`");
     }
@@ -460,6 +513,11 @@ mod tests {
         one_fault(&format!("{fields}volatile = [\"form.a\"]"), "is read by this action");
         one_fault(&format!("{fields}volatile = [\"query.a\"]"), "is read by this action");
         one_fault(&format!("{fields}volatile = [\"header.a\"]"), "only query and body");
+        let all = format!(
+            "{HEAD}volatile = [\"json.a\", \"query.a\"]\n[[action]]\nname = \"a\"\n{fields}"
+        );
+        let found = faults(&[&all]);
+        assert!(found.len() == 1 && found[0].starts_with("3: `query.a` is read by"), "{found:?}");
         one_fault(
             "match = \"POST /a\"\nbody = \"json\"\nfields = { x = \"json.a.b\" }\nvolatile = [\"json.a\"]",
             "is read by this action",

@@ -24,6 +24,7 @@ mod intent;
 mod json;
 mod mutants;
 mod names;
+mod operation;
 mod pairs;
 mod parameters;
 mod pattern;
@@ -37,7 +38,7 @@ mod written;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-pub use answer::NativeAnswer;
+pub use answer::{Echo, NativeAnswer};
 pub use detect::{ActionSet, Detected, Unclassified};
 pub use intent::Intent;
 pub use read::{BODY_BYTES_MAX, Refused};

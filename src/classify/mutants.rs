@@ -6,6 +6,7 @@
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method};
 
+use super::pattern::FRAME;
 use super::place::Place;
 use super::rule::ActionRule;
 use super::sample::{Carrier, SampleRequest};
@@ -40,11 +41,14 @@ pub(super) fn each(
         }
         visit(what, must, mutant);
     };
-    mutator.paths(visit);
-    mutator.methods(visit);
-    mutator.overrides(visit);
-    mutator.headers(visit);
-    mutator.media_types(visit);
+    // A frame has neither a path nor a type of its own.
+    if request.head.method.as_str() != FRAME {
+        mutator.paths(visit);
+        mutator.methods(visit);
+        mutator.overrides(visit);
+        mutator.headers(visit);
+        mutator.media_types(visit);
+    }
     match carrier {
         Carrier::Json => mutator.json(visit),
         Carrier::Form | Carrier::Query => mutator.pairs(visit),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Method};
 
 use super::canonical::{TARGET_BYTES_MAX, is_strict};
 use super::json::{self, Json};
@@ -82,6 +82,7 @@ impl ActionRule {
     pub fn read(&self, head: &Inbound, body: &[u8]) -> Result<Action, Refused> {
         let parts = self.take_apart(head, body)?;
         self.refuse_aliases(&parts)?;
+        self.refuse_other_operation(&parts)?;
         let elements = match &parts.json {
             Some(Json::Array(values)) if self.is_batch() => values
                 .iter()
@@ -117,6 +118,9 @@ impl ActionRule {
         if overrides_method(&head.headers) {
             return Err("a header that changes the method".into());
         }
+        if matches!(head.method, Method::GET | Method::HEAD) && !body.is_empty() {
+            return Err("a read with a body".into());
+        }
         if let Some(beginning) = body.get(..BODY_BYTES_MAX).filter(|_| body.len() > BODY_BYTES_MAX)
         {
             // Told first, so that the answer is the same for a body that is small enough.
@@ -133,7 +137,7 @@ impl ActionRule {
             form: Vec::new(),
             json: None,
         };
-        match body_kind(self.body, &head.headers, body.is_empty())? {
+        match body_kind_of(self.body, &head.headers, pattern.is_frame(), body.is_empty())? {
             Kind::Empty => {}
             Kind::Json => parts.json = Some(self.json_root(utf8(body)?)?),
             Kind::Form => parts.form = pairs::parse(utf8(body)?)?,
@@ -166,6 +170,9 @@ impl ActionRule {
                 if names::is_reserved(&pair.name) {
                     return Err("a parameter has a reserved name".into());
                 }
+                if names::is_token(&pair.name) {
+                    return Err(TOKEN.into());
+                }
                 for bound in self.bound_places().filter_map(Place::parameter) {
                     if names::is_variant(&pair.name, bound) {
                         return Err("a parameter's name is a variant of the action's".into());
@@ -186,6 +193,9 @@ impl ActionRule {
                 return Err("a header's name is a variant of the action's".into());
             }
         }
+        if parts.json.as_ref().is_some_and(|json| json.any_name(&names::is_token)) {
+            return Err(TOKEN.into());
+        }
         let bound: Vec<&[String]> = self
             .bound_places()
             .filter_map(|place| match place {
@@ -202,10 +212,27 @@ impl ActionRule {
         }
     }
 
+    /// A rule reads the operations that it names, and nothing else on their path.
+    fn refuse_other_operation(&self, parts: &Parts<'_>) -> Result<(), Refused> {
+        let Some(place) = &self.select else { return Ok(()) };
+        let Some(Found::Text { text, number: false }) =
+            look(parts, parts.json.as_ref(), place, false)?
+        else {
+            return Err("the body does not say which operation it is".into());
+        };
+        let named = self.patterns.iter().any(|pattern| {
+            let operation = pattern.operation.as_ref();
+            pattern.method == parts.pattern.method
+                && pattern.fits(parts.path)
+                && operation.is_some_and(|operation| operation.fits(&text))
+        });
+        if named { Ok(()) } else { Err("another operation than the action's".into()) }
+    }
+
     fn element(&self, parts: &Parts<'_>, json: Option<&Json<'_>>) -> Result<Fields, Refused> {
         let mut fields = Fields::default();
         for field in &self.fields {
-            let found = find(parts, json, &field.places)?;
+            let found = find(parts, json, &field.places, field.whole)?;
             if field.needed && !matches!(&found, Some(Found::Text { text, .. }) if !text.is_empty())
             {
                 return Err("a field that the action needs is missing".into());
@@ -236,7 +263,7 @@ impl ActionRule {
         for row in &self.choose {
             let mut fits = true;
             for (places, wanted) in &row.when {
-                let found = find(parts, json, places)?;
+                let found = find(parts, json, places, false)?;
                 fits &= matches!(&found, Some(Found::Text { text, .. }) if wanted.contains(text));
             }
             if fits {
@@ -275,6 +302,11 @@ impl ActionRule {
 
 /// What a payment always has, whether the request says so or leaves it to the exchange.
 const DEFAULTED: [&str; 3] = ["asset", "address", "network"];
+/// A longer object or list is bound, and not shown to be read.
+const WHOLE_BYTES_MAX: usize = 1000;
+
+/// The owner of the credential in the head is asked; the exchange might act for another.
+const TOKEN: &str = "a token among the parameters";
 
 /// What the owner sees where a value cannot be told.
 const UNREADABLE: &str = "?";
@@ -288,6 +320,9 @@ impl Field {
                 Ok(FieldValue::Unreadable)
             };
         };
+        if self.whole && text.len() > WHOLE_BYTES_MAX {
+            return Ok(FieldValue::Unreadable);
+        }
         if text.chars().any(char::is_control) {
             return Err("a field holds a control character".into());
         }
@@ -313,10 +348,11 @@ fn find(
     parts: &Parts<'_>,
     json: Option<&Json<'_>>,
     places: &[Place],
+    whole: bool,
 ) -> Result<Option<Found>, Refused> {
     let mut found = None;
     for place in places {
-        if let Some(value) = look(parts, json, place)? {
+        if let Some(value) = look(parts, json, place, whole)? {
             if found.is_some() {
                 return Err("a field is given in two places".into());
             }
@@ -330,9 +366,12 @@ fn look(
     parts: &Parts<'_>,
     json: Option<&Json<'_>>,
     place: &Place,
+    whole: bool,
 ) -> Result<Option<Found>, Refused> {
     let text = match place {
-        Place::Json { path, .. } => return json.map_or(Ok(None), |json| look_in_json(json, path)),
+        Place::Json { path, .. } => {
+            return json.map_or(Ok(None), |json| look_in_json(json, path, whole));
+        }
         Place::Form(name) => pair_value(&parts.form, name)?,
         Place::Query(name) => pair_value(&parts.query, name)?,
         Place::Path(name) => parts.pattern.parameter(parts.path, name).map(str::to_owned),
@@ -358,7 +397,7 @@ fn pair_value(pairs: &[Pair<'_>], name: &str) -> Result<Option<String>, Refused>
     }
 }
 
-fn look_in_json(json: &Json<'_>, path: &[String]) -> Result<Option<Found>, Refused> {
+fn look_in_json(json: &Json<'_>, path: &[String], whole: bool) -> Result<Option<Found>, Refused> {
     let mut value = json;
     for name in path {
         let Json::Object(_) = value else {
@@ -375,6 +414,9 @@ fn look_in_json(json: &Json<'_>, path: &[String]) -> Result<Option<Found>, Refus
             let text = json::scalar_text(token).ok_or("the body is not one JSON text")?;
             let number = token.starts_with(|first: char| first == '-' || first.is_ascii_digit());
             Ok(Some(Found::Text { text, number }))
+        }
+        Json::Object(_) | Json::Array(_) if whole => {
+            Ok(Some(Found::Text { text: value.text(), number: false }))
         }
         Json::Object(_) | Json::Array(_) => Err("a field is an object or an array".into()),
     }
@@ -426,6 +468,26 @@ enum Kind {
 /// Whether a body comes as one of the declared kinds.
 pub(super) fn fits_media_type(kinds: BodyKinds, headers: &HeaderMap) -> bool {
     body_kind(kinds, headers, false).is_ok()
+}
+
+/// The JSON text of a body or, `frame`, of a WebSocket's message, which declares no media type.
+pub(super) fn json_text<'a>(
+    headers: &HeaderMap,
+    frame: bool,
+    body: &'a [u8],
+) -> Result<&'a str, Refused> {
+    let kinds = BodyKinds { json: true, ..BodyKinds::default() };
+    body_kind_of(kinds, headers, frame, body.is_empty())?;
+    utf8(body)
+}
+
+fn body_kind_of(
+    kinds: BodyKinds,
+    headers: &HeaderMap,
+    frame: bool,
+    empty: bool,
+) -> Result<Kind, Refused> {
+    if frame { Ok(Kind::Json) } else { body_kind(kinds, headers, empty) }
 }
 
 /// Which of the declared kinds the body is.

@@ -71,12 +71,20 @@ impl Sample {
         match media_type {
             Some(media_type) => {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-                body.extend_from_slice(self.text.as_bytes());
+                body.extend_from_slice(self.body(pattern).as_bytes());
             }
             None if self.text.is_empty() => {}
             None => target = format!("{target}?{}", self.text),
         }
         SampleRequest { head: head(pattern, &target, headers), body }
+    }
+
+    /// The text; `{operation}` in it stands for the one of the pattern.
+    fn body(&self, pattern: &Pattern) -> String {
+        match &pattern.operation {
+            Some(operation) => self.text.replace("{operation}", &operation.example()),
+            None => self.text.clone(),
+        }
     }
 }
 
@@ -115,13 +123,15 @@ pub(super) fn check(set: &ActionSet, origins: &[Origin], faults: &mut Vec<Fault>
 /// Whether the request is exactly this action.
 fn tell(set: &ActionSet, rule: &ActionRule, request: &SampleRequest) -> Result<(), String> {
     let SampleRequest { head, body } = request;
-    match set.detect(&head.method, &head.target, &head.headers) {
+    match set.detect_whole(head, body).map_err(|refused| refused.to_string())? {
         Detected::Action(found) if std::ptr::eq(found, rule) => {
             found.read(head, body).map(drop).map_err(|refused| refused.to_string())
         }
         Detected::Action(other) => Err(format!("it is `{}`", other.name)),
         Detected::NotCanonical(why) => Err(why.to_owned()),
-        Detected::Ordinary | Detected::Unlisted { .. } => Err("no action names it".to_owned()),
+        Detected::Ordinary | Detected::Unlisted { .. } | Detected::Selected => {
+            Err("no action names it".to_owned())
+        }
     }
 }
 
@@ -172,6 +182,16 @@ mod tests {
             let need = if fine.contains("need") { "" } else { "need = [\"x\"]\n" };
             assert_eq!(faults(&format!("{matches}{need}{fine}")), Vec::<String>::new(), "{fine}");
         }
+    }
+
+    #[test]
+    fn a_sample_says_each_operation_of_its_action() {
+        let selected =
+            "match = [\"POST /a op=x/*\", \"WS /b op=y\"]\nselect = \"json.op\"\nbody = \"json\"\n";
+        let fine = format!("{selected}sample = '{{\"op\":\"{{operation}}\"}}'");
+        assert_eq!(faults(&fine), Vec::<String>::new());
+        let one = format!("{selected}sample = '{{\"op\":\"y\"}}'");
+        assert!(faults(&one)[0].contains("no action names it"), "{:?}", faults(&one));
     }
 
     #[test]

@@ -74,14 +74,14 @@ impl Trial<'_> {
     /// None if the mutant is met as it must be.
     fn reading(&self, must: Must, mutant: &SampleRequest) -> Option<ReadAs> {
         let SampleRequest { head, body } = mutant;
-        match self.set.detect(&head.method, &head.target, &head.headers) {
-            Detected::NotCanonical(_) => None,
+        match self.set.detect_whole(head, body).ok()? {
+            Detected::NotCanonical(_) | Detected::Selected => None,
             Detected::Unlisted { say, .. } => {
                 (say == Unclassified::Allow).then_some(ReadAs::Unnamed)
             }
             Detected::Ordinary => Some(ReadAs::Unnamed),
             Detected::Action(other) if !std::ptr::eq(other, self.rule) => {
-                self.other(must, other, mutant.head.path())
+                self.other(must, other, mutant)
             }
             Detected::Action(rule) => {
                 let action = rule.read(head, body).ok()?;
@@ -96,7 +96,8 @@ impl Trial<'_> {
         }
     }
 
-    fn other(&self, must: Must, other: &ActionRule, path: &str) -> Option<ReadAs> {
+    fn other(&self, must: Must, other: &ActionRule, mutant: &SampleRequest) -> Option<ReadAs> {
+        let path = mutant.head.path();
         let own_path = path == self.path;
         let named = other.patterns.iter().any(|pattern| match own_path {
             // A template that happens to take this path in was written for other paths.
@@ -106,7 +107,10 @@ impl Trial<'_> {
         let may_be_named = must == Must::StayGuardedUnlessNamed;
         match other.guarded {
             _ if other.name == self.rule.name || (may_be_named && (named || other.guarded)) => None,
-            true => Some(ReadAs::OtherAction(other.name.to_string())),
+            true => {
+                let read = other.read(&mutant.head, &mutant.body);
+                read.is_ok().then(|| ReadAs::OtherAction(other.name.to_string()))
+            }
             false => Some(ReadAs::Ordinary(other.name.to_string())),
         }
     }

@@ -18,6 +18,8 @@ mod kit;
 mod language;
 mod messages;
 mod packs;
+mod packs_binance;
+mod packs_bybit_deribit;
 mod pages;
 mod readme;
 mod reload;

@@ -269,7 +269,9 @@ fn every_element_of_a_batch_is_read_and_shown() {
     let action = batch(r#"[{"amt":"1","to":"a","id":1},{"amt":2}]"#).unwrap();
     assert_eq!(action.elements.len(), 2);
     let shown: Vec<_> = action.shown.iter().map(|line| (&*line.name, &*line.value)).collect();
-    assert_eq!(shown, [("amount[1]", "1"), ("address[1]", "a"), ("amount[2]", "2")]);
+    // An address that is left out is the exchange's to fill in.
+    let lines = [("amount[1]", "1"), ("address[1]", "a"), ("amount[2]", "2"), ("address[2]", "?")];
+    assert_eq!(shown, lines);
     for body in [
         "[]",
         "{}",
@@ -341,6 +343,22 @@ fn a_volatile_pair_is_volatile_only_at_its_place() {
     assert_ne!(empty, digest(&either("", "amount=1&address=a&x").unwrap()));
     let agent = head("POST", "/either", &[FORM, ("x-agent", "bot")]);
     assert_ne!(base, digest(&classify(set(), &agent, b"amount=1&address=a").unwrap()));
+}
+
+#[test]
+fn a_header_that_an_action_reads_comes_once_and_in_one_spelling() {
+    let read = |headers: &[(&str, &str)]| {
+        let headers = [&[FORM], headers].concat();
+        classify(set(), &head("POST", "/either", &headers), b"amount=1&address=a")
+    };
+    assert!(read(&[("x-agent", "a")]).is_ok());
+    for headers in [
+        [("x-agent", "a"), ("x-agent", "b")],
+        [("x-agent", "a"), ("x_agent", "b")],
+        [("x_agent", "b"), ("x-other", "c")],
+    ] {
+        assert!(read(&headers).is_err(), "{headers:?}");
+    }
 }
 
 // --- OKX

@@ -72,7 +72,7 @@ fn judge(set: &ActionSet, head: &Inbound, body: &[u8]) -> Judged {
             Err(Refused::NotCanonical(_)) => Judged::Reject,
         },
         Detected::NotCanonical(_) | Detected::Unlisted { sensitive: true, .. } => Judged::Reject,
-        Detected::Unlisted { .. } | Detected::Ordinary => Judged::Ordinary,
+        Detected::Unlisted { .. } | Detected::Ordinary | Detected::Selected => Judged::Ordinary,
     }
 }
 
