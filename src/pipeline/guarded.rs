@@ -16,7 +16,7 @@ use super::{BODY_BYTES_MAX, End, Visit, ask};
 use crate::answer;
 use crate::audit::{Event, Record};
 use crate::body::Body;
-use crate::classify::{Action, ActionRule, Detected, Intent, Unclassified};
+use crate::classify::{Action, ActionRule, Intent};
 use crate::clearance::Cleared;
 use crate::crypto::sha256;
 use crate::forward::{ForwardError, Stamp};
@@ -54,6 +54,7 @@ pub(super) async fn run(
     must_ask: bool,
 ) -> Result<Response<Body>, End> {
     let gateway = &worker.gateway;
+    visit.saw(&body);
     let attempt = read(visit, rule, body, identity, must_ask)?;
     visit.acting(&attempt.action, &attempt.intent);
     let inline = answer::inline_code(&visit.head.headers)?;
@@ -92,16 +93,8 @@ pub(crate) async fn release(
     identity: Arc<Identity>,
 ) -> Result<Response<Body>, End> {
     let head = &visit.head;
-    let (rule, must_ask) =
-        match visit.site.actions.detect(&head.method, &head.target, &head.headers) {
-            Detected::Action(rule) => (Some(rule), false),
-            Detected::Ordinary => (None, false),
-            Detected::Unlisted { say: Unclassified::Deny, route, .. } => {
-                return Err(Rejection::Unclassified(route.into()).into());
-            }
-            Detected::Unlisted { say, .. } => (None, say == Unclassified::Require),
-            Detected::NotCanonical(why) => return Err(Rejection::NotCanonical(why).into()),
-        };
+    let detected = visit.site.actions.detect_whole(head, &body).map_err(Rejection::from)?;
+    let (rule, must_ask) = super::meant(visit, &detected)?;
     run(worker, visit, rule, body, identity, must_ask).await
 }
 

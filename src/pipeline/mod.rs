@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 pub(crate) use ask::queue_code;
 use caller::Caller;
@@ -84,20 +84,19 @@ async fn story(
     if answer::resembles_own(head.path()) {
         return Err(Rejection::NotCanonical("nearly one of the gateway's own addresses").into());
     }
-    let detected = site.actions.detect(&head.method, &head.target, &head.headers);
-    let (rule, must_ask) = match &detected {
-        Detected::Ordinary => (None, false),
-        Detected::Action(rule) => (Some(*rule), false),
-        Detected::NotCanonical(why) => return Err(Rejection::NotCanonical(why).into()),
-        Detected::Unlisted { say, route, .. } => {
-            visit.unlisted(route);
-            match say {
-                Unclassified::Allow => (None, false),
-                Unclassified::Require => (None, true),
-                Unclassified::Deny => return Err(Rejection::Unclassified((*route).into()).into()),
-            }
-        }
-    };
+    // HTTP/2 needs no header that announces a body.
+    if head.method.is_safe() && !body.is_end_stream() && site.actions.is_guarded_path(head.path()) {
+        return Err(Rejection::NotCanonical("a read with a body on a guarded path").into());
+    }
+    let mut body = Arriving::Stream(body);
+    let mut detected = site.actions.detect(&head.method, &head.target, &head.headers);
+    if matches!(detected, Detected::Selected) {
+        let bytes = Box::pin(body.collect(&worker.gateway)).await?;
+        visit.saw(&bytes);
+        detected = site.actions.select(head, &bytes).map_err(Rejection::from)?;
+        body = Arriving::Whole(bytes);
+    }
+    let (rule, must_ask) = meant(visit, &detected)?;
     let guarded =
         must_ask || rule.is_some_and(|rule| rule.guarded || site.policy.names(&rule.name));
     let identity = identify(visit, guarded).await?;
@@ -112,7 +111,7 @@ async fn story(
     match decide(worker, visit, rule, identity.as_ref()).await? {
         Decided::Cleared(permit) => {
             let head = visit.part_with_head();
-            ordinary(worker, visit, Cleared::by_permit(permit, head, Body::stream(body))).await
+            ordinary(worker, visit, Cleared::by_permit(permit, head, body.into())).await
         }
         Decided::AboutThisOne(identity) => {
             Box::pin(whole(worker, visit, rule, body, identity, false)).await
@@ -125,13 +124,58 @@ async fn whole(
     worker: &Arc<Worker>,
     visit: &Visit,
     rule: Option<&ActionRule>,
-    body: Incoming,
+    body: Arriving,
     identity: Arc<Identity>,
     must_ask: bool,
 ) -> Result<Response<Body>, End> {
     forwardable(&visit.head.headers)?;
-    let bytes = collect(&worker.gateway, body).await?;
+    let bytes = body.collect(&worker.gateway).await?;
     guarded::run(worker, visit, rule, bytes, identity, must_ask).await
+}
+
+/// The action that a request was detected as, and whether the pack wants it asked about because it has none.
+fn meant<'a>(
+    visit: &Visit,
+    detected: &Detected<'a>,
+) -> Result<(Option<&'a ActionRule>, bool), Rejection> {
+    match detected {
+        Detected::Ordinary => Ok((None, false)),
+        Detected::Action(rule) => Ok((Some(*rule), false)),
+        Detected::NotCanonical(why) => Err(Rejection::NotCanonical(why)),
+        Detected::Selected => Err(Rejection::NotCanonical("no operation is named")),
+        Detected::Unlisted { say, route, .. } => {
+            visit.unlisted(route);
+            match say {
+                Unclassified::Allow => Ok((None, false)),
+                Unclassified::Require => Ok((None, true)),
+                Unclassified::Deny => Err(Rejection::Unclassified((*route).into())),
+            }
+        }
+    }
+}
+
+/// A request's body: still to come, or read because a member of it says what the request is.
+enum Arriving {
+    Stream(Incoming),
+    Whole(Bytes),
+}
+
+impl Arriving {
+    async fn collect(self, gateway: &Gateway) -> Result<Bytes, Rejection> {
+        match self {
+            Self::Stream(body) => collect(gateway, body).await,
+            Self::Whole(bytes) => Ok(bytes),
+        }
+    }
+}
+
+impl From<Arriving> for Body {
+    fn from(body: Arriving) -> Self {
+        match body {
+            Arriving::Stream(body) => Self::stream(body),
+            Arriving::Whole(bytes) => Self::whole(bytes),
+        }
+    }
 }
 
 /// What was decided about a request that no action guards.

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::{Caller, End};
 use crate::audit::{Event, PlaceNoted, Record, RequestState, RuleNoted};
 use crate::body::Body;
-use crate::classify::Action;
+use crate::classify::{Action, Echo};
 use crate::forward::upgrade::asks_for_websocket;
 use crate::forward::{ForwardError, Stamp};
 use crate::gateway::{Gateway, Site};
@@ -65,6 +65,8 @@ struct Learnt {
     bearer: bool,
     /// Bounded route of a write that no action names.
     route: Option<Arc<str>>,
+    /// What of it an answer in the exchange's words repeats, if more than the query says it.
+    echo: Option<Echo>,
     /// One of the gateway's own addresses.
     own: bool,
     /// The client's end of a tunnel, if it asked for one.
@@ -148,6 +150,13 @@ impl Visit {
         self.learnt().upgrade.take()
     }
 
+    /// The body is there: an answer may have to repeat something of it.
+    pub(super) fn saw(&self, body: &[u8]) {
+        let native = self.site.actions.answer_for(&self.head.target);
+        let echo = native.map(|pack| pack.echo(&self.head.target, body));
+        self.learnt().echo = echo;
+    }
+
     /// It is for one of the gateway's own addresses.
     pub(crate) fn own(&self) {
         self.learnt().own = true;
@@ -192,15 +201,20 @@ impl Visit {
     /// Runs `f` with what an answer of the gateway's own needs to know.
     pub(crate) fn with_context<T>(&self, f: impl FnOnce(&Ctx<'_>) -> T) -> T {
         let audience = self.audience();
-        let (bearer, own) = {
+        let (bearer, own, seen) = {
             let learnt = self.learnt();
-            (learnt.bearer, learnt.own)
+            (learnt.bearer, learnt.own, learnt.echo.clone())
         };
         let native = match audience {
             Audience::Api if !own => self.site.actions.answer_for(&self.head.target),
             _ => None,
         };
-        let render = |message: &str| native.map_or_else(String::new, |pack| pack.render(message));
+        let render = |message: &str| {
+            native.map_or_else(String::new, |pack| {
+                let echo = seen.clone().unwrap_or_else(|| pack.echo(&self.head.target, b""));
+                pack.render_to(message, &echo, self.head.received)
+            })
+        };
         f(&Ctx {
             audience,
             request: &self.head.request,

@@ -11,6 +11,7 @@ mod held;
 mod http2;
 mod identity;
 mod mounted;
+mod operations;
 mod own_prefix;
 mod sequences;
 mod sms;
