@@ -21,6 +21,17 @@ pub(super) enum Place {
     Header(HeaderName),
 }
 
+/// As a part of a path: the element of a list that has no other.
+pub(super) const THE_ONE: &str = "[0]";
+
+/// `name`, or `name[0]` in two.
+fn parts(part: &str) -> Vec<String> {
+    match part.strip_suffix(THE_ONE) {
+        Some(name) => vec![name.to_owned(), THE_ONE.to_owned()],
+        None => vec![part.to_owned()],
+    }
+}
+
 const PREFIXES: [&str; 6] = ["json", "json[]", "form", "query", "path", "header"];
 
 impl Place {
@@ -48,9 +59,12 @@ impl Place {
             ),
             _ => {
                 let path: Vec<String> = name.split('.').map(str::to_owned).collect();
-                if path.iter().any(|part| part.is_empty() || part.contains(['[', ']'])) {
+                let path: Vec<String> = path.iter().flat_map(|part| parts(part)).collect();
+                let plain = |part: &String| !part.is_empty() && !part.contains(['[', ']']);
+                if !path.iter().all(|part| plain(part) || part == THE_ONE) {
                     return Err(format!(
-                        "`{text}`: members are named with dots, and only the root can be an array"
+                        "`{text}`: members are named with dots, `name[0]` is the one element of a list, and \
+                         only the root can be a list of more"
                     ));
                 }
                 Self::Json { each: prefix == "json[]", path }

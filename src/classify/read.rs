@@ -12,7 +12,7 @@ use super::canonical::{TARGET_BYTES_MAX, is_strict};
 use super::json::{self, Json};
 use super::pairs::{self, Pair};
 use super::pattern::Pattern;
-use super::place::Place;
+use super::place::{Place, THE_ONE};
 use super::rule::{ActionRule, BodyKinds, Field};
 use super::{Action, Intent, amount, names};
 use crate::inbound::Inbound;
@@ -207,7 +207,8 @@ impl ActionRule {
     /// A rule reads the operations that it names, and nothing else on their path.
     fn refuse_other_operation(&self, parts: &Parts<'_>) -> Result<(), Refused> {
         let Some(place) = &self.select else { return Ok(()) };
-        let Some(Found::Text { text, number: false }) = look(parts, parts.json.as_ref(), place)?
+        let Some(Found::Text { text, number: false }) =
+            look(parts, parts.json.as_ref(), place, false)?
         else {
             return Err("the body does not say which operation it is".into());
         };
@@ -384,6 +385,16 @@ fn pair_value(pairs: &[Pair<'_>], name: &str) -> Result<Option<String>, Refused>
 fn look_in_json(json: &Json<'_>, path: &[String], whole: bool) -> Result<Option<Found>, Refused> {
     let mut value = json;
     for name in path {
+        if name == THE_ONE {
+            let Json::Array(elements) = value else {
+                return Err("a field stands in something that is no list".into());
+            };
+            let [element] = elements.as_slice() else {
+                return Err("a list of the action's has another number of elements than one".into());
+            };
+            value = element;
+            continue;
+        }
         let Json::Object(_) = value else {
             return Err("a field stands in something that is no object".into());
         };
@@ -408,7 +419,16 @@ fn look_in_json(json: &Json<'_>, path: &[String], whole: bool) -> Result<Option<
 
 /// `bound`: paths of bound members, seen from this object.
 fn refuse_member_aliases(json: &Json<'_>, bound: &[&[String]]) -> Result<(), Refused> {
-    let Json::Object(members) = json else { return Ok(()) };
+    let members = match json {
+        Json::Object(members) => members,
+        Json::Array(elements) => {
+            let below = bound.iter().filter_map(|path| path.split_first());
+            let below: Vec<&[String]> =
+                below.filter(|(first, _)| *first == THE_ONE).map(|(_, rest)| rest).collect();
+            return elements.iter().try_for_each(|element| refuse_member_aliases(element, &below));
+        }
+        Json::Scalar(_) => return Ok(()),
+    };
     for member in members {
         let mut below: Vec<&[String]> = Vec::new();
         for path in bound {

@@ -32,6 +32,10 @@ pub struct ActionRule {
     pub answer: Option<Arc<NativeAnswer>>,
     /// All of these in a 2xx answer mean that the exchange accepted; none, that every 2xx does.
     pub accepted: Vec<Sign>,
+    /// It says who sends what follows on its WebSocket, and must name somebody we know.
+    pub login: bool,
+    /// The member of its answer that is a credential of whoever asked.
+    pub learn: Option<Vec<String>>,
     pub(super) patterns: Vec<Pattern>,
     /// The member of the body that says which operation it is; every pattern then has one.
     pub(super) select: Option<Place>,
