@@ -185,6 +185,7 @@ fn rule(
         "show",
         "amounts",
         "whole",
+        "labels",
         "unreadable",
         "choose",
         "guarded",
@@ -197,15 +198,16 @@ fn rule(
     let patterns = patterns(keys, &name, claims);
     let body = body_kinds(keys);
     let guarded = keys.boolean("guarded").unwrap_or(true);
-    let mut draft = Draft { body, patterns: &patterns, json_each: None };
+    let mut draft = Draft { body, patterns: &patterns, json_each: None, list: None };
     let select = draft.select(keys);
     let mut fields = draft.fields(keys);
     let choose = draft.choose(keys);
     let known: Vec<Arc<str>> = fields.iter().map(|field| field.name.clone()).collect();
-    let marks: [(&str, fn(&mut Field)); 3] = [
+    let marks: [(&str, fn(&mut Field)); 4] = [
         ("need", |field| field.needed = true),
         ("amounts", |field| field.amount = true),
         ("whole", |field| field.whole = true),
+        ("labels", |field| field.label = true),
     ];
     for (key, mark) in marks {
         let named = named(keys, key, &known);
@@ -505,6 +507,22 @@ mod tests {
         one_fault(
             "match = \"POST /a\"\nbody = \"json\"\nfields = { x = \"json.a\", y = \"json[].a\" }",
             "cannot be mixed",
+        );
+        for (sources, says) in [
+            ("x = \"json.a[]\"", "never the value"),
+            ("x = \"json.a[].b[].c\"", "one of the arrays"),
+            ("x = \"json[].a[].b\"", "one of the arrays"),
+            ("x = \"json.[].b\"", "named with dots"),
+            ("x = \"json.a[].b\", y = \"json.c[].b\"", "the elements of one list"),
+        ] {
+            one_fault(
+                &format!("match = \"POST /a\"\nbody = \"json\"\nfields = {{ {sources} }}"),
+                says,
+            );
+        }
+        one_fault(
+            "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = {}, fields = { b = \"c\" } }]",
+            "unless it always fits",
         );
         one_fault(
             "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = { \"form.a\" = \"1\" }, fields = { b = \"c\" } }]",

@@ -93,11 +93,11 @@ impl Walk<'_, '_> {
                 // The elements of a batch are the places that the pack names; any other array is a
                 // place of its own.
                 let root = self.names.is_empty() && self.rule.is_batch();
+                self.names.extend((!root).then(|| "[]".to_owned()));
                 for (at, value) in values.iter().enumerate() {
-                    self.names.extend((!root).then(|| format!("[{at}]")));
                     self.json(&format!("{spelt}[{at}]"), value)?;
-                    self.names.truncate(self.names.len().saturating_sub(usize::from(!root)));
                 }
+                self.names.truncate(self.names.len().saturating_sub(usize::from(!root)));
             }
             Json::Object(members) => {
                 self.list.push((spelt.to_owned(), "{".to_owned()));

@@ -58,6 +58,8 @@ pub(super) struct Field {
     pub amount: bool,
     /// May be an object or a list, which is then told as its JSON text.
     pub whole: bool,
+    /// A name that somebody gave, in which single spaces may stand.
+    pub label: bool,
 }
 
 /// One row of `choose`.
@@ -102,6 +104,11 @@ impl ActionRule {
     /// Whether the root of the JSON body is an array of elements.
     pub(super) fn is_batch(&self) -> bool {
         self.bound_places().any(|place| matches!(place, Place::Json { each: true, .. }))
+    }
+
+    /// The array below the root of the JSON body whose elements are read one by one.
+    pub(super) fn list(&self) -> Option<&[String]> {
+        self.bound_places().find_map(Place::list)
     }
 
     /// Whether a query could be meant as this action's parameters by a server that mixes places or

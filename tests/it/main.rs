@@ -18,6 +18,8 @@ mod kit;
 mod language;
 mod messages;
 mod packs;
+mod packs_bybit_deribit;
+mod packs_kraken_coinbase;
 mod pages;
 mod readme;
 mod reload;
