@@ -547,6 +547,21 @@ mod tests {
         );
         one_fault("match = \"POST /a\"\nshow = [\"amount\"]", "`show` names no field");
         one_fault("match = \"POST /a\"\nwhen = 1", "unknown key `when`");
+        one_fault("match = \"POST /a\"\nwhole = [\"x\"]", "`whole` names no field");
+        one_fault(
+            "match = \"POST /a\"\nbody = \"json\"\nfields = { x = [\"json.a\", \"query.b\"] }",
+            "does not declare query",
+        );
+        one_fault("match = \"POST /a\"\nfields = { x = [] }", "a field has a source");
+        let answer = |id: &str| {
+            let body = r#"{"id":{id},"m":"{message}"}"#;
+            faults(&[&format!("{HEAD}[challenge]\nbody = '{body}'\nid = {id}\n")])
+        };
+        assert_eq!(answer("[\"json.id\", \"query.id\"]"), Vec::<String>::new());
+        for place in ["\"form.id\"", "\"json[].id\"", "\"id\""] {
+            let found = answer(place);
+            assert!(found.iter().any(|fault| fault.starts_with("5: ")), "{place}: {found:?}");
+        }
     }
 
     #[test]

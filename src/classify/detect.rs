@@ -400,6 +400,8 @@ impl ActionSet {
         let guarded = self.rules.iter().filter(|rule| rule.guarded);
         guarded
             .flat_map(|rule| &rule.patterns)
+            // Below a path of operations are, in the exchanges that have such, the operations by name: unlisted ones.
+            .filter(|pattern| pattern.operation.is_none())
             .any(|pattern| leading_paths(path).any(|leading| pattern.fits_loosely(leading)))
     }
 
@@ -709,6 +711,68 @@ mod tests {
             }
         }
         assert_eq!(say("GET", "/api/asset/other?%5Fmethod=PUT", None), "refused");
+    }
+
+    #[test]
+    fn below_a_prefix_of_sensitive_reads_only_listed_reads_pass() {
+        let pack = r#"
+            version = 1
+            exchange = "acting"
+            sensitive = ["/api/"]
+            sensitive_reads = ["/api/private/"]
+            [[action]]
+            name = "withdrawal"
+            match = "GET /api/private/withdraw"
+            body = "query"
+            fields = { amount = "query.amount" }
+            sample = "amount=1"
+            [[action]]
+            name = "read"
+            match = "GET /api/private/get_x"
+            guarded = false
+        "#;
+        let set = set(&[pack]);
+        let say = |method: &str, target: &str, headers: &HeaderMap| match set.detect(
+            &method.parse().unwrap(),
+            target,
+            headers,
+        ) {
+            Detected::Ordinary => "ordinary".to_owned(),
+            Detected::Action(rule) => rule.name.to_string(),
+            Detected::Unlisted { say, sensitive, .. } => format!("{say:?} {sensitive}"),
+            Detected::NotCanonical(_) | Detected::Selected => "refused".to_owned(),
+        };
+        let none = HeaderMap::new();
+        for (method, target, says) in [
+            ("GET", "/api/private/withdraw?amount=1", "withdrawal"),
+            ("GET", "/api/private/withdraw", "withdrawal"),
+            ("HEAD", "/api/private/withdraw?amount=1", "refused"),
+            ("POST", "/api/private/withdraw", "refused"),
+            ("OPTIONS", "/api/private/withdraw", "ordinary"),
+            ("GET", "/api/private/get_x", "read"),
+            ("HEAD", "/api/private/get_x", "read"),
+            ("GET", "/api/private/other", "Deny true"),
+            ("HEAD", "/api/private/other", "Deny true"),
+            ("GET", "/api/private", "Deny true"),
+            ("OPTIONS", "/api/private/other", "ordinary"),
+            ("GET", "/api/Private/other", "refused"),
+            ("GET", "/api/public/../private/other", "refused"),
+            ("GET", "/api/private.json", "Deny true"),
+            ("GET", "/api/public/other", "ordinary"),
+            ("POST", "/api/public/other", "Deny true"),
+            ("GET", "/elsewhere", "ordinary"),
+        ] {
+            assert_eq!(say(method, target, &none), says, "{method} {target}");
+        }
+        for (name, value) in [("content-length", "2"), ("transfer-encoding", "chunked")] {
+            let mut headers = HeaderMap::new();
+            headers.append(name, HeaderValue::from_static(value));
+            for target in ["/api/private/withdraw?amount=1", "/api/private/get_x", "/api/public/x"]
+            {
+                assert_eq!(say("GET", target, &headers), "refused", "{name} {target}");
+            }
+            assert_eq!(say("GET", "/elsewhere", &headers), "ordinary");
+        }
     }
 
     #[test]
