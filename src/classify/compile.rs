@@ -15,6 +15,7 @@ use super::pattern::Pattern;
 use super::place::Place;
 use super::rule::{ActionRule, BodyKinds, Field, Sign};
 use super::sample::{Carrier, Origin, Sample};
+use super::socket::Socket;
 use super::written::{Keys, Text};
 use crate::fault::{Fault, Source};
 use crate::types::ActionName;
@@ -50,6 +51,7 @@ pub(super) fn pack(
         "accepted",
         "volatile",
         "challenge",
+        "websocket",
         "action",
     ]);
     match keys.integer("version") {
@@ -65,11 +67,13 @@ pub(super) fn pack(
     let sensitive_reads = prefixes(&keys, "sensitive_reads");
     let answer = answer(&keys);
     let accepted = accepted(&keys);
+    let socket = keys.table("websocket").and_then(|table| Socket::compile(&table));
     let defaults = Defaults { answer: &answer, accepted, volatile: keys.texts("volatile") };
     let actions = keys.tables("action");
     let described = actions.iter().filter_map(|keys| rule(keys, &defaults, claims));
-    let (rules, origins) = described.unzip();
-    Some((Pack { unlisted, sensitive, sensitive_reads, answer, rules }, origins))
+    let (rules, origins): (Vec<ActionRule>, _) = described.unzip();
+    private(&keys, &rules, socket.as_deref());
+    Some((Pack { unlisted, sensitive, sensitive_reads, answer, socket, rules }, origins))
 }
 
 /// Reads are allowed and writes denied unless the pack says otherwise.
@@ -187,9 +191,12 @@ fn rule(
         "show",
         "amounts",
         "whole",
+        "labels",
         "unreadable",
         "choose",
         "guarded",
+        "login",
+        "learn",
         "accepted",
         "sample",
     ]);
@@ -197,15 +204,16 @@ fn rule(
     let patterns = patterns(keys, &name, claims);
     let body = body_kinds(keys);
     let guarded = keys.boolean("guarded").unwrap_or(true);
-    let mut draft = Draft { body, patterns: &patterns, json_each: None };
+    let mut draft = Draft { body, patterns: &patterns, json_each: None, list: None };
     let select = draft.select(keys);
     let mut fields = draft.fields(keys);
     let choose = draft.choose(keys);
     let known: Vec<Arc<str>> = fields.iter().map(|field| field.name.clone()).collect();
-    let marks: [(&str, fn(&mut Field)); 3] = [
+    let marks: [(&str, fn(&mut Field)); 4] = [
         ("need", |field| field.needed = true),
         ("amounts", |field| field.amount = true),
         ("whole", |field| field.whole = true),
+        ("labels", |field| field.label = true),
     ];
     for (key, mark) in marks {
         let named = named(keys, key, &known);
@@ -227,6 +235,8 @@ fn rule(
         route,
         answer: defaults.answer.clone(),
         volatile: Vec::new(),
+        login: keys.boolean("login").unwrap_or(false),
+        learn: learn(keys),
         patterns,
         select,
         fields,
@@ -273,6 +283,30 @@ fn sample(keys: &Keys<'_>, rule: &ActionRule, sound: bool) -> Option<Sample> {
                 );
             }
             None
+        }
+    }
+}
+
+/// `learn = "json.result.token"`: a member of the answer.
+fn learn(keys: &Keys<'_>) -> Option<Vec<String>> {
+    let text = keys.text("learn")?;
+    match Place::parse(&text.value) {
+        Ok(Place::Json { each: false, path }) => Some(path),
+        _ => {
+            keys.fault(text.span, "an answer is read as JSON: `json.name`");
+            None
+        }
+    }
+}
+
+/// Messages of a path are read only if it is private: an action elsewhere would guard nothing.
+fn private(keys: &Keys<'_>, rules: &[ActionRule], socket: Option<&Socket>) {
+    let frames = rules.iter().flat_map(|rule| &rule.patterns).filter(|pattern| pattern.is_frame());
+    for pattern in frames {
+        if !socket.is_some_and(|socket| socket.private.contains(&pattern.text)) {
+            let help = format!("add it to `private` of `[websocket]`: `{}`", pattern.text);
+            let message = format!("messages of `{}` are not read", pattern.text);
+            keys.fault_with(keys.span.clone(), message, Some(help));
         }
     }
 }
@@ -481,6 +515,22 @@ mod tests {
             "match = \"POST /a\"\nbody = \"json\"\nfields = { x = \"json.a\", y = \"json[].a\" }",
             "cannot be mixed",
         );
+        for (sources, says) in [
+            ("x = \"json.a[]\"", "never the value"),
+            ("x = \"json.a[].b[].c\"", "one of the arrays"),
+            ("x = \"json[].a[].b\"", "one of the arrays"),
+            ("x = \"json.[].b\"", "named with dots"),
+            ("x = \"json.a[].b\", y = \"json.c[].b\"", "the elements of one list"),
+        ] {
+            one_fault(
+                &format!("match = \"POST /a\"\nbody = \"json\"\nfields = {{ {sources} }}"),
+                says,
+            );
+        }
+        one_fault(
+            "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = {}, fields = { b = \"c\" } }]",
+            "unless it always fits",
+        );
         one_fault(
             "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = { \"form.a\" = \"1\" }, fields = { b = \"c\" } }]",
             "does not declare form",
@@ -504,6 +554,21 @@ mod tests {
         );
         one_fault("match = \"POST /a\"\nshow = [\"amount\"]", "`show` names no field");
         one_fault("match = \"POST /a\"\nwhen = 1", "unknown key `when`");
+        one_fault("match = \"POST /a\"\nwhole = [\"x\"]", "`whole` names no field");
+        one_fault(
+            "match = \"POST /a\"\nbody = \"json\"\nfields = { x = [\"json.a\", \"query.b\"] }",
+            "does not declare query",
+        );
+        one_fault("match = \"POST /a\"\nfields = { x = [] }", "a field has a source");
+        let answer = |id: &str| {
+            let body = r#"{"id":{id},"m":"{message}"}"#;
+            faults(&[&format!("{HEAD}[challenge]\nbody = '{body}'\nid = {id}\n")])
+        };
+        assert_eq!(answer("[\"json.id\", \"query.id\"]"), Vec::<String>::new());
+        for place in ["\"form.id\"", "\"json[].id\"", "\"id\""] {
+            let found = answer(place);
+            assert!(found.iter().any(|fault| fault.starts_with("5: ")), "{place}: {found:?}");
+        }
     }
 
     #[test]

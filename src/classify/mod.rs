@@ -7,7 +7,7 @@
 //! Every guarded action with parameters carries a `sample`, which is read at load, in its own spelling and in every
 //! other that some server has been seen to take for it.
 //!
-//! A pack has four keys beyond those that every operator needs. `accepted = { "json.code" = "0" }`,
+//! A pack has four keys beyond those that policies/README.md describes. `accepted = { "json.code" = "0" }`,
 //! for the file or for one action, says what in a 2xx answer means that the exchange accepted (a
 //! list: any of these values). `amounts = ["fee"]` names fields that are compared as exact
 //! decimals, as `amount` always is. `guarded = false` gives ordinary traffic a name that rules and
@@ -33,6 +33,7 @@ mod read;
 mod rule;
 mod sample;
 mod selftest;
+mod socket;
 mod written;
 
 use std::cell::RefCell;
@@ -41,8 +42,10 @@ use std::sync::Arc;
 pub use answer::{Echo, NativeAnswer};
 pub use detect::{ActionSet, Detected, Unclassified};
 pub use intent::Intent;
+pub use pattern::frame_method;
 pub use read::{BODY_BYTES_MAX, Refused};
 pub use rule::{ActionRule, BodyKinds, Sign};
+pub use socket::{Envelope, Names, Socket};
 
 use crate::fault::{Fault, Source};
 use crate::types::{ActionName, Fields, Shown};

@@ -17,6 +17,7 @@ const PRINTED_MAX: usize = 160;
 
 /// At most one fault for each action; `origins` are those of `set.rules()`, in order.
 pub(super) fn check(set: &ActionSet, origins: &[Origin], faults: &mut Vec<Fault>) {
+    MEASURED.store(0, std::sync::atomic::Ordering::Relaxed);
     for (rule, origin) in set.rules().iter().zip(origins) {
         let found = match rule.guarded {
             true => second_door(set, rule, origin),
@@ -26,8 +27,10 @@ pub(super) fn check(set: &ActionSet, origins: &[Origin], faults: &mut Vec<Fault>
             faults.push(Fault::new(&origin.source, origin.span.clone(), message).help(help));
         }
     }
+    eprintln!("MEASURE mutants {}", MEASURED.load(std::sync::atomic::Ordering::Relaxed));
 }
 
+static MEASURED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 /// What is wrong and what to do about it.
 type Hole = (String, String);
 
@@ -40,6 +43,7 @@ fn second_door(set: &ActionSet, rule: &ActionRule, origin: &Origin) -> Option<Ho
         let values = rule.read(&request.head, &request.body).map(|action| action.elements);
         let trial = Trial { set, rule, path: request.head.path(), values: &values.ok()? };
         mutants::each(rule, sample.carrier, &request, &mut |what, must, mutant| {
+            MEASURED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if hole.is_none() {
                 let read_as = trial.reading(must, &mutant);
                 hole = read_as.map(|read_as| trial.describe(what, &mutant, &read_as));

@@ -20,6 +20,7 @@ mod messages;
 mod packs;
 mod packs_binance;
 mod packs_bybit_deribit;
+mod packs_kraken_coinbase;
 mod pages;
 mod readme;
 mod reload;
@@ -28,4 +29,5 @@ mod streaming;
 #[path = "../tidy.rs"]
 mod tidy;
 mod vectors;
+mod websocket;
 mod world;
