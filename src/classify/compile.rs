@@ -15,6 +15,7 @@ use super::pattern::Pattern;
 use super::place::Place;
 use super::rule::{ActionRule, BodyKinds, Sign};
 use super::sample::{Carrier, Sample};
+use super::socket::Socket;
 use super::written::{Keys, Text};
 use crate::fault::{Fault, Source};
 use crate::types::ActionName;
@@ -52,6 +53,7 @@ pub(super) fn pack(
         "sensitive_reads",
         "accepted",
         "challenge",
+        "websocket",
         "action",
     ]);
     match keys.integer("version") {
@@ -67,10 +69,12 @@ pub(super) fn pack(
     let sensitive_reads = prefixes(&keys, "sensitive_reads");
     let answer = answer(&keys);
     let accepted = accepted(&keys);
+    let socket = keys.table("websocket").and_then(|table| Socket::compile(&table));
     let actions = keys.tables("action");
     let described = actions.iter().filter_map(|keys| rule(keys, &answer, &accepted, claims));
-    let (rules, samples) = described.unzip();
-    Some((Pack { unlisted, sensitive, sensitive_reads, answer, rules }, samples))
+    let (rules, samples): (Vec<ActionRule>, _) = described.unzip();
+    private(&keys, &rules, socket.as_deref());
+    Some((Pack { unlisted, sensitive, sensitive_reads, answer, socket, rules }, samples))
 }
 
 /// Reads are allowed and writes denied unless the pack says otherwise.
@@ -181,9 +185,12 @@ fn rule(
         "show",
         "amounts",
         "whole",
+        "labels",
         "unreadable",
         "choose",
         "guarded",
+        "login",
+        "learn",
         "accepted",
         "sample",
     ]);
@@ -191,16 +198,18 @@ fn rule(
     let patterns = patterns(keys, &name, claims);
     let body = body_kinds(keys);
     let guarded = keys.boolean("guarded").unwrap_or(true);
-    let mut draft = Draft { body, patterns: &patterns, json_each: None };
+    let mut draft = Draft { body, patterns: &patterns, json_each: None, list: None };
     let select = draft.select(keys);
     let mut fields = draft.fields(keys);
     let choose = draft.choose(keys);
     let known: Vec<Arc<str>> = fields.iter().map(|field| field.name.clone()).collect();
-    let [needed, amounts, whole] = ["need", "amounts", "whole"].map(|key| named(keys, key, &known));
+    let [needed, amounts, whole, labels] =
+        ["need", "amounts", "whole", "labels"].map(|key| named(keys, key, &known));
     for field in &mut fields {
         field.needed |= needed.contains(&field.name);
         field.amount |= amounts.contains(&field.name);
         field.whole |= whole.contains(&field.name);
+        field.label |= labels.contains(&field.name);
     }
     let unreadable = unreadable(keys, &known);
     let chosen = choose.iter().flat_map(|row| row.fields.iter().map(|(name, _)| name.clone()));
@@ -218,6 +227,8 @@ fn rule(
         route,
         answer: answer.clone(),
         volatile: Vec::new(),
+        login: keys.boolean("login").unwrap_or(false),
+        learn: learn(keys),
         patterns,
         select,
         fields,
@@ -265,6 +276,30 @@ fn sample(keys: &Keys<'_>, rule: &ActionRule, sound: bool) -> Option<Sample> {
                 );
             }
             None
+        }
+    }
+}
+
+/// `learn = "json.result.token"`: a member of the answer.
+fn learn(keys: &Keys<'_>) -> Option<Vec<String>> {
+    let text = keys.text("learn")?;
+    match Place::parse(&text.value) {
+        Ok(Place::Json { each: false, path }) => Some(path),
+        _ => {
+            keys.fault(text.span, "an answer is read as JSON: `json.name`");
+            None
+        }
+    }
+}
+
+/// Messages of a path are read only if it is private: an action elsewhere would guard nothing.
+fn private(keys: &Keys<'_>, rules: &[ActionRule], socket: Option<&Socket>) {
+    let frames = rules.iter().flat_map(|rule| &rule.patterns).filter(|pattern| pattern.is_frame());
+    for pattern in frames {
+        if !socket.is_some_and(|socket| socket.private.contains(&pattern.text)) {
+            let help = format!("add it to `private` of `[websocket]`: `{}`", pattern.text);
+            let message = format!("messages of `{}` are not read", pattern.text);
+            keys.fault_with(keys.span.clone(), message, Some(help));
         }
     }
 }
@@ -470,6 +505,22 @@ mod tests {
         one_fault(
             "match = \"POST /a\"\nbody = \"json\"\nfields = { x = \"json.a\", y = \"json[].a\" }",
             "cannot be mixed",
+        );
+        for (sources, says) in [
+            ("x = \"json.a[]\"", "never the value"),
+            ("x = \"json.a[].b[].c\"", "one of the arrays"),
+            ("x = \"json[].a[].b\"", "one of the arrays"),
+            ("x = \"json.[].b\"", "named with dots"),
+            ("x = \"json.a[].b\", y = \"json.c[].b\"", "the elements of one list"),
+        ] {
+            one_fault(
+                &format!("match = \"POST /a\"\nbody = \"json\"\nfields = {{ {sources} }}"),
+                says,
+            );
+        }
+        one_fault(
+            "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = {}, fields = { b = \"c\" } }]",
+            "unless it always fits",
         );
         one_fault(
             "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = { \"form.a\" = \"1\" }, fields = { b = \"c\" } }]",

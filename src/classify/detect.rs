@@ -16,6 +16,7 @@ use super::names;
 use super::operation::{self, Operation};
 use super::read::{Refused, overrides_method};
 use super::rule::ActionRule;
+use super::socket::Socket;
 use crate::inbound::Inbound;
 use crate::types::ActionName;
 
@@ -73,6 +74,7 @@ pub(super) struct Pack {
     /// The same for reads too, where the exchange acts on a GET.
     pub sensitive_reads: Vec<String>,
     pub answer: Option<Arc<NativeAnswer>>,
+    pub socket: Option<Arc<Socket>>,
     pub rules: Vec<ActionRule>,
 }
 
@@ -85,6 +87,8 @@ pub struct ActionSet {
     /// Rules that have a pattern with parameters.
     templated: Vec<usize>,
     sensitive: Vec<Sensitive>,
+    /// Private WebSockets, by path.
+    private: Vec<(Box<str>, Arc<Socket>)>,
     /// Every leading path of every pattern and prefix.
     leads: HashMap<Box<str>, Lead>,
     /// For paths that share nothing with any pack.
@@ -119,6 +123,8 @@ struct Smell<'a> {
     /// A guarded rule's path, spelt exactly.
     guarded_exact: bool,
     sensitive: Option<&'a Sensitive>,
+    /// A private WebSocket's path or one below it.
+    private: bool,
 }
 
 impl ActionSet {
@@ -134,6 +140,7 @@ impl ActionSet {
             literal: HashMap::new(),
             templated: Vec::new(),
             sensitive: Vec::new(),
+            private: Vec::new(),
             leads: HashMap::new(),
             root: Lead { unlisted, answer },
         };
@@ -154,6 +161,13 @@ impl ActionSet {
                 reads,
                 answer: lead.answer.clone(),
             });
+        }
+        for path in pack.socket.iter().flat_map(|socket| &socket.private) {
+            self.lead(path, &lead);
+        }
+        if let Some(socket) = pack.socket {
+            let paths = socket.private.iter().map(|path| (path.as_str().into(), socket.clone()));
+            self.private.extend(paths);
         }
         // The stricter ones are found first.
         self.sensitive.sort_by_key(|sensitive| !sensitive.reads);
@@ -203,6 +217,11 @@ impl ActionSet {
         self.nearest(path_of(target)).1.answer.as_ref()
     }
 
+    /// The private WebSocket at this very path: its messages are read.
+    pub fn socket(&self, path: &str) -> Option<&Arc<Socket>> {
+        self.private.iter().find(|(known, _)| **known == *path).map(|(_, socket)| socket)
+    }
+
     fn nearest(&self, path: &str) -> (&str, &Lead) {
         let known = leading_paths(path).find_map(|leading| self.leads.get_key_value(leading));
         known.map_or(("/", &self.root), |(leading, lead)| (&**leading, lead))
@@ -219,12 +238,15 @@ impl ActionSet {
                 _ => Detected::NotCanonical("the request target does not begin with `/`"),
             };
         }
-        if self.rules.is_empty() && self.sensitive.is_empty() {
+        if self.rules.is_empty() && self.sensitive.is_empty() && self.private.is_empty() {
             return self.unlisted(method, path, headers);
         }
         let Some(smell) = self.smell(method, path) else {
             return Detected::NotCanonical("the path is too oddly spelt to be told");
         };
+        if smell.private && self.socket(path).is_none() {
+            return Detected::NotCanonical("nearly a private WebSocket's path");
+        }
         match smell.exact {
             _ if smell.guarded || smell.sensitive.is_some() => {
                 self.judge(method, target, headers, &smell)
@@ -303,6 +325,7 @@ impl ActionSet {
             for rule in literal.iter().chain(&self.templated).filter_map(|at| self.rules.get(*at)) {
                 smell.meet(rule, method, path, key);
             }
+            smell.private |= self.private.iter().any(|(path, _)| is_below_loosely(key, path));
             let known = self.sensitive.iter().find(|known| is_below(key, &known.key));
             if known.is_some_and(|known| known.reads) || smell.sensitive.is_none() {
                 smell.sensitive = known.or(smell.sensitive);
@@ -439,6 +462,12 @@ fn leading_paths(path: &str) -> impl Iterator<Item = &str> {
 
 fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// `key` is in lower case.
+fn is_below_loosely(key: &str, path: &str) -> bool {
+    let (head, rest) = key.split_at_checked(path.len()).unwrap_or(("", key));
+    head.eq_ignore_ascii_case(path) && (rest.is_empty() || rest.starts_with('/'))
 }
 
 fn is_safe(method: &Method) -> bool {

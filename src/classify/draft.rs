@@ -15,6 +15,8 @@ pub(super) struct Draft<'p> {
     pub patterns: &'p [Pattern],
     /// Whether the JSON places so far are in elements of a root array.
     pub json_each: Option<bool>,
+    /// The array below the root in whose elements some of them are.
+    pub list: Option<Vec<String>>,
 }
 
 impl Draft<'_> {
@@ -45,6 +47,7 @@ impl Draft<'_> {
                 places,
                 needed: false,
                 whole: false,
+                label: false,
             });
         }
         fields
@@ -90,10 +93,12 @@ impl Draft<'_> {
         for row in keys.tables("choose") {
             row.only(&["when", "fields"]);
             let (when, fields) = (row.table("when"), row.table("fields"));
-            if [&when, &fields].iter().any(|table| table.as_ref().is_none_or(Keys::is_empty)) {
+            if when.as_ref().is_some_and(Keys::is_empty)
+                || fields.as_ref().is_none_or(Keys::is_empty)
+            {
                 row.fault(
                     row.span.clone(),
-                    "a row of `choose` has `when` and `fields`, both with entries",
+                    "a row of `choose` has `fields`, and `when` unless it always fits, with entries",
                 );
             }
             let mut choice = Choice { when: Vec::new(), fields: Vec::new() };
@@ -143,8 +148,14 @@ impl Draft<'_> {
             Place::Form(_) if !self.body.form => missing("form"),
             Place::Query(_) if !self.body.query => missing("query"),
             Place::Json { each, .. } => {
-                let same = *self.json_each.get_or_insert(*each) == *each;
-                (!same).then(|| "json. and json[]. cannot be mixed: a body has one root".to_owned())
+                if *self.json_each.get_or_insert(*each) != *each {
+                    return Some(
+                        "json. and json[]. cannot be mixed: a body has one root".to_owned(),
+                    );
+                }
+                let list = place.list()?;
+                let same = self.list.get_or_insert_with(|| list.to_vec()) == list;
+                (!same).then(|| "an action reads the elements of one list".to_owned())
             }
             Place::Path(name) => {
                 let has = |pattern: &Pattern| pattern.parameters().any(|known| known == name);
@@ -205,7 +216,8 @@ pub(super) fn volatile(keys: &Keys<'_>, rule: &ActionRule) -> Vec<Place> {
             continue;
         }
         let draft_each = rule.is_batch();
-        let mut draft = Draft { body: rule.body, patterns: &rule.patterns, json_each: None };
+        let list = rule.list().map(<[String]>::to_vec);
+        let mut draft = Draft { body: rule.body, patterns: &rule.patterns, json_each: None, list };
         if rule.bound_places().any(|bound| matches!(bound, Place::Json { .. })) {
             draft.json_each = Some(draft_each);
         }

@@ -12,7 +12,7 @@ use super::canonical::{TARGET_BYTES_MAX, is_strict};
 use super::json::{self, Json};
 use super::pairs::{self, Pair};
 use super::pattern::Pattern;
-use super::place::Place;
+use super::place::{LIST, Place};
 use super::rule::{ActionRule, BodyKinds, Field};
 use super::{Action, Intent, amount, names};
 use crate::inbound::Inbound;
@@ -62,6 +62,13 @@ pub(super) struct Parts<'a> {
     pub json: Option<Json<'a>>,
 }
 
+/// The JSON that an element's fields are read in, and which element of the action's list it is.
+#[derive(Clone, Copy)]
+struct Element<'a> {
+    json: Option<&'a Json<'a>>,
+    at: usize,
+}
+
 /// What stands at a place.
 enum Found {
     Text {
@@ -83,12 +90,14 @@ impl ActionRule {
         let parts = self.take_apart(head, body)?;
         self.refuse_aliases(&parts)?;
         self.refuse_other_operation(&parts)?;
-        let elements = match &parts.json {
+        let elements: Vec<Fields> = match &parts.json {
             Some(Json::Array(values)) if self.is_batch() => values
                 .iter()
-                .map(|value| self.element(&parts, Some(value)))
+                .map(|value| self.element(&parts, Element { json: Some(value), at: 0 }))
                 .collect::<Result<_, _>>()?,
-            json => vec![self.element(&parts, json.as_ref())?],
+            json => (0..self.list_len(json.as_ref())?)
+                .map(|at| self.element(&parts, Element { json: json.as_ref(), at }))
+                .collect::<Result<_, _>>()?,
         };
         let intent = Intent {
             method: head.method.as_str().into(),
@@ -208,7 +217,7 @@ impl ActionRule {
     fn refuse_other_operation(&self, parts: &Parts<'_>) -> Result<(), Refused> {
         let Some(place) = &self.select else { return Ok(()) };
         let Some(Found::Text { text, number: false }) =
-            look(parts, parts.json.as_ref(), place, false)?
+            look(parts, Element { json: parts.json.as_ref(), at: 0 }, place, false)?
         else {
             return Err("the body does not say which operation it is".into());
         };
@@ -221,7 +230,22 @@ impl ActionRule {
         if named { Ok(()) } else { Err("another operation than the action's".into()) }
     }
 
-    fn element(&self, parts: &Parts<'_>, json: Option<&Json<'_>>) -> Result<Fields, Refused> {
+    /// How many elements the action's list below the root has; 1 without such a list.
+    fn list_len(&self, json: Option<&Json<'_>>) -> Result<usize, Refused> {
+        let (Some(root), Some(list)) = (json, self.list()) else { return Ok(1) };
+        let found = list.iter().try_fold(root, |value, name| value.member(name));
+        match found {
+            Some(Json::Array(values))
+                if !values.is_empty()
+                    && values.iter().all(|value| matches!(value, Json::Object(_))) =>
+            {
+                Ok(values.len())
+            }
+            _ => Err("the body has no list of JSON objects where the action has one".into()),
+        }
+    }
+
+    fn element(&self, parts: &Parts<'_>, json: Element<'_>) -> Result<Fields, Refused> {
         let mut fields = Fields::default();
         for field in &self.fields {
             let found = find(parts, json, &field.places, field.whole)?;
@@ -240,11 +264,12 @@ impl ActionRule {
         Ok(fields)
     }
 
-    /// The first row that fits sets its fields; without one, they are there and say nothing.
+    /// The first row that fits sets its fields, one without conditions always does; without one, they are there and say
+    /// nothing.
     fn choose(
         &self,
         parts: &Parts<'_>,
-        json: Option<&Json<'_>>,
+        json: Element<'_>,
         fields: &mut Fields,
     ) -> Result<(), Refused> {
         for row in &self.choose {
@@ -313,7 +338,12 @@ impl Field {
         }
         // What looks like another address, or like none at all, cannot be approved by looking at
         // it.
-        if matches!(&*self.name, "address" | "tag") && !text.bytes().all(|b| b.is_ascii_graphic()) {
+        let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        let readable = match self.label {
+            true => text.is_empty() || text.split(' ').all(|word| !word.is_empty() && plain(word)),
+            false => plain(&text),
+        };
+        if matches!(&*self.name, "address" | "tag") && !readable {
             return Err("an address or tag is not plain ASCII".into());
         }
         if self.amount {
@@ -331,7 +361,7 @@ impl Field {
 /// The one value among the places; two are refused.
 fn find(
     parts: &Parts<'_>,
-    json: Option<&Json<'_>>,
+    json: Element<'_>,
     places: &[Place],
     whole: bool,
 ) -> Result<Option<Found>, Refused> {
@@ -349,13 +379,13 @@ fn find(
 
 fn look(
     parts: &Parts<'_>,
-    json: Option<&Json<'_>>,
+    json: Element<'_>,
     place: &Place,
     whole: bool,
 ) -> Result<Option<Found>, Refused> {
     let text = match place {
         Place::Json { path, .. } => {
-            return json.map_or(Ok(None), |json| look_in_json(json, path, whole));
+            return json.json.map_or(Ok(None), |root| look_in_json(root, json.at, path, whole));
         }
         Place::Form(name) => pair_value(&parts.form, name)?,
         Place::Query(name) => pair_value(&parts.query, name)?,
@@ -382,9 +412,22 @@ fn pair_value(pairs: &[Pair<'_>], name: &str) -> Result<Option<String>, Refused>
     }
 }
 
-fn look_in_json(json: &Json<'_>, path: &[String], whole: bool) -> Result<Option<Found>, Refused> {
+/// `at`: which element of a list on the way.
+fn look_in_json(
+    json: &Json<'_>,
+    at: usize,
+    path: &[String],
+    whole: bool,
+) -> Result<Option<Found>, Refused> {
     let mut value = json;
     for name in path {
+        if name == LIST {
+            let Json::Array(values) = value else {
+                return Err("a field stands in something that is no list".into());
+            };
+            value = values.get(at).ok_or("a list has no such element")?;
+            continue;
+        }
         let Json::Object(_) = value else {
             return Err("a field stands in something that is no object".into());
         };
@@ -409,7 +452,16 @@ fn look_in_json(json: &Json<'_>, path: &[String], whole: bool) -> Result<Option<
 
 /// `bound`: paths of bound members, seen from this object.
 fn refuse_member_aliases(json: &Json<'_>, bound: &[&[String]]) -> Result<(), Refused> {
-    let Json::Object(members) = json else { return Ok(()) };
+    let members = match json {
+        Json::Scalar(_) => return Ok(()),
+        Json::Array(values) => {
+            let inside = bound.iter().filter_map(|path| path.split_first());
+            let below: Vec<_> =
+                inside.filter(|(first, _)| *first == LIST).map(|(_, rest)| rest).collect();
+            return values.iter().try_for_each(|value| refuse_member_aliases(value, &below));
+        }
+        Json::Object(members) => members,
+    };
     for member in members {
         let mut below: Vec<&[String]> = Vec::new();
         for path in bound {

@@ -32,6 +32,10 @@ pub struct ActionRule {
     pub answer: Option<Arc<NativeAnswer>>,
     /// All of these in a 2xx answer mean that the exchange accepted; none, that every 2xx does.
     pub accepted: Vec<Sign>,
+    /// It says who sends what follows on its WebSocket, and must name somebody we know.
+    pub login: bool,
+    /// The member of its answer that is a credential of whoever asked.
+    pub learn: Option<Vec<String>>,
     pub(super) patterns: Vec<Pattern>,
     /// The member of the body that says which operation it is; every pattern then has one.
     pub(super) select: Option<Place>,
@@ -54,6 +58,8 @@ pub(super) struct Field {
     pub amount: bool,
     /// May be an object or a list, which is then told as its JSON text.
     pub whole: bool,
+    /// A name that somebody gave, in which single spaces may stand.
+    pub label: bool,
 }
 
 /// One row of `choose`.
@@ -98,6 +104,11 @@ impl ActionRule {
     /// Whether the root of the JSON body is an array of elements.
     pub(super) fn is_batch(&self) -> bool {
         self.bound_places().any(|place| matches!(place, Place::Json { each: true, .. }))
+    }
+
+    /// The array below the root of the JSON body whose elements are read one by one.
+    pub(super) fn list(&self) -> Option<&[String]> {
+        self.bound_places().find_map(Place::list)
     }
 
     /// Whether a query could be meant as this action's parameters by a server that mixes places or

@@ -8,11 +8,12 @@ mod facts;
 mod guarded;
 mod receive;
 mod record;
+mod socket;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
@@ -27,12 +28,14 @@ use crate::classify::{ActionRule, Detected, Unclassified};
 use crate::clearance::Cleared;
 use crate::forward::headers::check_connection;
 use crate::forward::upgrade::{Upgrade, tunnel};
-use crate::gateway::Worker;
+use crate::gateway::{Gateway, Worker};
 use crate::identify::{IdentifyError, Identity};
 use crate::listen::Connection;
+use crate::observe;
 use crate::policy::verdict::{Permit, Verdict};
 use crate::rejection::Rejection;
 use facts::Surroundings;
+use socket::Tunnel;
 
 /// A guarded body, a held request or an answer to a challenge may not be larger.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -94,23 +97,61 @@ async fn story(
     if let Some(identity) = &identity {
         visit.identified(identity);
     }
-    if guarded {
+    let learning = rule.filter(|_| identity.is_some()).and_then(|rule| Learning::of(visit, rule));
+    let ended = if guarded {
         let identity =
             identity.ok_or(Rejection::Unauthenticated("this needs a valid session or API key"))?;
         // Asked before anything of the owner's is spent on a request that cannot be forwarded.
         check_connection(&head.headers, true).map_err(Rejection::BadRequest)?;
         let bytes = body.collect().await?;
-        return guarded::run(worker, visit, rule, bytes, identity, must_ask).await;
+        guarded::run(worker, visit, rule, bytes, identity, must_ask).await
+    } else {
+        match decide(worker, visit, rule, identity.as_ref()).await? {
+            Decided::AboutThisOne(identity) => {
+                let bytes = body.collect().await?;
+                guarded::run(worker, visit, rule, bytes, identity, false).await
+            }
+            Decided::Cleared(permit) => {
+                if learning.is_some() {
+                    // An answer in another coding would not be read.
+                    visit.head.headers.remove(http::header::ACCEPT_ENCODING);
+                }
+                ordinary(worker, visit, permit, body.into()).await
+            }
+        }
+    };
+    match learning {
+        Some(learning) => Ok(learning.learn(&worker.gateway, visit, ended?).await),
+        None => ended,
     }
-    match decide(worker, visit, rule, identity.as_ref()).await? {
-        Decided::Cleared(permit) => {
-            let head = visit.part_with_head();
-            ordinary(worker, visit, Cleared::by_permit(permit, head, body.into())).await
+}
+
+/// A request whose answer holds a credential of whoever asked.
+struct Learning {
+    member: Vec<String>,
+    voucher: HeaderMap,
+}
+
+impl Learning {
+    fn of(visit: &Visit, rule: &ActionRule) -> Option<Self> {
+        let member = rule.learn.clone()?;
+        let voucher = visit.site.identifier.voucher(&visit.head.headers);
+        Some(Self { member, voucher })
+    }
+
+    async fn learn(
+        self,
+        gateway: &Gateway,
+        visit: &Visit,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        let (parts, body) = response.into_parts();
+        let (prefix, body) = guarded::peek(body).await;
+        if let Some(token) = observe::scalar_at(&prefix, &self.member) {
+            let (site, head) = (&visit.site.name, &visit.head);
+            gateway.tokens.learn(site, &token, self.voucher, head.client, head.received);
         }
-        Decided::AboutThisOne(identity) => {
-            let bytes = body.collect().await?;
-            guarded::run(worker, visit, rule, bytes, identity, false).await
-        }
+        Response::from_parts(parts, body)
     }
 }
 
@@ -249,25 +290,38 @@ pub(crate) async fn identify(visit: &Visit, guarded: bool) -> Result<Option<Arc<
 /// Forwards traffic that owes nothing: no record, no store, both bodies streamed.
 async fn ordinary(
     worker: &Arc<Worker>,
-    visit: &Visit,
-    cleared: Cleared,
+    visit: &mut Visit,
+    permit: Permit,
+    body: Body,
 ) -> Result<Response<Body>, End> {
+    let private = visit.asks_for_private().then(|| visit.head.clone());
+    let mut head = visit.part_with_head();
+    if private.is_some() {
+        // What was compressed could not be read.
+        head.headers.remove(http::header::SEC_WEBSOCKET_EXTENSIONS);
+    }
+    let cleared = Cleared::by_permit(permit, head, body);
     let (upstream, stamp) = (&visit.site.upstream, visit.stamp(None, false));
-    let sent = match visit.take_upgrade() {
-        None => worker.pool.forward(upstream, cleared, stamp).await,
-        Some(client) => match worker.pool.upgrade(upstream, cleared, stamp).await {
-            Ok(Upgrade::Answered(response)) => Ok(response),
-            Ok(Upgrade::Switched(response, server)) => {
-                // Not among the connection's tasks: a drain does not wait for open WebSockets.
-                tokio::spawn(async move {
-                    if let Err(error) = tunnel(client, server).await {
-                        tracing::debug!(%error, "a WebSocket ended early");
-                    }
-                });
-                Ok(response)
+    let sent = match (visit.take_upgrade(), private) {
+        (None, _) => worker.pool.forward(upstream, cleared, stamp).await,
+        (Some(tunnel), Some(head)) => {
+            socket::open(worker, visit, tunnel, (cleared, stamp), head).await
+        }
+        (Some(Tunnel { client, .. }), None) => {
+            match worker.pool.upgrade(upstream, cleared, stamp).await {
+                Ok(Upgrade::Answered(response)) => Ok(response),
+                Ok(Upgrade::Switched(response, server)) => {
+                    // Not among the connection's tasks: a drain does not wait for open WebSockets.
+                    tokio::spawn(async move {
+                        if let Err(error) = tunnel(client, server).await {
+                            tracing::debug!(%error, "a WebSocket ended early");
+                        }
+                    });
+                    Ok(response)
+                }
+                Err(error) => Err(error),
             }
-            Err(error) => Err(error),
-        },
+        }
     };
     sent.map_err(|error| visit.upstream_failed(&error, false).into())
 }

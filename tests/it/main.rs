@@ -19,6 +19,7 @@ mod language;
 mod messages;
 mod packs;
 mod packs_bybit_deribit;
+mod packs_kraken_coinbase;
 mod pages;
 mod readme;
 mod reload;
@@ -27,4 +28,5 @@ mod streaming;
 #[path = "../tidy.rs"]
 mod tidy;
 mod vectors;
+mod websocket;
 mod world;

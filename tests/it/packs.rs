@@ -80,10 +80,10 @@ fn compile(text: &str) -> ActionSet {
     set.unwrap_or_else(|| panic!("{}", faults.join("\n")))
 }
 
-const JSON: (&str, &str) = ("content-type", "application/json");
-const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+pub const JSON: (&str, &str) = ("content-type", "application/json");
+pub const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Inbound {
+pub fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Inbound {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
@@ -116,7 +116,7 @@ fn either(query: &str, body: &str) -> Result<Action, String> {
     classify(&set(), &head("POST", &format!("/either{query}"), &[FORM]), body.as_bytes())
 }
 
-fn digest(action: &Action) -> IntentDigest {
+pub fn digest(action: &Action) -> IntentDigest {
     let credential = Credential { kind: CredentialKind::ApiKey, id: CredentialId::new("k") };
     action.intent.digest(&AccountId::new("main", "alice"), &credential)
 }
@@ -125,7 +125,7 @@ fn digest_of(body: &str) -> IntentDigest {
     digest(&json(body).unwrap_or_else(|why| panic!("{body}: {why}")))
 }
 
-fn text<'a>(action: &'a Action, name: &str) -> Option<&'a str> {
+pub fn text<'a>(action: &'a Action, name: &str) -> Option<&'a str> {
     action.elements[0].text(name).map(|text| &**text)
 }
 
