@@ -777,7 +777,7 @@ mod tests {
             ("OPTIONS", "/api/private/other", "ordinary"),
             ("GET", "/api/Private/other", "refused"),
             ("GET", "/api/public/../private/other", "refused"),
-            ("GET", "/api/private.json", "Deny true"),
+            ("GET", "/api/private.json", "refused"),
             ("GET", "/api/public/other", "ordinary"),
             ("POST", "/api/public/other", "Deny true"),
             ("GET", "/elsewhere", "ordinary"),
