@@ -13,9 +13,9 @@ use super::detect::{Pack, Unclassified, Unlisted};
 use super::draft::{Draft, is_word, named, unreadable, volatile};
 use super::pattern::Pattern;
 use super::place::Place;
-use super::rule::{ActionRule, BodyKinds, Field, Sign};
+use super::rule::{ActionRule, BodyKinds, Sign};
 use super::sample::{Carrier, Origin, Sample};
-use super::socket::Socket;
+use super::socket::{Bearing, Socket};
 use super::written::{Keys, Text};
 use crate::fault::{Fault, Source};
 use crate::types::ActionName;
@@ -196,6 +196,7 @@ fn rule(
         "choose",
         "guarded",
         "login",
+        "credentials",
         "learn",
         "accepted",
         "sample",
@@ -209,15 +210,13 @@ fn rule(
     let mut fields = draft.fields(keys);
     let choose = draft.choose(keys);
     let known: Vec<Arc<str>> = fields.iter().map(|field| field.name.clone()).collect();
-    let marks: [(&str, fn(&mut Field)); 4] = [
-        ("need", |field| field.needed = true),
-        ("amounts", |field| field.amount = true),
-        ("whole", |field| field.whole = true),
-        ("labels", |field| field.label = true),
-    ];
-    for (key, mark) in marks {
-        let named = named(keys, key, &known);
-        fields.iter_mut().filter(|field| named.contains(&field.name)).for_each(mark);
+    let [needed, amounts, whole, labels] =
+        ["need", "amounts", "whole", "labels"].map(|key| named(keys, key, &known));
+    for field in &mut fields {
+        field.needed |= needed.contains(&field.name);
+        field.amount |= amounts.contains(&field.name);
+        field.whole |= whole.contains(&field.name);
+        field.label |= labels.contains(&field.name);
     }
     let unreadable = unreadable(keys, &known);
     let chosen = choose.iter().flat_map(|row| row.fields.iter().map(|(name, _)| name.clone()));
@@ -236,6 +235,7 @@ fn rule(
         answer: defaults.answer.clone(),
         volatile: Vec::new(),
         login: keys.boolean("login").unwrap_or(false),
+        credentials: Bearing::compile(keys),
         learn: learn(keys),
         patterns,
         select,
@@ -535,21 +535,21 @@ mod tests {
             "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = { \"form.a\" = \"1\" }, fields = { b = \"c\" } }]",
             "does not declare form",
         );
-        one_fault("match = \"WS /ws op=order\"\nbody = \"json\"", "names the member");
-        one_fault("match = \"WS /ws op=order\"\nselect = \"json.op\"", "does not declare json");
+        one_fault("match = \"POST /rpc op=order\"\nbody = \"json\"", "names the member");
+        one_fault("match = \"POST /rpc op=order\"\nselect = \"json.op\"", "does not declare json");
         let select = "\nselect = \"json.op\"\nbody = \"json\"";
         one_fault(&format!("match = \"POST /rpc\"{select}"), "behind every path");
-        one_fault(&format!("match = \"WS /ws method=order\"{select}"), "selects by `op`");
+        one_fault(&format!("match = \"POST /rpc method=order\"{select}"), "selects by `op`");
         one_fault(
-            "match = \"WS /ws op=order\"\nbody = \"json\"\nselect = \"json.a.op\"",
+            "match = \"POST /rpc op=order\"\nbody = \"json\"\nselect = \"json.a.op\"",
             "one member of the body's root",
         );
         one_fault(
-            &format!("match = \"WS /ws op=order\"{select}\nfields = {{ x = \"json[].a\" }}"),
+            &format!("match = \"POST /rpc op=order\"{select}\nfields = {{ x = \"json[].a\" }}"),
             "cannot be mixed",
         );
         one_fault(
-            &format!("match = \"WS /ws op=order\"{select}\nvolatile = [\"json.op\"]"),
+            &format!("match = \"POST /rpc op=order\"{select}\nvolatile = [\"json.op\"]"),
             "is read by this action",
         );
         one_fault("match = \"POST /a\"\nshow = [\"amount\"]", "`show` names no field");
