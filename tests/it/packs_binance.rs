@@ -16,9 +16,7 @@ fn set() -> &'static ActionSet {
     static SET: LazyLock<ActionSet> = LazyLock::new(|| {
         let text = include_str!("../../policies/binance.actions.toml");
         let mut faults = Vec::new();
-        let began = std::time::Instant::now();
         let set = load(&[Source::new("binance.actions.toml", text)], &mut faults);
-        eprintln!("MEASURE binance {:?}", began.elapsed());
         let faults: Vec<String> = faults.iter().map(Fault::render).collect();
         set.unwrap_or_else(|| panic!("{}", faults.join("\n")))
     });
