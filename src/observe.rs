@@ -47,7 +47,7 @@ fn accepted(rule: &ActionRule, body_prefix: Option<&[u8]>) -> Outcome {
 }
 
 /// The scalar at a path of members in JSON that may have been cut off after it.
-fn scalar_at(body: &[u8], path: &[String]) -> Option<String> {
+pub fn scalar_at(body: &[u8], path: &[String]) -> Option<String> {
     let found = RefCell::new(None);
     let text = match std::str::from_utf8(body) {
         Ok(text) => text,

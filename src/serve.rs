@@ -39,6 +39,7 @@ use crate::reload::Reloader;
 use crate::stepup::phone;
 use crate::store::embedded::Embedded;
 use crate::store::{Store, StoreError};
+use crate::tokens::Tokens;
 use crate::types::UnixMs;
 use crate::world::{Clock, Entropy};
 
@@ -225,6 +226,7 @@ fn build(
         body_timeout: Duration::from_millis(config.listen.body_timeout_ms),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         phones: phones(config),
+        tokens: Tokens::default(),
         pages: Pages::new(),
         outbox: Arc::new(Notify::new()),
         sms: messenger.is_some(),

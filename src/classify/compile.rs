@@ -15,6 +15,7 @@ use super::pattern::Pattern;
 use super::place::Place;
 use super::rule::{ActionRule, BodyKinds, Field, Sign};
 use super::sample::{Carrier, Origin, Sample};
+use super::socket::{Bearing, Socket};
 use super::written::{Keys, Text};
 use crate::fault::{Fault, Source};
 use crate::types::ActionName;
@@ -50,6 +51,7 @@ pub(super) fn pack(
         "accepted",
         "volatile",
         "challenge",
+        "websocket",
         "action",
     ]);
     match keys.integer("version") {
@@ -65,11 +67,13 @@ pub(super) fn pack(
     let sensitive_reads = prefixes(&keys, "sensitive_reads");
     let answer = answer(&keys);
     let accepted = accepted(&keys);
+    let socket = keys.table("websocket").and_then(|table| Socket::compile(&table));
     let defaults = Defaults { answer: &answer, accepted, volatile: keys.texts("volatile") };
     let actions = keys.tables("action");
     let described = actions.iter().filter_map(|keys| rule(keys, &defaults, claims));
-    let (rules, origins) = described.unzip();
-    Some((Pack { unlisted, sensitive, sensitive_reads, answer, rules }, origins))
+    let (rules, origins): (Vec<ActionRule>, _) = described.unzip();
+    private(&keys, &rules, socket.as_deref());
+    Some((Pack { unlisted, sensitive, sensitive_reads, answer, socket, rules }, origins))
 }
 
 /// Reads are allowed and writes denied unless the pack says otherwise.
@@ -191,6 +195,9 @@ fn rule(
         "unreadable",
         "choose",
         "guarded",
+        "login",
+        "credentials",
+        "learn",
         "accepted",
         "sample",
     ]);
@@ -230,6 +237,9 @@ fn rule(
         route,
         answer: defaults.answer.clone(),
         volatile: Vec::new(),
+        login: keys.boolean("login").unwrap_or(false),
+        credentials: Bearing::compile(keys),
+        learn: learn(keys),
         patterns,
         select,
         fields,
@@ -276,6 +286,30 @@ fn sample(keys: &Keys<'_>, rule: &ActionRule, sound: bool) -> Option<Sample> {
                 );
             }
             None
+        }
+    }
+}
+
+/// `learn = "json.result.token"`: a member of the answer.
+fn learn(keys: &Keys<'_>) -> Option<Vec<String>> {
+    let text = keys.text("learn")?;
+    match Place::parse(&text.value) {
+        Ok(Place::Json { each: false, path }) => Some(path),
+        _ => {
+            keys.fault(text.span, "an answer is read as JSON: `json.name`");
+            None
+        }
+    }
+}
+
+/// Messages of a path are read only if it is private: an action elsewhere would guard nothing.
+fn private(keys: &Keys<'_>, rules: &[ActionRule], socket: Option<&Socket>) {
+    let frames = rules.iter().flat_map(|rule| &rule.patterns).filter(|pattern| pattern.is_frame());
+    for pattern in frames {
+        if !socket.is_some_and(|socket| socket.private.contains(&pattern.text)) {
+            let help = format!("add it to `private` of `[websocket]`: `{}`", pattern.text);
+            let message = format!("messages of `{}` are not read", pattern.text);
+            keys.fault_with(keys.span.clone(), message, Some(help));
         }
     }
 }
@@ -504,21 +538,21 @@ mod tests {
             "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = { \"form.a\" = \"1\" }, fields = { b = \"c\" } }]",
             "does not declare form",
         );
-        one_fault("match = \"WS /ws op=order\"\nbody = \"json\"", "names the member");
-        one_fault("match = \"WS /ws op=order\"\nselect = \"json.op\"", "does not declare json");
+        one_fault("match = \"POST /rpc op=order\"\nbody = \"json\"", "names the member");
+        one_fault("match = \"POST /rpc op=order\"\nselect = \"json.op\"", "does not declare json");
         let select = "\nselect = \"json.op\"\nbody = \"json\"";
         one_fault(&format!("match = \"POST /rpc\"{select}"), "behind every path");
-        one_fault(&format!("match = \"WS /ws method=order\"{select}"), "selects by `op`");
+        one_fault(&format!("match = \"POST /rpc method=order\"{select}"), "selects by `op`");
         one_fault(
-            "match = \"WS /ws op=order\"\nbody = \"json\"\nselect = \"json.a.op\"",
+            "match = \"POST /rpc op=order\"\nbody = \"json\"\nselect = \"json.a.op\"",
             "one member of the body's root",
         );
         one_fault(
-            &format!("match = \"WS /ws op=order\"{select}\nfields = {{ x = \"json[].a\" }}"),
+            &format!("match = \"POST /rpc op=order\"{select}\nfields = {{ x = \"json[].a\" }}"),
             "cannot be mixed",
         );
         one_fault(
-            &format!("match = \"WS /ws op=order\"{select}\nvolatile = [\"json.op\"]"),
+            &format!("match = \"POST /rpc op=order\"{select}\nvolatile = [\"json.op\"]"),
             "is read by this action",
         );
         one_fault("match = \"POST /a\"\nshow = [\"amount\"]", "`show` names no field");

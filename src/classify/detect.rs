@@ -16,6 +16,7 @@ use super::names;
 use super::operation::{self, Operation};
 use super::read::{Refused, fits_media_type, overrides_method};
 use super::rule::ActionRule;
+use super::socket::Socket;
 use crate::inbound::Inbound;
 use crate::types::ActionName;
 
@@ -73,6 +74,7 @@ pub(super) struct Pack {
     /// The same for reads too, where the exchange acts on a GET.
     pub sensitive_reads: Vec<String>,
     pub answer: Option<Arc<NativeAnswer>>,
+    pub socket: Option<Arc<Socket>>,
     pub rules: Vec<ActionRule>,
 }
 
@@ -87,6 +89,10 @@ pub struct ActionSet {
     sensitive: Vec<Sensitive>,
     /// Some guarded action is a GET.
     guards_reads: bool,
+    /// Private WebSockets, by path.
+    private: Vec<(Box<str>, Arc<Socket>)>,
+    /// Loose keys of the paths below which WebSockets pass untouched.
+    public: Vec<Box<str>>,
     /// Every leading path of every pattern and prefix.
     leads: HashMap<Box<str>, Lead>,
     /// For paths that share nothing with any pack.
@@ -125,6 +131,8 @@ struct Smell<'a> {
     /// Below a guarded rule's path, with a method that could be meant for it.
     below: bool,
     sensitive: Option<&'a Sensitive>,
+    /// A private WebSocket's path or one below it.
+    private: bool,
 }
 
 impl ActionSet {
@@ -141,6 +149,8 @@ impl ActionSet {
             templated: Vec::new(),
             sensitive: Vec::new(),
             guards_reads: false,
+            private: Vec::new(),
+            public: Vec::new(),
             leads: HashMap::new(),
             root: Lead { unlisted, answer },
         };
@@ -161,6 +171,15 @@ impl ActionSet {
                 reads,
                 answer: lead.answer.clone(),
             });
+        }
+        for path in pack.socket.iter().flat_map(|socket| &socket.private) {
+            self.lead(path, &lead);
+        }
+        if let Some(socket) = pack.socket {
+            let paths = socket.private.iter().map(|path| (path.as_str().into(), socket.clone()));
+            self.private.extend(paths);
+            let public = socket.public.iter().map(|path| path.to_ascii_lowercase().into());
+            self.public.extend(public);
         }
         // The stricter ones are found first.
         self.sensitive.sort_by_key(|sensitive| !sensitive.reads);
@@ -220,6 +239,23 @@ impl ActionSet {
         self.nearest(path_of(target)).1.answer.as_ref()
     }
 
+    /// The private WebSocket at this very path: its messages are read.
+    pub fn socket(&self, path: &str) -> Option<&Arc<Socket>> {
+        self.private.iter().find(|(known, _)| **known == *path).map(|(_, socket)| socket)
+    }
+
+    /// Whether a WebSocket may be opened at a path at all. Where no pack speaks of WebSockets, anywhere.
+    pub fn has_socket(&self, path: &str) -> bool {
+        if self.private.is_empty() || self.socket(path).is_some() {
+            return true;
+        }
+        let mut public = true;
+        let told = for_each_key(path, &mut |key| {
+            public &= self.public.iter().any(|known| is_below(key, known));
+        });
+        public && told
+    }
+
     fn nearest(&self, path: &str) -> (&str, &Lead) {
         let known = leading_paths(path).find_map(|leading| self.leads.get_key_value(leading));
         known.map_or(("/", &self.root), |(leading, lead)| (&**leading, lead))
@@ -236,12 +272,15 @@ impl ActionSet {
                 _ => Detected::NotCanonical("the request target does not begin with `/`"),
             };
         }
-        if self.rules.is_empty() && self.sensitive.is_empty() {
+        if self.rules.is_empty() && self.sensitive.is_empty() && self.private.is_empty() {
             return self.unlisted(method, path, headers);
         }
         let Some(smell) = self.smell(method, path) else {
             return Detected::NotCanonical("the path is too oddly spelt to be told");
         };
+        if smell.private && self.socket(path).is_none() {
+            return Detected::NotCanonical("nearly a private WebSocket's path");
+        }
         match smell.exact {
             _ if smell.guarded || smell.sensitive.is_some() => {
                 self.judge(method, target, headers, &smell)
@@ -334,6 +373,7 @@ impl ActionSet {
             if self.guards_reads || !is_safe(method) {
                 smell.below |= self.is_below_guarded(method, key);
             }
+            smell.private |= self.private.iter().any(|(path, _)| is_below_loosely(key, path));
             let known = self.sensitive.iter().find(|known| is_below(key, &known.key));
             if known.is_some_and(|known| known.reads) || smell.sensitive.is_none() {
                 smell.sensitive = known.or(smell.sensitive);
@@ -409,10 +449,12 @@ impl ActionSet {
         leading_paths(key).skip(1).any(|leading| {
             let literal = self.literal.get(leading).map_or(&[][..], Vec::as_slice);
             let rules = literal.iter().chain(&self.templated).filter_map(|at| self.rules.get(*at));
-            let guarded = rules.filter(|rule| rule.guarded).flat_map(|rule| &rule.patterns);
-            // Below a path of operations are, in the exchanges that have such, the operations by name: unlisted ones.
-            guarded.filter(|pattern| pattern.operation.is_none()).any(|pattern| {
-                (pattern.method == *method || !is_safe(method)) && pattern.fits_loosely(leading)
+            rules.filter(|rule| rule.guarded).flat_map(|rule| &rule.patterns).any(|pattern| {
+                // Below a path of operations are, in the exchanges that have such, the operations by
+                // name: unlisted ones.
+                pattern.operation.is_none()
+                    && (pattern.method == *method || !is_safe(method))
+                    && pattern.fits_loosely(leading)
             })
         })
     }
@@ -491,6 +533,12 @@ fn leading_paths(path: &str) -> impl Iterator<Item = &str> {
 
 fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// `key` is in lower case.
+fn is_below_loosely(key: &str, path: &str) -> bool {
+    let (head, rest) = key.split_at_checked(path.len()).unwrap_or(("", key));
+    head.eq_ignore_ascii_case(path) && (rest.is_empty() || rest.starts_with('/'))
 }
 
 fn is_safe(method: &Method) -> bool {
@@ -616,6 +664,9 @@ mod tests {
     const RPC: &str = r#"
         version = 1
         exchange = "rpc"
+        [websocket]
+        private = ["/ws"]
+        error = '{"m":"{message}"}'
         [[action]]
         name = "withdrawal"
         match = ["POST /rpc method=private/withdraw", "WS /ws method=private/withdraw"]
@@ -862,7 +913,7 @@ mod tests {
             ("OPTIONS", "/api/private/other", "ordinary"),
             ("GET", "/api/Private/other", "refused"),
             ("GET", "/api/public/../private/other", "refused"),
-            ("GET", "/api/private.json", "Deny true"),
+            ("GET", "/api/private.json", "refused"),
             ("GET", "/api/public/other", "ordinary"),
             ("POST", "/api/public/other", "Deny true"),
             ("GET", "/elsewhere", "ordinary"),

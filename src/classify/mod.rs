@@ -33,6 +33,7 @@ mod read;
 mod rule;
 mod sample;
 mod selftest;
+mod socket;
 mod written;
 
 use std::cell::RefCell;
@@ -41,8 +42,10 @@ use std::sync::Arc;
 pub use answer::{Echo, NativeAnswer};
 pub use detect::{ActionSet, Detected, Unclassified};
 pub use intent::Intent;
+pub use pattern::frame_method;
 pub use read::{BODY_BYTES_MAX, Refused};
 pub use rule::{ActionRule, BodyKinds, Sign};
+pub use socket::{Envelope, Names, Socket};
 
 use crate::fault::{Fault, Source};
 use crate::types::{ActionName, Fields, Shown};

@@ -27,11 +27,12 @@ pub(super) enum Must {
 /// Calls `visit` with what was done to the request, what must become of it, and the request.
 pub(super) type Visit<'v> = dyn FnMut(&'static str, Must, SampleRequest) + 'v;
 
-/// Every mutant of one sample request.
+/// Every mutant of one sample request; those of its body if `bodies`.
 pub(super) fn each(
     rule: &ActionRule,
     carrier: Carrier,
     request: &SampleRequest,
+    bodies: bool,
     visit: &mut Visit<'_>,
 ) {
     let mutator = Mutator { rule, carrier, request };
@@ -46,6 +47,11 @@ pub(super) fn each(
         mutator.paths(visit);
         mutator.methods(visit);
         mutator.overrides(visit);
+    }
+    if !bodies {
+        return;
+    }
+    if request.head.method.as_str() != FRAME {
         mutator.headers(visit);
         mutator.media_types(visit);
     }

@@ -25,8 +25,14 @@ enum Segment {
     Parameter(String),
 }
 
-/// Stands for the method where a match is about the frames of a WebSocket. No HTTP request has it.
+/// Stands for the method where a match is about the messages of a WebSocket.
 pub(super) const FRAME: &str = "WS";
+
+/// The method of a message as a request. No HTTP request has it.
+pub fn frame_method() -> Method {
+    // Never the other: the name is a token.
+    Method::from_bytes(FRAME.as_bytes()).unwrap_or(Method::CONNECT)
+}
 
 /// The methods that a pack may name.
 const METHODS: [Method; 5] =
@@ -45,9 +51,7 @@ impl Pattern {
         };
         let known = METHODS.into_iter().find(|known| known.as_str() == method);
         let method = match known {
-            _ if method == FRAME => {
-                Method::from_bytes(FRAME.as_bytes()).map_err(|error| error.to_string())?
-            }
+            _ if method == FRAME => frame_method(),
             Some(known) => known,
             None => {
                 return Err(format!("`{method}` is not one of GET, POST, PUT, PATCH, DELETE, WS"));

@@ -35,11 +35,13 @@ type Hole = (String, String);
 fn second_door(set: &ActionSet, rule: &ActionRule, origin: &Origin) -> Option<Hole> {
     let sample = origin.sample.as_ref()?;
     let mut hole = None;
-    for pattern in &rule.patterns {
+    for (at, pattern) in rule.patterns.iter().enumerate() {
         let request = sample.request(rule, pattern);
         let values = rule.read(&request.head, &request.body).map(|action| action.elements);
         let trial = Trial { set, rule, path: request.head.path(), values: &values.ok()? };
-        mutants::each(rule, sample.carrier, &request, &mut |what, must, mutant| {
+        // A body is read the same way whichever of the action's paths it came to.
+        let bodies = at == 0 || pattern.is_frame();
+        mutants::each(rule, sample.carrier, &request, bodies, &mut |what, must, mutant| {
             if hole.is_none() {
                 let read_as = trial.reading(must, &mutant);
                 hole = read_as.map(|read_as| trial.describe(what, &mutant, &read_as));
@@ -332,7 +334,7 @@ sample = "key=1"
         };
         let request = sample.request(rule, &rule.patterns[0]);
         let mut kinds = std::collections::BTreeMap::new();
-        super::mutants::each(rule, sample.carrier, &request, &mut |what, _, mutant| {
+        super::mutants::each(rule, sample.carrier, &request, true, &mut |what, _, mutant| {
             let same = mutant.head.target == request.head.target
                 && mutant.head.method == request.head.method
                 && mutant.head.headers.len() <= request.head.headers.len()

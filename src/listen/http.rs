@@ -47,6 +47,7 @@ pub(super) async fn serve<H: Handler>(
         h2,
         place: H::Place::default(),
         tasks: worker.tasks.clone(),
+        stop: worker.stop.clone(),
     });
     let pulse = Arc::new(Pulse::new(&worker.settings));
     let service = service_fn(|request: Request<Incoming>| {

@@ -9,6 +9,7 @@ mod facts;
 mod guarded;
 mod receive;
 mod record;
+mod socket;
 
 use std::sync::Arc;
 
@@ -29,13 +30,15 @@ use crate::body::Body;
 use crate::classify::{ActionRule, Detected, Unclassified};
 use crate::clearance::Cleared;
 use crate::forward::headers::{check_connection, check_names};
-use crate::forward::upgrade::{Upgrade, tunnel};
+use crate::forward::upgrade::{self, Upgrade};
 use crate::gateway::{Gateway, Worker};
 use crate::identify::{IdentifyError, Identity};
 use crate::listen::Connection;
+use crate::observe;
 use crate::policy::verdict::{Permit, Verdict};
 use crate::rejection::Rejection;
 use facts::Surroundings;
+use socket::Tunnel;
 
 /// A guarded body, a held request or an answer to a challenge may not be larger.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -103,19 +106,57 @@ async fn story(
     if let Some(identity) = &identity {
         visit.identified(identity);
     }
-    if guarded {
+    let learning = rule.filter(|_| identity.is_some()).and_then(|rule| Learning::of(visit, rule));
+    let ended = if guarded {
         let identity =
             identity.ok_or(Rejection::Unauthenticated("this needs a valid session or API key"))?;
-        return Box::pin(whole(worker, visit, rule, body, identity, must_ask)).await;
+        Box::pin(whole(worker, visit, rule, body, identity, must_ask)).await
+    } else {
+        match decide(worker, visit, rule, identity.as_ref()).await? {
+            Decided::AboutThisOne(identity) => {
+                Box::pin(whole(worker, visit, rule, body, identity, false)).await
+            }
+            Decided::Cleared(permit) => {
+                if learning.is_some() {
+                    // An answer in another coding would not be read.
+                    visit.head.headers.remove(http::header::ACCEPT_ENCODING);
+                }
+                ordinary(worker, visit, permit, body.into()).await
+            }
+        }
+    };
+    match learning {
+        Some(learning) => Ok(Box::pin(learning.learn(&worker.gateway, visit, ended?)).await),
+        None => ended,
     }
-    match decide(worker, visit, rule, identity.as_ref()).await? {
-        Decided::Cleared(permit) => {
-            let head = visit.part_with_head();
-            ordinary(worker, visit, Cleared::by_permit(permit, head, body.into())).await
+}
+
+/// A request whose answer holds a credential of whoever asked.
+struct Learning {
+    member: Vec<String>,
+    voucher: HeaderMap,
+}
+
+impl Learning {
+    fn of(visit: &Visit, rule: &ActionRule) -> Option<Self> {
+        let member = rule.learn.clone()?;
+        let voucher = visit.site.identifier.voucher(&visit.head.headers);
+        Some(Self { member, voucher })
+    }
+
+    async fn learn(
+        self,
+        gateway: &Gateway,
+        visit: &Visit,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        let (parts, body) = response.into_parts();
+        let (prefix, body) = guarded::peek(body).await;
+        if let Some(token) = observe::scalar_at(&prefix, &self.member) {
+            let (site, head) = (&visit.site.name, &visit.head);
+            gateway.tokens.learn(site, &token, self.voucher, head.client, head.received);
         }
-        Decided::AboutThisOne(identity) => {
-            Box::pin(whole(worker, visit, rule, body, identity, false)).await
-        }
+        Response::from_parts(parts, body)
     }
 }
 
@@ -268,25 +309,46 @@ pub(crate) async fn identify(visit: &Visit, guarded: bool) -> Result<Option<Arc<
 /// Forwards traffic that owes nothing: no record, no store, both bodies streamed.
 async fn ordinary(
     worker: &Arc<Worker>,
-    visit: &Visit,
-    cleared: Cleared,
+    visit: &mut Visit,
+    permit: Permit,
+    body: Body,
 ) -> Result<Response<Body>, End> {
+    let tunnel = visit.take_upgrade();
+    let mut private = None;
+    if tunnel.is_some() {
+        let path = visit.head.path();
+        if !visit.site.actions.has_socket(path) {
+            return Err(Rejection::Unclassified("a WebSocket".into()).into());
+        }
+        private = visit.site.actions.socket(path).map(|_| visit.head.clone());
+    }
+    let mut head = visit.part_with_head();
+    if private.is_some() {
+        // What was compressed could not be read.
+        head.headers.remove(http::header::SEC_WEBSOCKET_EXTENSIONS);
+    }
+    let cleared = Cleared::by_permit(permit, head, body);
     let (upstream, stamp) = (&visit.site.upstream, visit.stamp(None, false));
-    let sent = match visit.take_upgrade() {
-        None => worker.pool.forward(upstream, cleared, stamp).await,
-        Some(client) => match Box::pin(worker.pool.upgrade(upstream, cleared, stamp)).await {
-            Ok(Upgrade::Answered(response)) => Ok(response),
-            Ok(Upgrade::Switched(response, server)) => {
-                // Not among the connection's tasks: a drain does not wait for open WebSockets.
-                tokio::spawn(async move {
-                    if let Err(error) = tunnel(client, server).await {
-                        tracing::debug!(%error, "a WebSocket ended early");
-                    }
-                });
-                Ok(response)
+    let sent = match (tunnel, private) {
+        (None, _) => worker.pool.forward(upstream, cleared, stamp).await,
+        (Some(tunnel), Some(head)) => {
+            Box::pin(socket::open(worker, visit, tunnel, (cleared, stamp), head)).await
+        }
+        (Some(Tunnel { client, .. }), None) => {
+            match Box::pin(worker.pool.upgrade(upstream, cleared, stamp)).await {
+                Ok(Upgrade::Answered(response)) => Ok(response),
+                Ok(Upgrade::Switched(response, server)) => {
+                    // Not among the connection's tasks: a drain does not wait for open WebSockets.
+                    tokio::spawn(async move {
+                        if let Err(error) = upgrade::tunnel(client, server).await {
+                            tracing::debug!(%error, "a WebSocket ended early");
+                        }
+                    });
+                    Ok(response)
+                }
+                Err(error) => Err(error),
             }
-            Err(error) => Err(error),
-        },
+        }
     };
     sent.map_err(|error| visit.upstream_failed(&error, false).into())
 }

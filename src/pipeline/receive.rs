@@ -9,6 +9,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use uuid::Uuid;
 
+use super::socket::Tunnel;
 use super::{LastCaller, Visit};
 use crate::body::Body;
 use crate::gateway::Gateway;
@@ -59,6 +60,7 @@ pub(super) fn receive(
         client,
         received: now,
     };
+    let upgrade = upgrade.map(|client| Tunnel { client, stop: connection.stop.clone() });
     Ok((Visit::new(head, site, caller, connection.tasks.clone(), upgrade), body))
 }
 

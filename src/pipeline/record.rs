@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderValue, Method, Response, header};
-use hyper::upgrade::OnUpgrade;
 use serde_json::json;
 use tokio_util::task::TaskTracker;
 
+use super::socket::{Frame, Tunnel};
 use super::{Caller, End};
 use crate::audit::{Event, PlaceNoted, Record, RequestState, RuleNoted};
 use crate::body::Body;
@@ -45,6 +45,8 @@ pub(crate) struct Visit {
     pub no_fields: Fields,
     /// Work that must end even if the client goes away.
     pub tasks: TaskTracker,
+    /// It is a message of a private WebSocket.
+    pub(super) frame: Option<Frame>,
     /// Whom it would be answered to and in which language, once the headers have gone upstream.
     spoken: Option<(Audience, Language)>,
     learnt: Mutex<Learnt>,
@@ -70,7 +72,7 @@ struct Learnt {
     /// One of the gateway's own addresses.
     own: bool,
     /// The client's end of a tunnel, if it asked for one.
-    upgrade: Option<OnUpgrade>,
+    upgrade: Option<Tunnel>,
 }
 
 impl Visit {
@@ -79,7 +81,7 @@ impl Visit {
         site: Arc<Site>,
         caller: Arc<Caller>,
         tasks: TaskTracker,
-        upgrade: Option<OnUpgrade>,
+        upgrade: Option<Tunnel>,
     ) -> Self {
         let upgrade = upgrade.filter(|_| asks_for_websocket(&head));
         Self {
@@ -90,8 +92,27 @@ impl Visit {
             caller,
             no_fields: Fields::default(),
             tasks,
+            frame: None,
             spoken: None,
             learnt: Mutex::new(Learnt { upgrade, ..Learnt::default() }),
+        }
+    }
+
+    /// A message of a private WebSocket.
+    pub(super) fn of_frame(
+        head: Inbound,
+        site: Arc<Site>,
+        caller: Arc<Caller>,
+        tasks: TaskTracker,
+        frame: Frame,
+    ) -> Self {
+        Self { frame: Some(frame), ..Self::new(head, site, caller, tasks, None) }
+    }
+
+    /// By which id its answer will be known.
+    pub(super) fn framed(&mut self, id: Option<Arc<str>>) {
+        if let Some(frame) = &mut self.frame {
+            frame.id = id;
         }
     }
 
@@ -146,7 +167,7 @@ impl Visit {
     }
 
     /// The client's end of a WebSocket, handed out once.
-    pub(super) fn take_upgrade(&self) -> Option<OnUpgrade> {
+    pub(super) fn take_upgrade(&self) -> Option<Tunnel> {
         self.learnt().upgrade.take()
     }
 
@@ -210,15 +231,23 @@ impl Visit {
             _ => None,
         };
         let render = |message: &str| {
+            if let Some(frame) = &self.frame {
+                return frame.refusal(message);
+            }
             native.map_or_else(String::new, |pack| {
                 let echo = seen.clone().unwrap_or_else(|| pack.echo(&self.head.target, b""));
                 pack.render_to(message, &echo, self.head.received)
             })
         };
+        // A message is always answered by a message; its status is nobody's.
+        let status = match self.frame {
+            Some(_) => Some(401),
+            None => native.map(|pack| pack.status),
+        };
         f(&Ctx {
             audience,
             request: &self.head.request,
-            native: native.map(|pack| Native { status: pack.status, render: &render }),
+            native: status.map(|status| Native { status, render: &render }),
             host: &self.head.authority,
             language: self.language(),
             now: self.head.received,

@@ -30,4 +30,5 @@ mod streaming;
 #[path = "../tidy.rs"]
 mod tidy;
 mod vectors;
+mod websocket;
 mod world;

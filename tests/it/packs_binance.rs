@@ -263,3 +263,30 @@ fn a_refusal_is_worded_as_binance_words_it() {
         (401, r#"{"code":-1002,"msg":"code?"}"#.into())
     );
 }
+
+#[test]
+fn messages_of_the_web_socket_api_are_told_apart_by_their_method() {
+    let say = |message: &str| {
+        let frame = head("WS", "/ws-api/v3", None, 0);
+        match set().detect_whole(&frame, message.as_bytes()) {
+            Ok(Detected::Action(rule)) if rule.guarded => rule
+                .read(&frame, message.as_bytes())
+                .map_or("refused".into(), |it| it.name.to_string()),
+            Ok(Detected::Action(rule)) => format!("{}, not guarded", rule.name),
+            Ok(Detected::Unlisted { say, .. }) => format!("{say:?}"),
+            Ok(_) | Err(_) => "refused".into(),
+        }
+    };
+    let call =
+        |method: &str| format!(r#"{{"id":1,"method":"{method}","params":{{"symbol":"BTCUSDT"}}}}"#);
+    assert_eq!(say(&call("order.place")), "order, not guarded");
+    assert_eq!(say(&call("account.status")), "read, not guarded");
+    assert_eq!(say(&call("session.logon")), "login, not guarded");
+    assert_eq!(say(&call("openOrders.cancelAll")), "order.cancel_all");
+    assert_eq!(say(&call("capital.withdraw")), "Deny");
+    for other in ["OpenOrders.CancelAll", "openOrders.cancel_all", "openOrders.cancelAll "] {
+        assert_ne!(say(&call(other)), "read, not guarded", "{other}");
+    }
+    let twice = r#"{"method":"time","method":"openOrders.cancelAll","params":{}}"#;
+    assert_eq!(say(twice), "refused");
+}

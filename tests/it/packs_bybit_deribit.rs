@@ -20,7 +20,7 @@ use stepgate::types::{
 
 use crate::client::{Answer, Client};
 use crate::exchange::Reply;
-use crate::kit::POLICY;
+use crate::kit::{Kit, POLICY};
 use crate::world::World;
 
 const BYBIT: &str = include_str!("../../policies/bybit.actions.toml");
@@ -416,8 +416,6 @@ fn what_deribit_has_and_nobody_has_listed_is_refused_as_a_read_too() {
         ("GET", "/api/v2/private/brand_new"),
         ("HEAD", "/api/v2/private/brand_new"),
         ("GET", "/api/v2/private/brand/new"),
-        ("GET", "/ws/api/v2"),
-        ("GET", "/ws/api/v2/x"),
         ("DELETE", "/api/v2/private/brand_new"),
     ] {
         assert_eq!(
@@ -614,6 +612,28 @@ async fn a_json_rpc_call_is_answered_with_its_own_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deribit_key_is_known_by_its_id_however_it_signs() {
+    let keys = |kit: &Kit| {
+        let config = std::fs::read_to_string(kit.config()).unwrap();
+        let scheme = "authorization:deri-hmac-sha256:id";
+        std::fs::write(kit.config(), config.replace("header:OK-ACCESS-KEY", scheme)).unwrap();
+    };
+    let world = World::edited(POLICY, DERIBIT, "", keys).await;
+    world.enrol_totp("alice").await;
+    let signed = |sig: &str| {
+        let value = format!("deri-hmac-sha256 id=key-alice,ts=1795264636765,sig={sig},nonce={sig}");
+        world.client().with("authorization", value)
+    };
+    let (challenge, _) = asked(&signed("d9cf").get(GET_WITHDRAW).await);
+    approve(&world, &signed("e0a1"), &challenge).await;
+    assert_eq!(signed("77b2").get(GET_WITHDRAW).await.status, 200);
+    let seen = world.exchange.seen_at("/api/v2/private/withdraw");
+    let header = seen[0].headers["authorization"].to_str().unwrap();
+    assert!(header.contains("sig=77b2"), "{header}");
+    asked(&signed("99c3").get(GET_WITHDRAW).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_reaches_deribit_beside_its_listed_methods() {
     let (world, alice) = home(DERIBIT).await;
     let before = world.exchange.seen().len();
@@ -624,7 +644,8 @@ async fn nothing_reaches_deribit_beside_its_listed_methods() {
     }
     let upgrade =
         [("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13")];
-    assert_eq!(alice.send("GET", "/ws/api/v2", &upgrade, "").await.status, 403);
+    assert_eq!(alice.send("GET", "/ws/api/v2/x", &upgrade, "").await.status, 400);
+    assert_eq!(alice.send("GET", "/ws/other", &upgrade, "").await.status, 403);
     let token = format!("{GET_WITHDRAW}&access_token=t");
     assert_eq!(alice.get(&token).await.status, 400);
     let inside = call.replace("\"currency\"", "\"access_token\":\"t\",\"currency\"");
