@@ -15,7 +15,7 @@ use super::pattern::Pattern;
 use super::place::Place;
 use super::rule::{ActionRule, BodyKinds, Sign};
 use super::sample::{Carrier, Sample};
-use super::socket::Socket;
+use super::socket::{Bearing, Socket};
 use super::written::{Keys, Text};
 use crate::fault::{Fault, Source};
 use crate::types::ActionName;
@@ -190,6 +190,7 @@ fn rule(
         "choose",
         "guarded",
         "login",
+        "credentials",
         "learn",
         "accepted",
         "sample",
@@ -228,6 +229,7 @@ fn rule(
         answer: answer.clone(),
         volatile: Vec::new(),
         login: keys.boolean("login").unwrap_or(false),
+        credentials: Bearing::compile(keys),
         learn: learn(keys),
         patterns,
         select,
@@ -526,21 +528,21 @@ mod tests {
             "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = { \"form.a\" = \"1\" }, fields = { b = \"c\" } }]",
             "does not declare form",
         );
-        one_fault("match = \"WS /ws op=order\"\nbody = \"json\"", "names the member");
-        one_fault("match = \"WS /ws op=order\"\nselect = \"json.op\"", "does not declare json");
+        one_fault("match = \"POST /rpc op=order\"\nbody = \"json\"", "names the member");
+        one_fault("match = \"POST /rpc op=order\"\nselect = \"json.op\"", "does not declare json");
         let select = "\nselect = \"json.op\"\nbody = \"json\"";
         one_fault(&format!("match = \"POST /rpc\"{select}"), "behind every path");
-        one_fault(&format!("match = \"WS /ws method=order\"{select}"), "selects by `op`");
+        one_fault(&format!("match = \"POST /rpc method=order\"{select}"), "selects by `op`");
         one_fault(
-            "match = \"WS /ws op=order\"\nbody = \"json\"\nselect = \"json.a.op\"",
+            "match = \"POST /rpc op=order\"\nbody = \"json\"\nselect = \"json.a.op\"",
             "one member of the body's root",
         );
         one_fault(
-            &format!("match = \"WS /ws op=order\"{select}\nfields = {{ x = \"json[].a\" }}"),
+            &format!("match = \"POST /rpc op=order\"{select}\nfields = {{ x = \"json[].a\" }}"),
             "cannot be mixed",
         );
         one_fault(
-            &format!("match = \"WS /ws op=order\"{select}\nvolatile = [\"json.op\"]"),
+            &format!("match = \"POST /rpc op=order\"{select}\nvolatile = [\"json.op\"]"),
             "is read by this action",
         );
         one_fault("match = \"POST /a\"\nshow = [\"amount\"]", "`show` names no field");

@@ -89,6 +89,8 @@ pub struct ActionSet {
     sensitive: Vec<Sensitive>,
     /// Private WebSockets, by path.
     private: Vec<(Box<str>, Arc<Socket>)>,
+    /// Loose keys of the paths below which WebSockets pass untouched.
+    public: Vec<Box<str>>,
     /// Every leading path of every pattern and prefix.
     leads: HashMap<Box<str>, Lead>,
     /// For paths that share nothing with any pack.
@@ -141,6 +143,7 @@ impl ActionSet {
             templated: Vec::new(),
             sensitive: Vec::new(),
             private: Vec::new(),
+            public: Vec::new(),
             leads: HashMap::new(),
             root: Lead { unlisted, answer },
         };
@@ -168,6 +171,8 @@ impl ActionSet {
         if let Some(socket) = pack.socket {
             let paths = socket.private.iter().map(|path| (path.as_str().into(), socket.clone()));
             self.private.extend(paths);
+            let public = socket.public.iter().map(|path| path.to_ascii_lowercase().into());
+            self.public.extend(public);
         }
         // The stricter ones are found first.
         self.sensitive.sort_by_key(|sensitive| !sensitive.reads);
@@ -220,6 +225,18 @@ impl ActionSet {
     /// The private WebSocket at this very path: its messages are read.
     pub fn socket(&self, path: &str) -> Option<&Arc<Socket>> {
         self.private.iter().find(|(known, _)| **known == *path).map(|(_, socket)| socket)
+    }
+
+    /// Whether a WebSocket may be opened at a path at all. Where no pack speaks of WebSockets, anywhere.
+    pub fn has_socket(&self, path: &str) -> bool {
+        if self.private.is_empty() || self.socket(path).is_some() {
+            return true;
+        }
+        let mut public = true;
+        let told = for_each_key(path, &mut |key| {
+            public &= self.public.iter().any(|known| is_below(key, known));
+        });
+        public && told
     }
 
     fn nearest(&self, path: &str) -> (&str, &Lead) {
@@ -593,6 +610,9 @@ mod tests {
     const RPC: &str = r#"
         version = 1
         exchange = "rpc"
+        [websocket]
+        private = ["/ws"]
+        error = '{"m":"{message}"}'
         [[action]]
         name = "withdrawal"
         match = ["POST /rpc method=private/withdraw", "WS /ws method=private/withdraw"]

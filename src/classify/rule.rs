@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::answer::NativeAnswer;
 use super::pattern::Pattern;
 use super::place::Place;
+use super::socket::Bearing;
 use super::{names, pairs};
 use crate::types::ActionName;
 
@@ -34,6 +35,8 @@ pub struct ActionRule {
     pub accepted: Vec<Sign>,
     /// It says who sends what follows on its WebSocket, and must name somebody we know.
     pub login: bool,
+    /// Where its messages name who sends them, beside where all messages do.
+    pub(super) credentials: Vec<Bearing>,
     /// The member of its answer that is a credential of whoever asked.
     pub learn: Option<Vec<String>>,
     pub(super) patterns: Vec<Pattern>,

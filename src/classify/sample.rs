@@ -183,9 +183,10 @@ mod tests {
     fn a_sample_says_each_operation_of_its_action() {
         let selected =
             "match = [\"POST /a op=x/*\", \"WS /b op=y\"]\nselect = \"json.op\"\nbody = \"json\"\n";
-        let fine = format!("{selected}sample = '{{\"op\":\"{{operation}}\"}}'");
+        let socket = "[websocket]\nprivate = \"/b\"\nerror = '{\"m\":\"{message}\"}'\n";
+        let fine = format!("{selected}sample = '{{\"op\":\"{{operation}}\"}}'\n{socket}");
         assert_eq!(faults(&fine), Vec::<String>::new());
-        let one = format!("{selected}sample = '{{\"op\":\"y\"}}'");
+        let one = format!("{selected}sample = '{{\"op\":\"y\"}}'\n{socket}");
         assert!(faults(&one)[0].contains("no action names it"), "{:?}", faults(&one));
     }
 

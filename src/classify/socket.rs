@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
 
+use super::canonical::is_strict;
 use super::json::{self, Json};
 use super::names;
 use super::read::{BODY_BYTES_MAX, Refused};
+use super::rule::ActionRule;
 use super::written::Keys;
 
 /// What a pack says of an exchange's private WebSockets.
@@ -18,6 +20,8 @@ use super::written::Keys;
 pub struct Socket {
     /// Exact paths, strictly spelt.
     pub(super) private: Vec<String>,
+    /// What lies below these passes untouched; every other path has no WebSocket.
+    pub(super) public: Vec<String>,
     /// Messages that pass as they are and mean nothing, such as `ping`.
     plain: Vec<String>,
     credentials: Vec<Bearing>,
@@ -26,7 +30,7 @@ pub struct Socket {
 
 /// A member that names who sends the message, and where the same stands in a request.
 #[derive(Debug, PartialEq, Eq)]
-struct Bearing {
+pub(super) struct Bearing {
     path: Vec<Step>,
     as_what: Means,
 }
@@ -82,26 +86,20 @@ const VALUE: &str = "{value}";
 impl Socket {
     /// The table as compiled; None, with every fault, unless it is sound.
     pub(super) fn compile(keys: &Keys<'_>) -> Option<Arc<Self>> {
-        keys.only(&["private", "plain", "credentials", "echo", "error"]);
+        keys.only(&["private", "public", "plain", "credentials", "echo", "error"]);
         let before = keys.fault_count();
-        let mut private = Vec::new();
-        for path in keys.texts("private") {
-            if super::canonical::is_strict(&path.value) {
-                private.push(path.value);
-            } else {
-                keys.fault(path.span, "a private path is a plain path such as `/ws/v5/private`");
-            }
-        }
+        let private = paths(keys, "private");
+        let public = paths(keys, "public");
         if private.is_empty() {
             keys.missing("private", "name the paths whose messages are to be read");
         }
         let plain = keys.texts("plain").into_iter().map(|text| text.value).collect();
-        let credentials = credentials(keys);
+        let credentials = Bearing::compile(keys);
         let answer = answer(keys);
         let sound = keys.fault_count() == before;
         answer
             .filter(|_| sound)
-            .map(|answer| Arc::new(Self { private, plain, credentials, answer }))
+            .map(|answer| Arc::new(Self { private, public, plain, credentials, answer }))
     }
 
     /// Whether a message passes as it is.
@@ -120,16 +118,7 @@ impl Socket {
         let text = std::str::from_utf8(message).map_err(|_| "the message is not UTF-8")?;
         let root = json::parse(text)?;
         let Json::Object(_) = &root else { return Err("the message is not a JSON object".into()) };
-        let mut names: Option<Names> = None;
-        for bearing in &self.credentials {
-            let mut found = Vec::new();
-            look(&root, &bearing.path, &mut found)?;
-            for value in found {
-                if names.replace(bearing.named(&value)?).is_some() {
-                    return Err("a message names more than one credential".into());
-                }
-            }
-        }
+        let names = named(&root, &self.credentials, None)?;
         let place = self.answer.echo.iter().find(|(hole, _)| hole == ID).map(|(_, path)| path);
         let id = place.and_then(|path| token_at(&root, path)).and_then(json::scalar_text);
         Ok(Envelope { names, id: id.map(Into::into) })
@@ -155,6 +144,50 @@ impl Socket {
     }
 }
 
+impl ActionRule {
+    /// Who a message of this action is from, if it does not say so where every message may.
+    ///
+    /// # Errors
+    /// If it names more than one credential, `already` included, or one in a second spelling.
+    pub fn named(&self, message: &[u8], already: Option<Names>) -> Result<Option<Names>, Refused> {
+        if self.credentials.is_empty() {
+            return Ok(already);
+        }
+        let text = std::str::from_utf8(message).map_err(|_| "the message is not UTF-8")?;
+        named(&json::parse(text)?, &self.credentials, already)
+    }
+}
+
+fn named(
+    root: &Json<'_>,
+    credentials: &[Bearing],
+    already: Option<Names>,
+) -> Result<Option<Names>, Refused> {
+    let mut names = already;
+    for bearing in credentials {
+        let mut found = Vec::new();
+        look(root, &bearing.path, &mut found)?;
+        for value in found {
+            if names.replace(bearing.named(&value)?).is_some() {
+                return Err("a message names more than one credential".into());
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn paths(keys: &Keys<'_>, key: &str) -> Vec<String> {
+    let mut paths = Vec::new();
+    for path in keys.texts(key) {
+        if is_strict(&path.value) {
+            paths.push(path.value);
+        } else {
+            keys.fault(path.span, "a WebSocket's path is a plain path such as `/ws/v5/private`");
+        }
+    }
+    paths
+}
+
 /// The scalar at a path of members, as it stands.
 fn token_at<'a>(root: &Json<'a>, path: &[String]) -> Option<&'a str> {
     let value = path.iter().try_fold(root, |value, name| value.member(name))?;
@@ -172,9 +205,7 @@ fn look(value: &Json<'_>, path: &[Step], found: &mut Vec<String>) -> Result<(), 
                 found.extend(json::scalar_text(token));
                 Ok(())
             }
-            Json::Scalar(_) => Err("a credential is no string".into()),
-            // Another message than the one that names somebody; a login that names nobody is refused.
-            Json::Object(_) | Json::Array(_) => Ok(()),
+            _ => Err("a credential is no string".into()),
         };
     };
     match (step, value) {
@@ -196,6 +227,10 @@ fn look(value: &Json<'_>, path: &[Step], found: &mut Vec<String>) -> Result<(), 
 }
 
 impl Bearing {
+    pub fn compile(keys: &Keys<'_>) -> Vec<Self> {
+        compile(keys)
+    }
+
     fn named(&self, value: &str) -> Result<Names, Refused> {
         let plain =
             |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b';' | b'"' | b'\\');
@@ -214,7 +249,7 @@ impl Bearing {
 }
 
 /// `credentials = { "json.args[].apiKey" = "OK-ACCESS-KEY: {value}" }`.
-fn credentials(keys: &Keys<'_>) -> Vec<Bearing> {
+fn compile(keys: &Keys<'_>) -> Vec<Bearing> {
     let Some(table) = keys.table("credentials") else { return Vec::new() };
     let mut bearings = Vec::new();
     for (place, meanings) in table.entries() {
@@ -376,5 +411,181 @@ fn strings(value: &serde_json::Value, count: &dyn Fn(&str) -> usize) -> usize {
         serde_json::Value::Array(values) => values.iter().map(|it| strings(it, count)).sum(),
         serde_json::Value::Object(members) => members.values().map(|it| strings(it, count)).sum(),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::classify::load;
+    use crate::fault::Source;
+
+    const SOCKET: &str = r#"
+        [websocket]
+        private = ["/ws/private"]
+        plain = ["ping"]
+        credentials = { "json.params.apiKey" = "X-KEY: {value}", "json.params.token" = "learnt" }
+        echo = { id = "json.id", op = "json.op" }
+        error = '{"id":{id},"op":{op},"msg":"{message}","data":{"x":{id}}}'
+        [[action]]
+        name = "login"
+        match = "WS /ws/private op=login"
+        select = "json.op"
+        body = "json"
+        guarded = false
+        login = true
+        credentials = { "json.args[].key" = "Authorization: scheme id={value},v=1", "json.list[0]" = "X-KEY: {value}" }
+    "#;
+
+    fn faults(text: &str) -> Vec<String> {
+        let mut faults = Vec::new();
+        let text = format!("version = 1\nexchange = \"t\"\n{text}");
+        let set = load(&[Source::new("t.toml", text)], &mut faults);
+        assert_eq!(set.is_none(), !faults.is_empty());
+        faults.iter().map(|fault| fault.message.clone()).collect()
+    }
+
+    fn with<T>(run: impl FnOnce(&Socket, &ActionRule) -> T) -> T {
+        let text = format!("version = 1\nexchange = \"t\"\n{SOCKET}");
+        let set = load(&[Source::new("t.toml", text)], &mut Vec::new()).unwrap();
+        run(set.socket("/ws/private").unwrap(), &set.rules()[0])
+    }
+
+    fn names(message: &str) -> Result<Option<String>, Refused> {
+        with(|socket, login| {
+            let names = socket.open(message.as_bytes())?.names;
+            Ok(login.named(message.as_bytes(), names)?.map(|names| match names {
+                Names::Header(name, value) => format!("{name}: {}", value.to_str().unwrap()),
+                Names::Token(token) => format!("token {token}"),
+            }))
+        })
+    }
+
+    #[test]
+    fn a_message_names_its_sender_where_the_pack_says() {
+        for (message, name) in [
+            (r#"{"op":"x"}"#, None),
+            (r#"{"params":{"apiKey":"k"}}"#, Some("x-key: k")),
+            (r#"{"params":{"\u0061piKey":"\u006b"}}"#, Some("x-key: k")),
+            (r#"{"params":{"token":"t+/="}}"#, Some("token t+/=")),
+            (r#"{"args":[{"key":"k"}]}"#, Some("authorization: scheme id=k,v=1")),
+            (r#"{"list":["k",1,"s"]}"#, Some("x-key: k")),
+            (r#"{"args":[],"list":[]}"#, None),
+            (r#"{"params":[{"apiKey":"k"}]}"#, None),
+        ] {
+            assert_eq!(names(message).unwrap().as_deref(), name, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_sender_that_could_be_read_in_two_ways_is_refused() {
+        for message in [
+            "",
+            "[]",
+            r#"[{"params":{"apiKey":"k"}}]"#,
+            r#"{"params":{"apiKey":"k","apiKey":"l"}}"#,
+            r#"{"params":{"apiKey":"k"},"params":{}}"#,
+            r#"{"params":{"apiKey":"k","ApiKey":"l"}}"#,
+            r#"{"params":{"apikey":"k"}}"#,
+            r#"{"Params":{"apiKey":"k"}}"#,
+            r#"{"params":{"apiKey":"k","token":"t"}}"#,
+            r#"{"params":{"apiKey":"k"},"list":["l"]}"#,
+            r#"{"args":[{"key":"k"},{"key":"k"}]}"#,
+            r#"{"params":{"apiKey":1}}"#,
+            r#"{"params":{"apiKey":null}}"#,
+            r#"{"params":{"apiKey":["k"]}}"#,
+            r#"{"params":{"apiKey":""}}"#,
+            r#"{"params":{"apiKey":"k l"}}"#,
+            r#"{"params":{"apiKey":"k,id=l"}}"#,
+            r#"{"params":{"apiKey":"k\u000d\u000ax: y"}}"#,
+            r#"{"params":{"apiKey":"é"}}"#,
+        ] {
+            assert!(names(message).is_err(), "{message}");
+        }
+        assert!(names(&format!(r#"{{"params":{{"apiKey":"{}"}}}}"#, "k".repeat(5000))).is_err());
+    }
+
+    #[test]
+    fn an_answer_is_known_by_its_id() {
+        with(|socket, _| {
+            for (message, id) in [
+                (r#"{"id":"7","op":"x"}"#, Some("7")),
+                (r#"{"op":"x","id":7}"#, Some("7")),
+                (r#"{"id":{"a":1}}"#, None),
+                ("pong", None),
+            ] {
+                assert_eq!(socket.answers(message.as_bytes()).as_deref(), id, "{message}");
+            }
+            assert_eq!(socket.open(br#"{"id":7}"#).unwrap().id.as_deref(), Some("7"));
+            assert!(socket.is_plain(b"ping") && !socket.is_plain(b"ping "));
+        });
+    }
+
+    #[test]
+    fn a_refusal_repeats_what_the_message_said_and_nothing_else() {
+        let said =
+            |message: &str| with(|socket, _| socket.refusal(message.as_bytes(), "no \"{id}\" \n"));
+        let why = r#""no \"{id}\" \n""#;
+        for (message, id, op) in [
+            (r#"{"id":"1","op":"order"}"#, "\"1\"", "\"order\""),
+            (r#"{"id":-15,"op":null}"#, "-15", "null"),
+            (r#"{"id":{"a":1},"op":"{message}"}"#, "null", "\"{message}\""),
+            (r#"{"id":1,"id":2,"op":"x"}"#, "null", "null"),
+            ("no json", "null", "null"),
+        ] {
+            let wanted = format!(r#"{{"id":{id},"op":{op},"msg":{why},"data":{{"x":{id}}}}}"#);
+            assert_eq!(said(message), wanted, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_websocket_with_a_fault_says_which() {
+        assert_eq!(faults(SOCKET), Vec::<String>::new());
+        let error = "error = '{\"m\":\"{message}\"}'";
+        for (table, says) in [
+            (format!("{error}"), "`private` is missing"),
+            (format!("private = \"/ws/\"\n{error}"), "plain path"),
+            (format!("private = \"/ws\"\npublic = \"ws\"\n{error}"), "plain path"),
+            ("private = \"/ws\"".to_owned(), "`error` is missing"),
+            ("private = \"/ws\"\nerror = '{\"m\":1}'".to_owned(), "no `{message}`"),
+            ("private = \"/ws\"\nerror = '{\"m\":{message}}'".to_owned(), "not JSON"),
+            (format!("private = \"/ws\"\necho = {{ id = \"json.id\" }}\n{error}"), "has no `{id}`"),
+            (
+                "private = \"/ws\"\necho = { id = \"json.id\" }\nerror = '{\"m\":\"{message}\",\"i\":\"{id}\"}'".to_owned(),
+                "JSON",
+            ),
+            (format!("private = \"/ws\"\necho = {{ id = \"query.id\" }}\n{error}"), "one member"),
+            (format!("private = \"/ws\"\ncredentials = {{ \"params.key\" = \"X: {{value}}\" }}\n{error}"), "is written"),
+            (format!("private = \"/ws\"\ncredentials = {{ \"json.a[x]\" = \"X: {{value}}\" }}\n{error}"), "is written"),
+            (format!("private = \"/ws\"\ncredentials = {{ \"json.a\" = \"X\" }}\n{error}"), "as the header"),
+            (format!("private = \"/ws\"\npaths = 1\n{error}"), "unknown key `paths`"),
+        ] {
+            let found = faults(&format!("[websocket]\n{table}"));
+            assert!(found.iter().any(|fault| fault.contains(says)), "{table}: {found:?}");
+        }
+        let action = SOCKET.replace("WS /ws/private", "WS /ws/elsewhere");
+        assert!(faults(&action)[0].contains("messages of `/ws/elsewhere` are not read"));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_client_sends_becomes_structure(
+            id in r#"[{}\[\]",:0-9a\\{idmessage} ]{0,40}"#, op in "\\PC{0,20}", why in "\\PC{0,20}",
+        ) {
+            let op = serde_json::Value::from(op).to_string();
+            for message in [format!(r#"{{"id":{id},"op":{op}}}"#), format!(r#"{{"id":"{id}","op":{op}}}"#)] {
+                let text = with(|socket, _| socket.refusal(message.as_bytes(), &why));
+                let refusal: serde_json::Value = serde_json::from_str(&text).unwrap();
+                prop_assert_eq!(refusal.as_object().unwrap().len(), 4);
+                prop_assert_eq!(&refusal["msg"], &why);
+                prop_assert!(!refusal["id"].is_object() && !refusal["id"].is_array());
+                let _ = with(|socket, login| {
+                    login.named(message.as_bytes(), None).map(drop).ok();
+                    socket.answers(message.as_bytes())
+                });
+            }
+        }
     }
 }

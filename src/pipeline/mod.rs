@@ -27,7 +27,7 @@ use crate::body::Body;
 use crate::classify::{ActionRule, Detected, Unclassified};
 use crate::clearance::Cleared;
 use crate::forward::headers::check_connection;
-use crate::forward::upgrade::{Upgrade, tunnel};
+use crate::forward::upgrade::{self, Upgrade};
 use crate::gateway::{Gateway, Worker};
 use crate::identify::{IdentifyError, Identity};
 use crate::listen::Connection;
@@ -294,7 +294,15 @@ async fn ordinary(
     permit: Permit,
     body: Body,
 ) -> Result<Response<Body>, End> {
-    let private = visit.asks_for_private().then(|| visit.head.clone());
+    let tunnel = visit.take_upgrade();
+    let mut private = None;
+    if tunnel.is_some() {
+        let path = visit.head.path();
+        if !visit.site.actions.has_socket(path) {
+            return Err(Rejection::Unclassified("a WebSocket".into()).into());
+        }
+        private = visit.site.actions.socket(path).map(|_| visit.head.clone());
+    }
     let mut head = visit.part_with_head();
     if private.is_some() {
         // What was compressed could not be read.
@@ -302,7 +310,7 @@ async fn ordinary(
     }
     let cleared = Cleared::by_permit(permit, head, body);
     let (upstream, stamp) = (&visit.site.upstream, visit.stamp(None, false));
-    let sent = match (visit.take_upgrade(), private) {
+    let sent = match (tunnel, private) {
         (None, _) => worker.pool.forward(upstream, cleared, stamp).await,
         (Some(tunnel), Some(head)) => {
             socket::open(worker, visit, tunnel, (cleared, stamp), head).await
@@ -313,7 +321,7 @@ async fn ordinary(
                 Ok(Upgrade::Switched(response, server)) => {
                     // Not among the connection's tasks: a drain does not wait for open WebSockets.
                     tokio::spawn(async move {
-                        if let Err(error) = tunnel(client, server).await {
+                        if let Err(error) = upgrade::tunnel(client, server).await {
                             tracing::debug!(%error, "a WebSocket ended early");
                         }
                     });

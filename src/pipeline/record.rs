@@ -115,11 +115,6 @@ impl Visit {
         }
     }
 
-    /// Whether it asks for a WebSocket whose messages are read.
-    pub(super) fn asks_for_private(&self) -> bool {
-        self.learnt().upgrade.is_some() && self.site.actions.socket(self.head.path()).is_some()
-    }
-
     /// The same visitor with a request that was held, decided anew.
     pub(crate) fn again(&self, head: Inbound) -> Self {
         let again =

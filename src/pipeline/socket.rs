@@ -273,7 +273,7 @@ impl Line {
         Visit::of_frame(head, site, place, self.tasks.clone(), frame)
     }
 
-    /// open → select → identify → (ordinary | guarded).
+    /// open → classify → identify → (ordinary | guarded).
     async fn story(
         &mut self,
         visit: &mut Visit,
@@ -281,28 +281,32 @@ impl Line {
         text: Bytes,
     ) -> Result<Response<Body>, End> {
         let worker = self.worker.clone();
-        let envelope = match socket.is_plain(&text) {
+        let plain = socket.is_plain(&text);
+        let Envelope { mut names, id } = match plain {
             true => Envelope::default(),
             false => socket.open(&text).map_err(Rejection::from)?,
         };
-        let named = self.named(&worker.gateway, visit, envelope.names.as_ref())?;
+        visit.framed(id);
+        let site = visit.site.clone();
+        let rule = match plain {
+            true => None,
+            false => Some(operation(&site, visit, &text)?),
+        };
+        if let Some(rule) = rule {
+            names = rule.named(&text, names).map_err(Rejection::from)?;
+            if rule.login && names.is_none() {
+                let why = "the login names nobody that is known here";
+                return Err(Rejection::Unauthenticated(why).into());
+            }
+        }
+        let named = self.named(&worker.gateway, visit, names.as_ref())?;
         for (name, value) in &named {
             let headers = &mut visit.head.headers;
             if !headers.get_all(name).iter().any(|known| known == value) {
                 headers.append(name.clone(), value.clone());
             }
         }
-        visit.framed(envelope.id.clone());
         let visit = &*visit;
-        let rule = match socket.is_plain(&text) {
-            true => None,
-            false => Some(operation(visit, &text)?),
-        };
-        if rule.is_some_and(|rule| rule.login) && envelope.names.is_none() {
-            return Err(
-                Rejection::Unauthenticated("the login names nobody that is known here").into()
-            );
-        }
         let guarded = rule.is_some_and(|rule| rule.guarded || visit.site.policy.names(&rule.name));
         let identity = identify(visit, guarded).await?;
         match &identity {
@@ -313,7 +317,7 @@ impl Line {
                     return Err(Rejection::BadRequest(why).into());
                 }
             }
-            None if guarded || envelope.names.is_some() => {
+            None if guarded || names.is_some() => {
                 let why = "this needs a valid session or API key";
                 return Err(Rejection::Unauthenticated(why).into());
             }
@@ -338,7 +342,7 @@ impl Line {
             },
         };
         self.account = account.or(self.account.take());
-        if let Some(names) = envelope.names {
+        if let Some(names) = names {
             self.named = named;
             self.token = match names {
                 Names::Token(token) => Some(token),
@@ -373,8 +377,8 @@ impl Line {
 }
 
 /// The action that a message names. Whatever the pack says of unlisted writes: on a private path they are refused.
-fn operation<'a>(visit: &'a Visit, text: &[u8]) -> Result<&'a ActionRule, Rejection> {
-    match visit.site.actions.select(&visit.head, text)? {
+fn operation<'a>(site: &'a Site, visit: &Visit, text: &[u8]) -> Result<&'a ActionRule, Rejection> {
+    match site.actions.select(&visit.head, text)? {
         Detected::Action(rule) => Ok(rule),
         Detected::NotCanonical(why) => Err(Rejection::NotCanonical(why)),
         Detected::Unlisted { route, .. } => {

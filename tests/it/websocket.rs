@@ -32,8 +32,9 @@ accepted = { "json.code" = "0" }
 
 [websocket]
 private = ["/ws/private", "/ws/token"]
+public = ["/ws/public"]
 plain = ["ping"]
-credentials = { "json.args[].apiKey" = "OK-ACCESS-KEY: {value}", "json.params.token" = "learnt" }
+credentials = { "json.params.apiKey" = "OK-ACCESS-KEY: {value}", "json.params.token" = "learnt" }
 echo = { id = "json.id", op = "json.op" }
 error = '{"id":{id},"op":{op},"code":"50114","msg":"{message}"}'
 
@@ -55,6 +56,7 @@ select = "json.op"
 body = "json"
 guarded = false
 login = true
+credentials = { "json.args[].apiKey" = "OK-ACCESS-KEY: {value}" }
 
 [[action]]
 name = "order"

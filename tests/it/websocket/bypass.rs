@@ -116,7 +116,7 @@ async fn a_connection_is_for_one_account() {
     let mut bot = scene.bot().await;
     let bobs = LOGIN.replace("key-alice", "key-bob");
     assert!(refused(&bot.ask(bobs.as_str()).await).len() > 5);
-    let named = r#"{"op":"order","id":1,"args":[{"apiKey":"key-bob"}]}"#;
+    let named = r#"{"op":"order","id":1,"params":{"apiKey":"key-bob"}}"#;
     refused(&bot.ask(named).await);
     let both = r#"{"op":"login","args":[{"apiKey":"key-alice"},{"apiKey":"key-bob"}]}"#;
     let mut fresh = scene.open(PRIVATE).await;
@@ -140,6 +140,8 @@ async fn a_login_names_a_credential_that_is_known_here_in_one_spelling() {
         r#"{"op":"login","args":[{"apiKey":"key-alice","ApiKey":"key-bob"}]}"#,
         r#"{"op":"login","args":[{"apiKey":"key-alice, key-bob"}]}"#,
         r#"{"op":"login","args":[{"apiKey":["key-alice"]}]}"#,
+        r#"{"op":"login","params":{"apiKey":"key-alice"},"args":[{"apiKey":"key-alice"}]}"#,
+        r#"{"op":"login","params":{"apiKEY":"key-alice"}}"#,
     ] {
         refused(&bot.ask(login).await);
     }
@@ -194,4 +196,20 @@ async fn a_private_path_has_one_spelling() {
         assert_eq!(answer.status, 400, "{path}");
     }
     assert_eq!(scene.world.client().get("/ws/private?brokerId=9").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_no_websocket_at_a_path_that_the_pack_does_not_name() {
+    let scene = Scene::start().await;
+    let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let headers =
+        [("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13"), key];
+    for path in
+        ["/", "/ws", "/ws/public2", "/ws/other", "/ws/public/../other", "/ws/public/%2e%2e/x"]
+    {
+        let answer = scene.world.client().send("GET", path, &headers, "").await;
+        assert_eq!(answer.status, 403, "{path}");
+    }
+    let open = scene.world.client().send("GET", "/ws/public/stream?x=1", &headers, "").await;
+    assert_eq!(open.status, 101);
 }

@@ -10,13 +10,13 @@ const OFFER: (&str, &str) =
 #[tokio::test(flavor = "multi_thread")]
 async fn compression_is_offered_on_public_paths_only() {
     let scene = Scene::start().await;
-    let headers = [OFFER, ("sec-websocket-protocol", "v5")];
+    let headers = [OFFER];
     scene.open_with("/ws/public", &headers).await;
     assert_eq!(scene.sockets.upgrade()[OFFER.0], OFFER.1);
     scene.open_with(PRIVATE, &headers).await;
     let upgrade = scene.sockets.upgrade();
     assert!(!upgrade.contains_key(OFFER.0), "{upgrade:?}");
-    assert_eq!(upgrade["sec-websocket-protocol"], "v5");
+    assert!(upgrade.contains_key("sec-websocket-version"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

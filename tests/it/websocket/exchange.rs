@@ -57,7 +57,8 @@ impl Sockets {
     /// Every data message that arrived, in order.
     pub fn texts(&self) -> Vec<String> {
         let state = self.state.lock().unwrap();
-        state.messages.iter().filter_map(|it| it.to_text().ok().map(str::to_owned)).collect()
+        let text = |it: &Message| it.is_text().then(|| it.to_text().unwrap().to_owned());
+        state.messages.iter().filter_map(text).collect()
     }
 
     /// Those with this in them.
