@@ -167,12 +167,15 @@ impl Assembler<'_> {
             .iter()
             .filter_map(|file| self.config.read(file, self.faults))
             .collect();
-        let actions = classify::load(&packs, self.faults);
+        let mut actions = classify::load(&packs, self.faults);
         let policy = self.config.read(&self.site.policy, self.faults);
         let policy = match (&actions, policy) {
             (Some(actions), Some(source)) => self.policy(actions, &packs, &source),
             _ => None,
         };
+        if let (Some(actions), Some(policy)) = (&mut actions, &policy) {
+            actions.guard(|name| policy.names(name));
+        }
         let identifier = self.identifier(previous.map(|site| &site.identifier));
         let upstream = Upstream::parse(&self.site.upstream, self.site.upstream_h2);
         if let Err(error) = &upstream {

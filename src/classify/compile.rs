@@ -14,7 +14,7 @@ use super::draft::{Draft, is_word, named, unreadable, volatile};
 use super::pattern::Pattern;
 use super::place::Place;
 use super::rule::{ActionRule, BodyKinds, Sign};
-use super::sample::{Carrier, Sample};
+use super::sample::{Carrier, Origin, Sample};
 use super::socket::{Bearing, Socket};
 use super::written::{Keys, Text};
 use crate::fault::{Fault, Source};
@@ -28,15 +28,12 @@ pub(super) struct Claim {
     pub span: Range<usize>,
 }
 
-/// One action, and its `sample` if it has parameters.
-type Described = (ActionRule, Option<Sample>);
-
-/// A pack with the samples of its rules, in order. None if the file is so broken that nothing in it can be used; faults say so.
+/// A pack with the origins of its rules, in order. None if the file is so broken that nothing in it can be used; faults say so.
 pub(super) fn pack(
     source: &Source,
     claims: &mut Vec<Claim>,
     faults: &RefCell<Vec<Fault>>,
-) -> Option<(Pack, Vec<Option<Sample>>)> {
+) -> Option<(Pack, Vec<Origin>)> {
     let table = match toml::de::DeTable::parse(&source.text) {
         Ok(table) => table,
         Err(error) => {
@@ -52,6 +49,7 @@ pub(super) fn pack(
         "sensitive",
         "sensitive_reads",
         "accepted",
+        "volatile",
         "challenge",
         "websocket",
         "action",
@@ -70,11 +68,12 @@ pub(super) fn pack(
     let answer = answer(&keys);
     let accepted = accepted(&keys);
     let socket = keys.table("websocket").and_then(|table| Socket::compile(&table));
+    let defaults = Defaults { answer: &answer, accepted, volatile: keys.texts("volatile") };
     let actions = keys.tables("action");
-    let described = actions.iter().filter_map(|keys| rule(keys, &answer, &accepted, claims));
-    let (rules, samples): (Vec<ActionRule>, _) = described.unzip();
+    let described = actions.iter().filter_map(|keys| rule(keys, &defaults, claims));
+    let (rules, origins): (Vec<ActionRule>, _) = described.unzip();
     private(&keys, &rules, socket.as_deref());
-    Some((Pack { unlisted, sensitive, sensitive_reads, answer, socket, rules }, samples))
+    Some((Pack { unlisted, sensitive, sensitive_reads, answer, socket, rules }, origins))
 }
 
 /// Reads are allowed and writes denied unless the pack says otherwise.
@@ -167,12 +166,19 @@ fn accepted(keys: &Keys<'_>) -> Option<Vec<Sign>> {
     Some(signs)
 }
 
+/// What the pack says for all of its actions.
+struct Defaults<'p> {
+    answer: &'p Option<Arc<NativeAnswer>>,
+    accepted: Option<Vec<Sign>>,
+    /// Counts where an action's `body` has such a kind.
+    volatile: Vec<Text>,
+}
+
 fn rule(
     keys: &Keys<'_>,
-    answer: &Option<Arc<NativeAnswer>>,
-    default_accepted: &Option<Vec<Sign>>,
+    defaults: &Defaults<'_>,
     claims: &mut Vec<Claim>,
-) -> Option<Described> {
+) -> Option<(ActionRule, Origin)> {
     let faults = keys.fault_count();
     keys.only(&[
         "name",
@@ -219,14 +225,14 @@ fn rule(
         "show",
         &known.iter().chain(&unreadable).cloned().chain(chosen).collect::<Vec<_>>(),
     );
-    let accepted = accepted(keys).or_else(|| default_accepted.clone()).unwrap_or_default();
+    let accepted = accepted(keys).or_else(|| defaults.accepted.clone()).unwrap_or_default();
     let route = patterns.first()?.text.as_str().into();
     let mut rule = ActionRule {
         name,
         body,
         guarded,
         route,
-        answer: answer.clone(),
+        answer: defaults.answer.clone(),
         volatile: Vec::new(),
         login: keys.boolean("login").unwrap_or(false),
         credentials: Bearing::compile(keys),
@@ -239,9 +245,9 @@ fn rule(
         unreadable,
         accepted,
     };
-    rule.volatile = volatile(keys, &rule);
+    rule.volatile = volatile(keys, &defaults.volatile, &rule);
     let sample = sample(keys, &rule, keys.fault_count() == faults);
-    Some((rule, sample))
+    Some((rule, Origin { source: keys.source.clone(), span: keys.span.clone(), sample }))
 }
 
 /// A guarded action with parameters without a sample is a fault, if it has no other (`sound`).
@@ -254,16 +260,15 @@ fn sample(keys: &Keys<'_>, rule: &ActionRule, sound: bool) -> Option<Sample> {
         Some("query") => Carrier::Query,
         _ => Carrier::None,
     };
-    let source = keys.source.clone();
     match keys.text("sample") {
         Some(text) if carrier == Carrier::None => {
             keys.fault(text.span, "`sample`, but `body` declares no kind that could hold it");
             None
         }
-        Some(Text { value: text, span }) => Some(Sample { text, carrier, source, span }),
+        Some(Text { value: text, span }) => Some(Sample { text, carrier, span }),
         None if !rule.guarded => None,
         None if carrier == Carrier::None => {
-            Some(Sample { text: String::new(), carrier, source, span: keys.span.clone() })
+            Some(Sample { text: String::new(), carrier, span: keys.span.clone() })
         }
         None => {
             if sound {
@@ -417,6 +422,7 @@ mod tests {
             unclassified = {{ read = "require", write = "allow" }}
             sensitive = ["/a/", "/b"]
             accepted = {{ "json.code" = "0" }}
+            volatile = ["query.ts", "json.ts"]
             [challenge]
             body = '{{"m":"{{message}}"}}'
             [[action]]
@@ -425,7 +431,7 @@ mod tests {
             body = ["form", "query"]
             fields = {{ amount = "form.amt", id = "path.id", ua = "header.User-Agent" }}
             need = ["amount"]
-            volatile = ["form.ts", "query.ts"]
+            volatile = ["form.ts"]
             show = ["amount", "kind"]
             sample = "amt=1&k=2"
             choose = [{{ when = {{ "form.k" = ["1", "2"] }}, fields = {{ kind = "x" }} }}]
@@ -481,7 +487,8 @@ mod tests {
         };
         let found = faults(&[&action("a", "POST /x/{y}"), &action("b", "POST /x/z")]);
         assert!(found.len() == 1 && found[0].contains("`a` at 0.toml:5:9"), "{found:?}");
-        assert!(faults(&[&action("a", "POST /x/{y}"), &action("a", "GET /x/z")]).is_empty());
+        let apart = faults(&[&action("a", "POST /x/{y}"), &action("a", "GET /x/z")]);
+        assert_eq!(apart, Vec::<String>::new());
         let selected = |name: &str, pattern: &str| {
             let select = "select = \"json.op\"\nbody = \"json\"";
             let sample = "sample = '{\"op\":\"{operation}\"}'";
@@ -571,6 +578,11 @@ mod tests {
         one_fault(&format!("{fields}volatile = [\"form.a\"]"), "is read by this action");
         one_fault(&format!("{fields}volatile = [\"query.a\"]"), "is read by this action");
         one_fault(&format!("{fields}volatile = [\"header.a\"]"), "only query and body");
+        let all = format!(
+            "{HEAD}volatile = [\"json.a\", \"query.a\"]\n[[action]]\nname = \"a\"\n{fields}"
+        );
+        let found = faults(&[&all]);
+        assert!(found.len() == 1 && found[0].starts_with("3: `query.a` is read by"), "{found:?}");
         one_fault(
             "match = \"POST /a\"\nbody = \"json\"\nfields = { x = \"json.a.b\" }\nvolatile = [\"json.a\"]",
             "is read by this action",

@@ -14,7 +14,7 @@ use super::answer::NativeAnswer;
 use super::canonical::{TARGET_BYTES_MAX, for_each_key, is_strict};
 use super::names;
 use super::operation::{self, Operation};
-use super::read::{Refused, overrides_method};
+use super::read::{Refused, fits_media_type, overrides_method};
 use super::rule::ActionRule;
 use super::socket::Socket;
 use crate::inbound::Inbound;
@@ -87,6 +87,8 @@ pub struct ActionSet {
     /// Rules that have a pattern with parameters.
     templated: Vec<usize>,
     sensitive: Vec<Sensitive>,
+    /// Some guarded action is a GET.
+    guards_reads: bool,
     /// Private WebSockets, by path.
     private: Vec<(Box<str>, Arc<Socket>)>,
     /// Loose keys of the paths below which WebSockets pass untouched.
@@ -124,6 +126,10 @@ struct Smell<'a> {
     guarded: bool,
     /// A guarded rule's path, spelt exactly.
     guarded_exact: bool,
+    /// A guarded rule's path in a spelling that the rule does not have.
+    nearly: bool,
+    /// Below a guarded rule's path, with a method that could be meant for it.
+    below: bool,
     sensitive: Option<&'a Sensitive>,
     /// A private WebSocket's path or one below it.
     private: bool,
@@ -142,6 +148,7 @@ impl ActionSet {
             literal: HashMap::new(),
             templated: Vec::new(),
             sensitive: Vec::new(),
+            guards_reads: false,
             private: Vec::new(),
             public: Vec::new(),
             leads: HashMap::new(),
@@ -179,6 +186,7 @@ impl ActionSet {
         for rule in pack.rules {
             let at = self.rules.len();
             for pattern in &rule.patterns {
+                self.guards_reads |= rule.guarded && is_safe(&pattern.method);
                 let known = pattern.text.split("/{").next().unwrap_or("");
                 self.lead(known, &lead);
                 let holders = if pattern.is_literal() {
@@ -202,6 +210,15 @@ impl ActionSet {
                 .entry(leading.into())
                 .and_modify(|known| known.unlisted = known.unlisted.strictest(lead.unlisted))
                 .or_insert_with(|| lead.clone());
+        }
+    }
+
+    /// Guards the actions that a policy names, however their pack calls them: what is decided on
+    /// is detected in every spelling.
+    pub fn guard(&mut self, named: impl Fn(&ActionName) -> bool) {
+        for rule in self.rules.iter_mut().filter(|rule| !rule.guarded && named(&rule.name)) {
+            rule.guarded = true;
+            self.guards_reads |= rule.patterns.iter().any(|pattern| is_safe(&pattern.method));
         }
     }
 
@@ -269,8 +286,19 @@ impl ActionSet {
                 self.judge(method, target, headers, &smell)
             }
             Some(rule) => smell.found(rule),
+            None if smell.below => match self.unlisted(method, path, headers) {
+                Detected::Ordinary | Detected::Unlisted { say: Unclassified::Allow, .. } => {
+                    Detected::NotCanonical(BELOW)
+                }
+                told => told,
+            },
             None => self.unlisted(method, path, headers),
         }
+    }
+
+    /// Whether a path is nearly, but not exactly, a guarded one.
+    pub(super) fn is_nearly_guarded(&self, method: &Method, path: &str) -> bool {
+        self.smell(method, path).is_none_or(|smell| smell.nearly)
     }
 
     /// The same where the body is there: never `Selected`.
@@ -342,6 +370,9 @@ impl ActionSet {
             for rule in literal.iter().chain(&self.templated).filter_map(|at| self.rules.get(*at)) {
                 smell.meet(rule, method, path, key);
             }
+            if self.guards_reads || !is_safe(method) {
+                smell.below |= self.is_below_guarded(method, key);
+            }
             smell.private |= self.private.iter().any(|(path, _)| is_below_loosely(key, path));
             let known = self.sensitive.iter().find(|known| is_below(key, &known.key));
             if known.is_some_and(|known| known.reads) || smell.sensitive.is_none() {
@@ -363,7 +394,7 @@ impl ActionSet {
         if !is_strict(path) || target.len() > TARGET_BYTES_MAX || target.contains('#') {
             return Detected::NotCanonical("a guarded path is spelt in one way only");
         }
-        if smell.guarded && !smell.guarded_exact && smell.exact.is_none() {
+        if smell.nearly {
             return Detected::NotCanonical("nearly a guarded path");
         }
         if smell.sensitive.is_some_and(|sensitive| !is_below(path, &sensitive.prefix)) {
@@ -377,7 +408,11 @@ impl ActionSet {
             return Detected::NotCanonical("a read with a body");
         }
         if let Some(rule) = smell.exact {
-            return smell.found(rule);
+            let apart = rule.guarded || smell.selected || !smell.guarded_exact;
+            return match apart || may_share(rule, method, headers) {
+                true => smell.found(rule),
+                false => Detected::NotCanonical("a guarded action of this path could be meant"),
+            };
         }
         if smell.guarded_exact && !self.only_reads(method, target, headers) {
             return Detected::NotCanonical("a guarded path takes only its own methods");
@@ -388,10 +423,7 @@ impl ActionSet {
                 self.unlisted(method, path, headers)
             }
             Some(_) if !is_known(method) => Detected::NotCanonical("an unknown method"),
-            // Some servers route `/path/anything` to the handler of `/path`.
-            Some(_) if self.is_below_guarded(path) => {
-                Detected::NotCanonical("below a guarded path")
-            }
+            Some(_) if smell.below => Detected::NotCanonical(BELOW),
             Some(sensitive) => Detected::Unlisted {
                 say: Unclassified::Deny,
                 sensitive: true,
@@ -405,21 +437,32 @@ impl ActionSet {
     /// a read: the page that holds the form, or a preflight. A body, or parameters of the action in
     /// the query, would reach handlers that do not look at the method.
     fn only_reads(&self, method: &Method, target: &str, headers: &HeaderMap) -> bool {
-        if *method == Method::OPTIONS {
-            return true;
-        }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut guarded = self.rules.iter().filter(|rule| rule.guarded && rule.fits(path));
-        *method == Method::GET && is_empty(headers) && !guarded.any(|rule| rule.could_be_in(query))
+        matches!(*method, Method::GET | Method::OPTIONS)
+            && is_empty(headers)
+            && !guarded.any(|rule| rule.could_be_in(query))
     }
 
-    fn is_below_guarded(&self, path: &str) -> bool {
-        let guarded = self.rules.iter().filter(|rule| rule.guarded);
-        guarded
-            .flat_map(|rule| &rule.patterns)
-            // Below a path of operations are, in the exchanges that have such, the operations by name: unlisted ones.
-            .filter(|pattern| pattern.operation.is_none())
-            .any(|pattern| leading_paths(path).any(|leading| pattern.fits_loosely(leading)))
+    /// Some servers route `/path/anything` to the handler of `/path`.
+    fn is_below_guarded(&self, method: &Method, key: &str) -> bool {
+        leading_paths(key).skip(1).any(|leading| {
+            let literal = self.literal.get(leading).map_or(&[][..], Vec::as_slice);
+            let rules = literal.iter().chain(&self.templated).filter_map(|at| self.rules.get(*at));
+            rules.filter(|rule| rule.guarded).flat_map(|rule| &rule.patterns).any(|pattern| {
+                // Below a path of operations are, in the exchanges that have such, the operations by
+                // name: unlisted ones.
+                pattern.operation.is_none()
+                    && (pattern.method == *method || !is_safe(method))
+                    && pattern.fits_loosely(leading)
+            })
+        })
+    }
+
+    /// Whether this is exactly a path that some guarded action has: a request for it that is taken
+    /// for a plain read must not have a body.
+    pub fn is_guarded_path(&self, path: &str) -> bool {
+        self.rules.iter().any(|rule| rule.guarded && rule.fits(path))
     }
 
     fn unlisted(&self, method: &Method, path: &str, headers: &HeaderMap) -> Detected<'_> {
@@ -448,6 +491,7 @@ impl<'a> Smell<'a> {
             let fits = pattern.fits(path);
             self.guarded |= rule.guarded;
             self.guarded_exact |= rule.guarded && fits;
+            self.nearly |= rule.guarded && !fits && !rule.fits(path);
             let read = *method == Method::HEAD && pattern.method == Method::GET && !rule.guarded;
             if fits && (pattern.method == *method || read) {
                 self.exact = Some(rule);
@@ -461,6 +505,16 @@ impl ActionRule {
     fn fits(&self, path: &str) -> bool {
         self.patterns.iter().any(|pattern| pattern.fits(path))
     }
+}
+
+const BELOW: &str = "below a guarded path";
+
+/// Whether a request is what an ordinary action takes, when a guarded action has the same path
+/// under another method: a read without a body, or a body of a kind that the action declares. Its
+/// body is not looked at, and in a form or in what has no type some frameworks look for `_method`.
+fn may_share(rule: &ActionRule, method: &Method, headers: &HeaderMap) -> bool {
+    let empty = is_empty(headers);
+    empty || (!is_safe(method) && fits_media_type(rule.body, headers))
 }
 
 fn path_of(target: &str) -> &str {
@@ -682,6 +736,88 @@ mod tests {
         for target in ["/rpc?method=x", "/rpc?METHOD=x", "/rpc?x=%zz"] {
             assert_eq!(select("POST", target, &call("private/get_x")), "unreadable", "{target}");
         }
+    }
+
+    #[test]
+    fn what_a_policy_names_is_guarded_in_every_spelling() {
+        let mut set = set(&[PACK]);
+        let refused = |set: &ActionSet, path: &str| {
+            let found = set.detect(&Method::POST, path, &HeaderMap::new());
+            matches!(found, Detected::NotCanonical(_))
+        };
+        assert!(!refused(&set, "/api/orders"));
+        set.guard(|name| name.as_str() == "order");
+        for path in ["/api/orders", "/api/Orders/", "/api/%4Frders"] {
+            assert!(refused(&set, path), "{path}");
+        }
+        let found = set.detect(&Method::POST, "/api/Orders", &HeaderMap::new());
+        assert!(matches!(found, Detected::Action(rule) if rule.guarded));
+    }
+
+    #[test]
+    fn what_a_guarded_action_shares_its_path_with_comes_as_it_is_declared() {
+        let shared = r#"
+            version = 1
+            exchange = "shared"
+            [[action]]
+            name = "order.cancel_all"
+            match = "DELETE /orders"
+            body = "query"
+            fields = { symbol = "query.symbol" }
+            sample = "symbol=BTC"
+            [[action]]
+            name = "order"
+            match = ["POST /orders", "GET /orders"]
+            body = "json"
+            guarded = false
+        "#;
+        let set = set(&[shared]);
+        let passes = |method: Method, target: &str, headers: &[(&'static str, &'static str)]| {
+            let pairs = headers.iter().map(|(name, value)| {
+                (http::HeaderName::from_static(name), HeaderValue::from_static(value))
+            });
+            let found = set.detect(&method, target, &pairs.collect());
+            matches!(found, Detected::Action(rule) if rule.name.as_str() == "order")
+        };
+        let (json, form) = ("application/json", "application/x-www-form-urlencoded");
+        assert!(passes(
+            Method::POST,
+            "/orders",
+            &[("content-type", json), ("content-length", "9")]
+        ));
+        assert!(passes(Method::POST, "/orders", &[]));
+        assert!(passes(Method::GET, "/orders?symbol=BTC", &[]));
+        assert!(!passes(
+            Method::POST,
+            "/orders",
+            &[("content-type", form), ("content-length", "9")]
+        ));
+        assert!(!passes(Method::POST, "/orders", &[("transfer-encoding", "chunked")]));
+        assert!(!passes(Method::GET, "/orders", &[("content-length", "9")]));
+        assert!(!passes(Method::POST, "/orders?_method=DELETE", &[]));
+        let preflight = |target| set.detect(&Method::OPTIONS, target, &HeaderMap::new());
+        assert!(matches!(preflight("/orders"), Detected::Ordinary));
+        assert!(matches!(preflight("/orders?symbol=BTC"), Detected::NotCanonical(_)));
+    }
+
+    #[test]
+    fn below_a_guarded_path_nothing_passes_that_no_action_names() {
+        let below = |write: &str, method: Method, path: &str| {
+            let pack = PACK.replace("\"require\"", &format!("\"{write}\""));
+            let set = set(&[&pack]);
+            match set.detect(&method, path, &HeaderMap::new()) {
+                Detected::NotCanonical(_) => "refused",
+                Detected::Unlisted { say: Unclassified::Require, .. } => "asked",
+                Detected::Unlisted { say: Unclassified::Deny, .. } => "denied",
+                _ => "passes",
+            }
+        };
+        assert_eq!(below("allow", Method::POST, "/api/keys/k1/extra"), "refused");
+        assert_eq!(below("allow", Method::POST, "/api/keys/k1;x/extra/more"), "refused");
+        assert_eq!(below("require", Method::POST, "/api/keys/k1/extra"), "asked");
+        assert_eq!(below("deny", Method::POST, "/api/keys/k1/extra"), "denied");
+        assert_eq!(below("allow", Method::GET, "/api/keys/k1/extra"), "passes");
+        assert_eq!(below("allow", Method::POST, "/api/keys"), "passes");
     }
 
     #[test]

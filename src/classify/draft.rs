@@ -201,44 +201,48 @@ pub(super) fn unreadable(keys: &Keys<'_>, known: &[Arc<str>]) -> Vec<Arc<str>> {
 
 /// A parameter that is left out of the intent may not be one that anyone looks at: it could be
 /// changed after the owner has approved.
-pub(super) fn volatile(keys: &Keys<'_>, rule: &ActionRule) -> Vec<Place> {
+pub(super) fn volatile(keys: &Keys<'_>, everywhere: &[Text], rule: &ActionRule) -> Vec<Place> {
     let mut places = Vec::new();
     for text in keys.texts("volatile") {
-        let place = match Place::parse(&text.value) {
-            Ok(place) => place,
-            Err(why) => {
-                keys.fault(text.span, why);
-                continue;
-            }
-        };
-        if matches!(place, Place::Path(_) | Place::Header(_)) {
-            keys.fault(text.span, "only query and body parameters can be volatile");
-            continue;
+        match volatile_place(&text, rule) {
+            Ok(place) => places.push(place),
+            Err(why) => keys.fault(text.span, why.0),
         }
-        let draft_each = rule.is_batch();
-        let list = rule.list().map(<[String]>::to_vec);
-        let mut draft = Draft { body: rule.body, patterns: &rule.patterns, json_each: None, list };
-        if rule.bound_places().any(|bound| matches!(bound, Place::Json { .. })) {
-            draft.json_each = Some(draft_each);
+    }
+    for text in everywhere {
+        match volatile_place(text, rule) {
+            Ok(place) => places.push(place),
+            Err(Unfit(_, true)) => {}
+            Err(Unfit(why, false)) => keys.fault(text.span.clone(), why),
         }
-        if let Some(fault) = draft.declared(&place) {
-            keys.fault(text.span, fault);
-            continue;
-        }
-        // The same parameter under another kind of body is the same parameter.
-        let same = place.alternatives(rule.body);
-        if rule.bound_places().any(|bound| same.iter().any(|place| place.covers(bound))) {
-            keys.fault(
-                text.span,
-                format!(
-                    "`{place}` is read by this action: a volatile parameter is bound to nothing"
-                ),
-            );
-            continue;
-        }
-        places.push(place);
     }
     places
+}
+
+/// Why a place cannot be volatile, and whether only because the action's `body` has no such kind.
+struct Unfit(String, bool);
+
+fn volatile_place(text: &Text, rule: &ActionRule) -> Result<Place, Unfit> {
+    let place = Place::parse(&text.value).map_err(|why| Unfit(why, false))?;
+    if matches!(place, Place::Path(_) | Place::Header(_)) {
+        return Err(Unfit("only query and body parameters can be volatile".to_owned(), false));
+    }
+    let list = rule.list().map(<[String]>::to_vec);
+    let mut draft = Draft { body: rule.body, patterns: &rule.patterns, json_each: None, list };
+    if rule.bound_places().any(|bound| matches!(bound, Place::Json { .. })) {
+        draft.json_each = Some(rule.is_batch());
+    }
+    if let Some(why) = draft.declared(&place) {
+        return Err(Unfit(why, true));
+    }
+    // The same parameter under another kind of body is the same parameter.
+    let same = place.alternatives(rule.body);
+    if rule.bound_places().any(|bound| same.iter().any(|place| place.covers(bound))) {
+        let why =
+            format!("`{place}` is read by this action: a volatile parameter is bound to nothing");
+        return Err(Unfit(why, false));
+    }
+    Ok(place)
 }
 
 /// How actions and fields are named.

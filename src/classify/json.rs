@@ -83,6 +83,20 @@ pub(super) fn scalar_text(token: &str) -> Option<String> {
     if token.starts_with('"') { serde_json::from_str(token).ok() } else { Some(token.to_owned()) }
 }
 
+/// The names in the root object, or in the first object of a root array.
+pub(super) fn top_names(text: &str) -> Vec<String> {
+    let root = parse(text);
+    let object = match &root {
+        Ok(Json::Array(elements)) => elements.first(),
+        Ok(root) => Some(root),
+        Err(_) => None,
+    };
+    match object {
+        Some(Json::Object(members)) => members.iter().map(|member| member.name.clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
 struct Budget {
     members: usize,
     elements: usize,

@@ -4,7 +4,8 @@
 //! action?", a strict grammar asks "may it pass?"; loose and not strict is a refusal. Invariant:
 //! the one parse that classifies is the one that is shown and hashed.
 //!
-//! Every guarded action with parameters carries a `sample`, which is read at load.
+//! Every guarded action with parameters carries a `sample`, which is read at load, in its own spelling and in every
+//! other that some server has been seen to take for it.
 //!
 //! A pack has four keys beyond those that policies/README.md describes. `accepted = { "json.code" = "0" }`,
 //! for the file or for one action, says what in a 2xx answer means that the exchange accepted (a
@@ -21,6 +22,7 @@ mod detect;
 mod draft;
 mod intent;
 mod json;
+mod mutants;
 mod names;
 mod operation;
 mod pairs;
@@ -30,6 +32,7 @@ mod place;
 mod read;
 mod rule;
 mod sample;
+mod selftest;
 mod socket;
 mod written;
 
@@ -81,9 +84,13 @@ pub fn load(packs: &[Source], faults: &mut Vec<Fault>) -> Option<ActionSet> {
         packs.iter().filter_map(|source| compile::pack(source, &mut claims, &found)).collect();
     let mut found = found.into_inner();
     let set = found.is_empty().then(|| {
-        let (packs, samples): (Vec<_>, Vec<_>) = compiled.into_iter().unzip();
+        let (packs, origins): (Vec<_>, Vec<_>) = compiled.into_iter().unzip();
+        let origins: Vec<_> = origins.into_iter().flatten().collect();
         let set = ActionSet::new(packs);
-        sample::check(&set, &samples, &mut found);
+        sample::check(&set, &origins, &mut found);
+        if found.is_empty() {
+            selftest::check(&set, &origins, &mut found);
+        }
         set
     });
     let sound = found.is_empty();

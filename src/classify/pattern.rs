@@ -96,6 +96,18 @@ impl Pattern {
         self.segments.iter().map(part).collect()
     }
 
+    /// The path with the other pattern's segments for its parameters, if both are equally long.
+    pub fn filled_from(&self, other: &Self) -> Option<String> {
+        let given = other.filled("1");
+        let given: Vec<&str> = given.split('/').skip(1).collect();
+        let part = |(segment, given): (&Segment, &&str)| match segment {
+            Segment::Literal(literal) => format!("/{literal}"),
+            Segment::Parameter(_) => format!("/{given}"),
+        };
+        (given.len() == self.segments.len())
+            .then(|| self.segments.iter().zip(&given).map(part).collect())
+    }
+
     pub fn is_literal(&self) -> bool {
         self.parameters().next().is_none()
     }

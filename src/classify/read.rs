@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use super::canonical::{TARGET_BYTES_MAX, is_strict};
 use super::json::{self, Json};
@@ -194,6 +194,14 @@ impl ActionRule {
                 }
             }
         }
+        let folded = |name: &HeaderName| name.as_str().replace('_', "-");
+        for place in self.bound_places() {
+            let Place::Header(bound) = place else { continue };
+            // CGI and its heirs fold `_` and `-` into one.
+            if parts.headers.keys().any(|name| name != bound && folded(name) == folded(bound)) {
+                return Err("a header's name is a variant of the action's".into());
+            }
+        }
         if parts.json.as_ref().is_some_and(|json| json.any_name(&names::is_token)) {
             return Err(TOKEN.into());
         }
@@ -253,8 +261,13 @@ impl ActionRule {
             {
                 return Err("a field that the action needs is missing".into());
             }
-            if let Some(value) = found.map(|found| field.value(found)).transpose()? {
-                fields.set(field.name.clone(), value);
+            match found.map(|found| field.value(found)).transpose()? {
+                Some(value) => fields.set(field.name.clone(), value),
+                // The exchange puts something of its own in its place; nothing can be said of it.
+                None if field.amount || DEFAULTED.contains(&&*field.name) => {
+                    fields.set(field.name.clone(), FieldValue::Unreadable);
+                }
+                None => {}
             }
         }
         self.choose(parts, json, &mut fields)?;
@@ -312,6 +325,8 @@ impl ActionRule {
     }
 }
 
+/// What a payment always has, whether the request says so or leaves it to the exchange.
+const DEFAULTED: [&str; 3] = ["asset", "address", "network"];
 /// A longer object or list is bound, and not shown to be read.
 const WHOLE_BYTES_MAX: usize = 1000;
 
@@ -500,6 +515,11 @@ enum Kind {
     Empty,
     Json,
     Form,
+}
+
+/// Whether a body comes as one of the declared kinds.
+pub(super) fn fits_media_type(kinds: BodyKinds, headers: &HeaderMap) -> bool {
+    body_kind(kinds, headers, false).is_ok()
 }
 
 /// The JSON text of a body or, `frame`, of a WebSocket's message, which declares no media type.

@@ -19,13 +19,21 @@ use crate::inbound::Inbound;
 use crate::types::{RequestId, UnixMs};
 
 /// What stands for every parameter of a path and every header that the action reads.
-const FILLING: &str = "1";
+pub(super) const FILLING: &str = "1";
 
-/// `sample` of one action and where it stands.
+/// Where one action of a pack stands, and its `sample`.
+pub(super) struct Origin {
+    pub source: Source,
+    /// The head of the action.
+    pub span: Range<usize>,
+    /// None if the action is not guarded and has none.
+    pub sample: Option<Sample>,
+}
+
+/// `sample` of one action and where it stands. An action without parameters has an empty one.
 pub(super) struct Sample {
     pub text: String,
     pub carrier: Carrier,
-    pub source: Source,
     pub span: Range<usize>,
 }
 
@@ -39,6 +47,7 @@ pub(super) enum Carrier {
 }
 
 /// A sample as a request for one of the action's patterns.
+#[derive(Clone)]
 pub(super) struct SampleRequest {
     pub head: Inbound,
     pub body: Vec<u8>,
@@ -77,10 +86,6 @@ impl Sample {
             None => self.text.clone(),
         }
     }
-
-    fn fault(&self, message: String, help: &str) -> Fault {
-        Fault::new(&self.source, self.span.clone(), message).help(help)
-    }
 }
 
 fn head(pattern: &Pattern, target: &str, headers: HeaderMap) -> Inbound {
@@ -97,20 +102,20 @@ fn head(pattern: &Pattern, target: &str, headers: HeaderMap) -> Inbound {
     }
 }
 
-/// Reads every sample with the set it belongs to; `samples` are those of `set.rules()`, in order, pack by pack.
-pub(super) fn check(set: &ActionSet, samples: &[Vec<Option<Sample>>], faults: &mut Vec<Fault>) {
-    for (rule, sample) in set.rules().iter().zip(samples.iter().flatten()) {
-        let Some(sample) = sample else { continue };
+/// Reads every sample with the set it belongs to; `origins` are those of `set.rules()`, in order.
+pub(super) fn check(set: &ActionSet, origins: &[Origin], faults: &mut Vec<Fault>) {
+    for (rule, origin) in set.rules().iter().zip(origins) {
+        let Some(sample) = &origin.sample else { continue };
         for pattern in &rule.patterns {
-            let told = tell(set, rule, &sample.request(rule, pattern));
-            if let Err(why) = told {
-                let at = format!("{} {}", pattern.method, pattern.text);
-                faults.push(sample.fault(
-                    format!("the sample of `{}` is no such request at `{at}`: {why}", rule.name),
-                    "write a request here that the exchange would accept, or correct the action's places",
-                ));
-                break;
-            }
+            let Err(why) = tell(set, rule, &sample.request(rule, pattern)) else { continue };
+            let at = format!("{} {}", pattern.method, pattern.text);
+            let message =
+                format!("the sample of `{}` is no such request at `{at}`: {why}", rule.name);
+            let fault = Fault::new(&origin.source, sample.span.clone(), message);
+            faults.push(fault.help(
+                "write a request here that the exchange would accept, or correct the action's places",
+            ));
+            break;
         }
     }
 }

@@ -18,6 +18,7 @@ mod kit;
 mod language;
 mod messages;
 mod packs;
+mod packs_binance;
 mod packs_bybit_deribit;
 mod packs_kraken_coinbase;
 mod pages;
