@@ -6,7 +6,7 @@ use stepgate::classify::{Action, ActionSet, Detected, Unclassified, load};
 use stepgate::fault::Source;
 use stepgate::types::FieldValue;
 
-use crate::client::Client;
+use crate::client::{Answer, Client};
 use crate::kit::{Kit, POLICY};
 use crate::packs::{FORM, JSON, digest, head, text};
 use crate::world::World;
@@ -67,8 +67,10 @@ fn coinbase(method: &str, target: &str, body: &str) -> Result<Action, String> {
     send(&set(&[COINBASE]), method, target, JSON, body)
 }
 
+/// What is shown and can be told.
 fn shown(action: &Action) -> Vec<String> {
-    action.shown.iter().map(|line| format!("{}={}", line.name, line.value)).collect()
+    let told = action.shown.iter().filter(|line| &*line.value != "?");
+    told.map(|line| format!("{}={}", line.name, line.value)).collect()
 }
 
 fn wallets(action: &Action) -> [&str; 2] {
@@ -351,7 +353,7 @@ fn a_futures_withdrawal_is_contract_to_spot_wherever_its_parameters_stand() {
     }
     assert!(shown(&form).contains(&"wallet=flex".into()));
     let elsewhere = futures("withdrawal", "amount=1&currency=USD&targetAddress=bc1q").unwrap();
-    assert!(shown(&elsewhere).contains(&"address=bc1q".into()));
+    assert!(shown(&elsewhere).contains(&"target_address=bc1q".into()));
     assert!(futures("withdrawal?amount=2", "amount=1&currency=USD").is_err());
     assert!(futures("withdrawal?amount=1", "").is_err());
     let answer = query.answer.unwrap();
@@ -537,6 +539,11 @@ async fn world(policy: &str) -> World {
     world
 }
 
+/// A write with an empty body, as ccxt sends those of Kraken Futures.
+async fn bare(client: &Client, method: &str, target: &str) -> Answer {
+    client.send(method, target, &[FORM, ("content-length", "0")], "").await
+}
+
 fn key(world: &World, header: &str) -> Client {
     world.client().with(header, "key-alice")
 }
@@ -547,7 +554,7 @@ async fn each_of_several_packs_on_one_site_answers_in_its_own_words() {
     let spot = key(&world, "api-key").post_form("/0/private/Withdraw", WITHDRAW).await;
     assert_eq!(spot.json()["error"], serde_json::json!(["EGeneral:Permission denied"]));
     let futures = "/derivatives/api/v3/withdrawal?amount=1&currency=USD";
-    let futures = key(&world, "apikey").post_form(futures, "").await;
+    let futures = bare(&key(&world, "apikey"), "POST", futures).await;
     assert_eq!(futures.json()["error"], "authenticationError");
     assert_eq!(futures.json()["result"], "error");
     let body = r#"{"amount":0.5,"currency":"BTC","crypto_address":"bc1q"}"#;
@@ -607,13 +614,13 @@ async fn the_shipped_policy_speaks_for_these_packs() {
         spot.post_json("/funding/v1/addresses", address).await,
         spot.post_form("/0/private/AccountTransfer", "nonce=1&asset=XBT&amount=1&from=A&to=B")
             .await,
-        futures.post_form("/derivatives/api/v3/withdrawal?amount=1&currency=USD", "").await,
-        futures
-            .post_form(
-                "/derivatives/api/v3/transfer?fromAccount=flex&toAccount=cash&unit=USD&amount=1",
-                "",
-            )
-            .await,
+        bare(&futures, "POST", "/derivatives/api/v3/withdrawal?amount=1&currency=USD").await,
+        bare(
+            &futures,
+            "POST",
+            "/derivatives/api/v3/transfer?fromAccount=flex&toAccount=cash&unit=USD&amount=1",
+        )
+        .await,
         coinbase.post_json("/address-book", entry).await,
     ] {
         assert_eq!(answer.status, 401, "{}", answer.text());
@@ -622,5 +629,5 @@ async fn the_shipped_policy_speaks_for_these_packs() {
     let inward = "nonce=1&asset=XBT&amount=1&from=Spot+Wallet&to=Futures+Wallet";
     assert_eq!(spot.post_form("/0/private/WalletTransfer", inward).await.status, 200);
     assert_eq!(spot.post_form("/0/private/CancelAll", "nonce=2").await.status, 200);
-    assert_eq!(coinbase.send("DELETE", "/orders", &[], "").await.status, 200);
+    assert_eq!(bare(&coinbase, "DELETE", "/orders").await.status, 200);
 }
