@@ -13,7 +13,7 @@ use super::detect::{Pack, Unclassified, Unlisted};
 use super::draft::{Draft, is_word, named, unreadable, volatile};
 use super::pattern::Pattern;
 use super::place::Place;
-use super::rule::{ActionRule, BodyKinds, Field, Sign};
+use super::rule::{ActionRule, BodyKinds, Sign};
 use super::sample::{Carrier, Origin, Sample};
 use super::socket::{Bearing, Socket};
 use super::written::{Keys, Text};
@@ -210,16 +210,13 @@ fn rule(
     let mut fields = draft.fields(keys);
     let choose = draft.choose(keys);
     let known: Vec<Arc<str>> = fields.iter().map(|field| field.name.clone()).collect();
-    type Mark = fn(&mut Field);
-    let marks: [(&str, Mark); 4] = [
-        ("need", |field| field.needed = true),
-        ("amounts", |field| field.amount = true),
-        ("whole", |field| field.whole = true),
-        ("labels", |field| field.label = true),
-    ];
-    for (key, mark) in marks {
-        let named = named(keys, key, &known);
-        fields.iter_mut().filter(|field| named.contains(&field.name)).for_each(mark);
+    let [needed, amounts, whole, labels] =
+        ["need", "amounts", "whole", "labels"].map(|key| named(keys, key, &known));
+    for field in &mut fields {
+        field.needed |= needed.contains(&field.name);
+        field.amount |= amounts.contains(&field.name);
+        field.whole |= whole.contains(&field.name);
+        field.label |= labels.contains(&field.name);
     }
     let unreadable = unreadable(keys, &known);
     let chosen = choose.iter().flat_map(|row| row.fields.iter().map(|(name, _)| name.clone()));

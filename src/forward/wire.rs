@@ -106,6 +106,11 @@ impl Wire {
         Some(Answer(receiver))
     }
 
+    /// Another message with this id is sent: whose answer the next one is can no longer be told.
+    pub fn doubt(&self, id: &str) {
+        self.waiting().retain(|other| *other.id != *id);
+    }
+
     /// Whether any answer is waited for.
     pub fn listens(&self) -> bool {
         !self.waiting().is_empty()

@@ -3,6 +3,7 @@
 //! Never passes a message that is not `Cleared`, and never one whose sender is another account than the connection's.
 //! Invariant: messages reach the exchange in the order in which they came, each after it was decided.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,6 +118,8 @@ struct Line {
     named: HeaderMap,
     token: Option<Arc<str>>,
     caller: LastCaller,
+    /// Ids of the last messages that were sent: an answer to one of them could be taken for another's.
+    ids: VecDeque<Arc<str>>,
 }
 
 /// What goes to the client beside the exchange's own frames.
@@ -131,6 +134,8 @@ const OWN_MAX: usize = 16;
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// From the one side's close to the other's.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Messages after which an answer that is still missing is not expected any more.
+const IDS_MAX: usize = 256;
 const BUFFER_BYTES: usize = 8 * 1024;
 /// Close codes (RFC 6455 §7.4.1 and its registry): the gateway stops; its configuration is another now.
 const GOING_AWAY: u16 = 1001;
@@ -157,7 +162,8 @@ impl Line {
         }
         head.method = frame_method();
         let (account, named, token) = (None, HeaderMap::new(), None);
-        Self { worker, tasks, head, wire, account, named, token, caller: LastCaller::default() }
+        let (ids, caller) = (VecDeque::new(), LastCaller::default());
+        Self { worker, tasks, head, wire, account, named, token, caller, ids }
     }
 
     async fn run(mut self, tunnel: Tunnel, incoming: Incoming) {
@@ -288,7 +294,11 @@ impl Line {
             true => Envelope::default(),
             false => socket.open(&text).map_err(Rejection::from)?,
         };
-        visit.framed(id);
+        if let Some(id) = &id {
+            // A client could have what is refused taken for what was done, and its amount forgotten.
+            self.wire.doubt(id);
+        }
+        visit.framed(id.clone().filter(|id| !self.ids.contains(id)));
         let site = visit.site.clone();
         let rule = match plain {
             true => None,
@@ -344,6 +354,10 @@ impl Line {
             },
         };
         self.account = account.or(self.account.take());
+        if let Some(id) = id {
+            self.ids.push_back(id);
+            self.ids.drain(..self.ids.len().saturating_sub(IDS_MAX));
+        }
         if let Some(names) = names {
             self.named = named;
             self.token = match names {

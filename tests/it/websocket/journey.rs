@@ -64,6 +64,31 @@ async fn the_record_is_there_before_the_message_and_the_answer_closes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_was_used_before_tells_nothing_about_an_outcome() {
+    let scene = Scene::start().await;
+    let mut bot = scene.bot().await;
+    assert_eq!(bot.ask(r#"{"id":"2","op":"order"}"#).await["code"], "0");
+    let id = challenge(&bot.ask(withdraw(1, "0.5")).await);
+    scene.approve(&id).await;
+    scene.sockets.answer_with("58350");
+    assert_eq!(bot.ask(withdraw(2, "0.5")).await["code"], "58350");
+    assert_eq!(scene.outcomes(1).await[0]["state"], "unknown", "the refusal may be the order's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_used_again_tells_nothing_about_an_outcome() {
+    let scene = Scene::start().await;
+    scene.sockets.be_silent();
+    let mut bot = scene.bot().await;
+    let id = challenge(&bot.ask(withdraw(1, "0.5")).await);
+    scene.approve(&id).await;
+    bot.send(tokio_tungstenite::tungstenite::Message::text(withdraw(2, "0.5"))).await;
+    scene.sockets.answer_with("58350");
+    assert_eq!(bot.ask(r#"{"id":"2","op":"order"}"#).await["code"], "58350");
+    assert_eq!(scene.outcomes(1).await[0]["state"], "unknown", "the refusal was the order's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_an_answer_the_outcome_is_unknown_and_other_messages_do_not_wait() {
     let scene = Scene::start().await;
     scene.sockets.be_silent();
