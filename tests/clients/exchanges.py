@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import threading
 import time
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from aiohttp import WSMsgType, web
 
 DRIFT_MS = 30_000  # OKX: how far a signed timestamp may be from now
+TICK_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -107,20 +109,22 @@ class Exchange:
         return web.json_response({"unknown": request.path}, status=404)
 
     async def _talk(self, incoming, request):
-        """Answers each frame with what the dialogue of this path says."""
+        """Answers each frame with what the dialogue of this path says; a function among that is asked again and again."""
         socket = web.WebSocketResponse()
         await socket.prepare(incoming)
-        dialogue = next((made for prefix, made in WS.items() if request.path.startswith(prefix)), None)
-        if dialogue is None:
-            await socket.close()
-            return socket
-        said = dialogue(self)
+        said = next(made for prefix, made in WS.items() if request.path.startswith(prefix))(self)
+        streams = []
         async for message in socket:
             if message.type != WSMsgType.TEXT:
                 continue
             self._log.append(Request("WS", request.target, request.headers, message.data.encode()))
             for answer in said(message.data):
-                await socket.send_str(answer if isinstance(answer, str) else json.dumps(answer))
+                if callable(answer):
+                    streams.append(asyncio.create_task(stream(socket, answer)))
+                else:
+                    await socket.send_str(answer if isinstance(answer, str) else json.dumps(answer))
+        for one in streams:
+            one.cancel()
         return socket
 
     def next_order(self):
@@ -132,6 +136,13 @@ class Exchange:
         newest = self._nonces.get(key, -1)
         self._nonces[key] = max(newest, nonce)
         return nonce > newest
+
+
+async def stream(socket, price):
+    """Sends a new price every few milliseconds, until the connection ends."""
+    for step in itertools.count():
+        await socket.send_str(json.dumps(price(str(60_000 + step))))
+        await asyncio.sleep(TICK_S)
 
 
 def sha256(secret, *parts):
@@ -224,8 +235,7 @@ def okx_ws(exchange):
         match frame.get("op"):
             case "subscribe":
                 confirmed = [{"event": "subscribe", "arg": one, "connId": "c"} for one in arguments]
-                prices = ("60000", "60001", "60002")
-                return confirmed + [{"arg": arguments[0], "data": [okx_ticker(price)]} for price in prices]
+                return confirmed + [lambda price: {"arg": arguments[0], "data": [okx_ticker(price)]}]
             case "login":
                 logged_in = okx_login(exchange, arguments[0])
                 good = {"event": "login", "code": "0", "msg": "", "connId": "c"}
@@ -321,16 +331,13 @@ def binance_ticker(price):
 
 
 def binance_stream(exchange):
-    """Public market data: a subscription is confirmed, then three prices come."""
+    """Public market data: a subscription is confirmed, then prices come."""
 
     def said(text):
         frame = json.loads(text)
-        prices = ("60000", "60001", "60002")
-        event = {"e": "24hrTicker", "E": now_ms(), "s": "BTCUSDT", "p": "0", "P": "0", "w": "60000", "x": "60000",
-                 "Q": "1", "b": "60000", "B": "1", "a": "60000", "A": "1", "o": "60000", "h": "60000", "l": "60000",
-                 "v": "10", "q": "600000", "O": now_ms(), "C": now_ms(), "F": 0, "L": 1, "n": 1}
-        confirmed = {"result": None, "id": frame["id"]}
-        return [confirmed] + [{**event, "c": price} for price in prices]
+        event = {"e": "24hrMiniTicker", "E": now_ms(), "s": "BTCUSDT", "o": "60000", "h": "70000", "l": "50000",
+                 "v": "10", "q": "600000"}
+        return [{"result": None, "id": frame["id"]}, lambda price: {**event, "c": price}]
 
     return said
 

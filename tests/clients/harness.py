@@ -166,7 +166,7 @@ accounts = "file:secrets/api-keys.toml"
         for port in (self.port, self.admin):
             while not listens(port):
                 if self._child.poll() is not None or time.monotonic() > until:
-                    fail(f"the gateway did not start:\n{self.last_words()}")
+                    fail("the gateway did not start")
                 time.sleep(0.02)
         config, factors = self.folder / "stepgate.toml", self.folder / "secrets/factors.jsonl"
         run(BUILT / "stepgate", "factor", "-c", config, "import", factors)

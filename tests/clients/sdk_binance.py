@@ -5,6 +5,7 @@ Its POSTs have all parameters in the query, an empty body and a JSON media type.
 """
 
 import importlib.metadata
+import os
 
 from binance.error import ClientError
 from binance.spot import Spot
@@ -19,7 +20,7 @@ class Binance(sdk.Library):
     def __init__(self, running, account):
         super().__init__(running, account)
         self.spot = Spot(account.key, account.secret, base_url=running.base)
-        self.spot.session.verify = running.ca
+        os.environ["REQUESTS_CA_BUNDLE"] = running.ca  # is read at each request, and beats `session.verify`
         self.spot.session.hooks["response"].append(self._count)
 
     def _count(self, response, **_):
