@@ -7,6 +7,7 @@ and unchanged, and nothing else. However often an owner's bot asks again, there 
 """
 
 import asyncio
+import contextlib
 import sys
 import time
 from dataclasses import dataclass
@@ -69,6 +70,28 @@ CASES = (
 )
 
 
+# What bots do all day beside it. Whether the exchange likes it is not the question: each has to get there.
+SPOT, CONTRACT = "BTC/USDT", "BTC/USDT:USDT"
+TRADING = (
+    ("fetch_order_book", SPOT), ("fetch_ohlcv", SPOT), ("fetch_trades", SPOT), ("fetch_open_orders", SPOT),
+    ("fetch_order", "1", SPOT), ("fetch_my_trades", SPOT), ("cancel_order", "1", SPOT),
+    ("create_order", SPOT, "market", "sell", 0.01), ("edit_order", "1", SPOT, "limit", "buy", 0.02, 10000),
+    ("fetch_deposits",), ("fetch_withdrawals",),
+)
+CONTRACTS = (
+    ("create_order", CONTRACT, "limit", "buy", 1, 10000), ("set_leverage", 5, CONTRACT), ("fetch_positions", [CONTRACT]),
+    ("fetch_open_orders", CONTRACT), ("cancel_order", "1", CONTRACT), ("fetch_funding_rate", CONTRACT),
+    ("fetch_deposit_address", "USDT", {"network": "TRC20"}),
+)
+ORDINARY = {
+    "okx": (*TRADING, *CONTRACTS, ("transfer", "USDT", 3, "funding", "trading"), ("cancel_orders", ["1", "2"], SPOT)),
+    "binance": (*TRADING, *CONTRACTS, ("transfer", "USDT", 3, "spot", "swap"), ("cancel_all_orders", SPOT),
+                ("create_orders", [{"symbol": CONTRACT, "type": "limit", "side": "buy", "amount": 1, "price": 10000}])),
+    "kraken": (*TRADING, ("transfer", "USDT", 3, "spot", "swap"), ("cancel_all_orders",),
+               ("fetch_ledger", "USDT"), ("fetch_deposit_address", "USDT", {"network": "TRC20"})),
+}
+
+
 class Journey:
     """One exchange, one flavour of the library. Each account gives one code; `texter` has a phone."""
 
@@ -76,12 +99,13 @@ class Journey:
         self.case, self.flavour = case, flavour
         word = f"{case.name}-{flavour.__name__.rpartition('.')[2]}"
         self.mover, self.payer = Account(f"{word}-mover"), Account(f"{word}-payer")
-        self.texter = Account(f"{word}-texter", phone)
-        self.accounts = (self.mover, self.payer, self.texter)
+        self.trader, self.texter = Account(f"{word}-trader"), Account(f"{word}-texter", phone)
+        self.accounts = (self.mover, self.payer, self.trader, self.texter)
         self.clients = []
 
     def client(self, kind, account):
-        options = {"fetchMarkets": {"types": ["spot"]}}  # fewer lists of what this test does not trade
+        # Fewer lists of what this test does not trade.
+        options = {"fetchMarkets": {"types": ["spot", "swap" if self.case.name == "okx" else "linear"]}}
         made = client(getattr(self.flavour, kind), self.gateway.base, self.gateway.ca, account, **options)
         self.clients.append(made)
         return made
@@ -107,6 +131,22 @@ class Journey:
         order = await call(one.create_order, "BTC/USDT", "limit", "buy", 0.01, 10000)
         claim(order["id"], "an order passes")
         await self.retries_elsewhere(one)
+        await self.ordinary(self.client(self.case.name, self.trader))
+        one.secret = Account("somebody else").secret
+        error = await refusal(one, one.fetch_balance)
+        claim("signature" in str(error).lower() or "Sign" in str(error), "a signature that is not right is found out")
+
+    async def ordinary(self, one):
+        await call(one.load_markets)
+        for name, *given in ORDINARY[self.case.name]:
+            sent, arrived = one.sent, len(self.exchange.received())
+            answered = contextlib.suppress(ccxt.BaseError, KeyError, TypeError, IndexError, AttributeError)
+            with answered:
+                await call(getattr(one, name), *given)
+            reached = len(self.exchange.received()) - arrived
+            if not 0 < one.sent - sent == reached:
+                fail(f"{name}{given}: {one.sent - sent} requests, {reached} got there; {one.last_http_response}")
+        claim(True, f"{len(ORDINARY[self.case.name])} other calls of a bot all get to the exchange")
 
     async def retries_elsewhere(self, one):
         """The other side of "no retry": what the exchange itself cannot serve is asked for again."""

@@ -213,7 +213,11 @@ def okx_instruments(kind):
     common = {"instType": kind, "settleCcy": "", "uly": "", "state": "live", "lotSz": "0.00000001", "minSz": "0.00001",
               "tickSz": "0.1", "lever": "10", "ctVal": "", "ctMult": "", "ctType": "", "ctValCcy": "", "expTime": "",
               "listTime": "1548133413000", "optType": "", "stk": "", "alias": "", "category": "1"}
-    return [{**common, "instId": "BTC-USDT", "baseCcy": "BTC", "quoteCcy": "USDT"}] if kind == "SPOT" else []
+    if kind == "SPOT":
+        return [{**common, "instId": "BTC-USDT", "baseCcy": "BTC", "quoteCcy": "USDT"}]
+    contract = {"uly": "BTC-USDT", "instFamily": "BTC-USDT", "settleCcy": "USDT", "ctVal": "0.01", "ctMult": "1",
+                "ctType": "linear", "ctValCcy": "BTC", "lotSz": "1", "minSz": "1", "baseCcy": "", "quoteCcy": ""}
+    return [{**common, **contract, "instId": "BTC-USDT-SWAP"}] if kind == "SWAP" else []
 
 
 def okx_ticker(price):
@@ -263,8 +267,8 @@ def binance(exchange, request):
     match (request.method, request.path):
         case ("GET", "/api/v3/exchangeInfo"):
             return {"timezone": "UTC", "serverTime": now_ms(), "rateLimits": [], "symbols": [binance_symbol()]}
-        case ("GET", "/fapi/v1/exchangeInfo" | "/dapi/v1/exchangeInfo"):
-            return {"timezone": "UTC", "serverTime": now_ms(), "rateLimits": [], "symbols": []}
+        case ("GET", "/fapi/v1/exchangeInfo"):
+            return {"timezone": "UTC", "serverTime": now_ms(), "rateLimits": [], "symbols": [binance_contract()]}
         case ("GET", "/sapi/v1/margin/allPairs" | "/sapi/v1/margin/isolated/allPairs"):
             return []
         case ("GET", "/api/v3/ticker/24hr"):
@@ -277,7 +281,7 @@ def binance(exchange, request):
         case ("GET", "/api/v3/account"):
             coin = {"asset": "USDT", "free": "5000", "locked": "0"}
             return {"accountType": "SPOT", "updateTime": now_ms(), "balances": [coin]}
-        case ("POST", "/api/v3/order"):
+        case ("POST", "/api/v3/order" | "/fapi/v1/order"):
             return binance_order(exchange, asked)
         case ("POST", "/sapi/v1/asset/transfer"):
             return {"tranId": exchange.next_order()}
@@ -301,7 +305,7 @@ def binance_signed(exchange, request):
 
 def binance_order(exchange, asked):
     return {"symbol": asked["symbol"], "orderId": exchange.next_order(), "orderListId": -1,
-            "clientOrderId": asked.get("newClientOrderId", ""), "transactTime": now_ms(), "price": asked["price"],
+            "clientOrderId": asked.get("newClientOrderId", ""), "transactTime": now_ms(), "price": asked.get("price", "0"),
             "origQty": asked["quantity"], "executedQty": "0", "cummulativeQuoteQty": "0", "status": "NEW",
             "timeInForce": "GTC", "type": asked["type"], "side": asked["side"], "fills": []}
 
@@ -313,6 +317,12 @@ def binance_symbol():
             "quoteAsset": "USDT", "quotePrecision": 8, "quoteAssetPrecision": 8, "orderTypes": ["LIMIT", "MARKET"],
             "isSpotTradingAllowed": True, "isMarginTradingAllowed": False, "filters": filters,
             "permissions": [], "permissionSets": [["SPOT"]]}
+
+
+def binance_contract():
+    return {**binance_symbol(), "pair": "BTCUSDT", "contractType": "PERPETUAL", "marginAsset": "USDT",
+            "underlyingType": "COIN", "deliveryDate": 4133404800000, "onboardDate": 1569398400000,
+            "pricePrecision": 2, "quantityPrecision": 3, "baseAssetPrecision": 8, "quotePrecision": 8}
 
 
 def binance_coin():
