@@ -167,12 +167,15 @@ impl Assembler<'_> {
             .iter()
             .filter_map(|file| self.config.read(file, self.faults))
             .collect();
-        let actions = classify::load(&packs, self.faults);
+        let mut actions = classify::load(&packs, self.faults);
         let policy = self.config.read(&self.site.policy, self.faults);
         let policy = match (&actions, policy) {
             (Some(actions), Some(source)) => self.policy(actions, &packs, &source),
             _ => None,
         };
+        if let (Some(actions), Some(policy)) = (&mut actions, &policy) {
+            actions.guard(|name| policy.names(name));
+        }
         let identifier = self.identifier(previous.map(|site| &site.identifier));
         let upstream = Upstream::parse(&self.site.upstream, self.site.upstream_h2);
         if let Err(error) = &upstream {
@@ -267,7 +270,7 @@ impl Assembler<'_> {
 /// What a raw request in a case would do.
 fn classify_raw(actions: &ActionSet, raw: &str) -> Result<(ActionName, Vec<Fields>), String> {
     let (head, body) = rawhttp::read(raw)?;
-    match actions.detect(&head.method, &head.target, &head.headers) {
+    match actions.detect_whole(&head, &body).map_err(|refused| refused.to_string())? {
         Detected::Action(rule) => {
             let action = rule.read(&head, &body).map_err(|refused| refused.to_string())?;
             Ok((action.name, action.elements))
@@ -276,5 +279,6 @@ fn classify_raw(actions: &ActionSet, raw: &str) -> Result<(ActionName, Vec<Field
             Ok((ActionName::new("ordinary"), vec![Fields::default()]))
         }
         Detected::NotCanonical(why) => Err(why.to_owned()),
+        Detected::Selected => Err("the body does not say which operation it is".to_owned()),
     }
 }

@@ -23,6 +23,7 @@ use crate::prices::Prices;
 use crate::stepup::challenge::Limits;
 use crate::stepup::phone;
 use crate::store::Store;
+use crate::tokens::Tokens;
 use crate::types::SiteName;
 use crate::world::{Clock, Entropy};
 
@@ -41,6 +42,8 @@ pub struct Gateway {
     pub limits: Limits,
     pub trusted_proxies: Vec<IpNet>,
     pub phones: phone::Settings,
+    /// Tokens that exchanges gave out for their WebSockets.
+    pub tokens: Tokens,
     pub pages: Pages,
     /// Rung when a message was queued, so that it goes out at once.
     pub outbox: Arc<Notify>,

@@ -21,7 +21,8 @@
 //! | `stepup` | is the owner's answer right: challenges, TOTP, codes, counting |
 //! | `clearance` | the only key that `forward` takes |
 //! | `pages` | what the person or program is answered |
-//! | `forward` | how it reaches the exchange: pooled connections, headers, WebSockets |
+//! | `forward` | how it reaches the exchange: pooled connections, headers, WebSockets and their frames |
+//! | `tokens` | whose a token is that the exchange gave out |
 //! | `observe` | what the exchange made of it |
 //! | `audit` | what is remembered: hash-linked, signed, durable before the forward |
 //! | `store` | state as atomic sentences; `embedded` keeps it in one file |
@@ -37,7 +38,7 @@
 //! | --- | --- |
 //! | root | config, assemble, reload, messenger, operations, serve, commands, main |
 //! | stories | pipeline, answer, gateway |
-//! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, sms, admin, metrics, telemetry, watch |
+//! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, sms, admin, metrics, telemetry, tokens, watch |
 //! | outgoing | fetch |
 //! | ports | store (trait), locate (trait) |
 //! | core, pure and sync | classify, policy, stepup, clearance, observe, prices, rawhttp, locate::travel, audit::{record, chain, redact, keys} |
@@ -86,6 +87,7 @@ pub mod sms;
 pub mod stepup;
 pub mod store;
 pub mod telemetry;
+mod tokens;
 pub mod types;
 mod watch;
 pub mod world;

@@ -47,7 +47,7 @@ fn accepted(rule: &ActionRule, body_prefix: Option<&[u8]>) -> Outcome {
 }
 
 /// The scalar at a path of members in JSON that may have been cut off after it.
-fn scalar_at(body: &[u8], path: &[String]) -> Option<String> {
+pub fn scalar_at(body: &[u8], path: &[String]) -> Option<String> {
     let found = RefCell::new(None);
     let text = match std::str::from_utf8(body) {
         Ok(text) => text,
@@ -77,7 +77,7 @@ impl<'de> DeserializeSeed<'de> for Seek<'_> {
         let token = raw.get();
         let value = match token.as_bytes().first() {
             Some(b'"') => serde_json::from_str(token).ok(),
-            Some(b'{' | b'[') => None,
+            Some(b'{' | b'[') => is_empty_list(token).then(|| "[]".to_owned()),
             _ => Some(token.to_owned()),
         };
         *self.found.borrow_mut() = value;
@@ -105,6 +105,12 @@ impl<'de> Visitor<'de> for Seek<'_> {
     }
 }
 
+/// `[]`, which exchanges that list their errors send for "none". Other lists say nothing that could be compared.
+fn is_empty_list(token: &str) -> bool {
+    let inside = token.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inside.is_some_and(|inside| inside.trim().is_empty())
+}
+
 /// Where an action sends value: asset, network, address. A tag is part of the address, as one
 /// address with two tags is two people.
 pub fn destination(fields: &Fields) -> Option<(Option<&str>, Option<&str>, Cow<'_, str>)> {
@@ -129,7 +135,7 @@ mod tests {
         let pack = r#"
             version = 1
             exchange = "test"
-            accepted = { "json.code" = ["0", "2"], "json.a.ok" = "true" }
+            accepted = { "json.code" = ["0", "2", "[]"], "json.a.ok" = "true" }
             [[action]]
             name = "withdrawal"
             match = "POST /w"
@@ -144,6 +150,17 @@ mod tests {
         assert_eq!(outcome(200, Some(r#"{"a":{"x":[1],"ok":true},"code":2}"#)), Outcome::Accepted);
         assert_eq!(outcome(200, Some(r#"{"code":"58350","a":{"ok":true}}"#)), Outcome::Refused);
         assert_eq!(outcome(200, Some(r#"{"code":"0","a":{"ok":false}}"#)), Outcome::Refused);
+    }
+
+    #[test]
+    fn a_list_of_errors_is_a_sign_only_if_it_is_empty() {
+        let said =
+            |code: &str| outcome(200, Some(&format!(r#"{{"code":{code},"a":{{"ok":true}}}}"#)));
+        assert_eq!(said("[]"), Outcome::Accepted);
+        assert_eq!(said("[ ]"), Outcome::Accepted);
+        // A warning does not mean that nothing was done.
+        assert_eq!(said(r#"["WGeneral:Danger"]"#), Outcome::Unknown);
+        assert_eq!(said("{}"), Outcome::Unknown);
     }
 
     #[test]

@@ -39,6 +39,7 @@ use crate::reload::Reloader;
 use crate::stepup::phone;
 use crate::store::embedded::Embedded;
 use crate::store::{Store, StoreError};
+use crate::tokens::Tokens;
 use crate::types::UnixMs;
 use crate::world::{Clock, Entropy};
 
@@ -224,6 +225,7 @@ fn build(
         limits: config.limits.clone(),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         phones: phones(config),
+        tokens: Tokens::default(),
         pages: Pages::new(),
         outbox: Arc::new(Notify::new()),
         sms: messenger.is_some(),

@@ -14,6 +14,8 @@ use super::draft::{Draft, is_word, named, unreadable, volatile};
 use super::pattern::Pattern;
 use super::place::Place;
 use super::rule::{ActionRule, BodyKinds, Sign};
+use super::sample::{Carrier, Origin, Sample};
+use super::socket::{Bearing, Socket};
 use super::written::{Keys, Text};
 use crate::fault::{Fault, Source};
 use crate::types::ActionName;
@@ -26,12 +28,12 @@ pub(super) struct Claim {
     pub span: Range<usize>,
 }
 
-/// None if the file is so broken that nothing in it can be used; faults say so.
+/// A pack with the origins of its rules, in order. None if the file is so broken that nothing in it can be used; faults say so.
 pub(super) fn pack(
     source: &Source,
     claims: &mut Vec<Claim>,
     faults: &RefCell<Vec<Fault>>,
-) -> Option<Pack> {
+) -> Option<(Pack, Vec<Origin>)> {
     let table = match toml::de::DeTable::parse(&source.text) {
         Ok(table) => table,
         Err(error) => {
@@ -45,8 +47,11 @@ pub(super) fn pack(
         "exchange",
         "unclassified",
         "sensitive",
+        "sensitive_reads",
         "accepted",
+        "volatile",
         "challenge",
+        "websocket",
         "action",
     ]);
     match keys.integer("version") {
@@ -58,14 +63,17 @@ pub(super) fn pack(
         keys.missing("exchange", "name the exchange that this file describes");
     }
     let unlisted = unlisted(&keys);
-    let sensitive = sensitive(&keys);
+    let sensitive = prefixes(&keys, "sensitive");
+    let sensitive_reads = prefixes(&keys, "sensitive_reads");
     let answer = answer(&keys);
     let accepted = accepted(&keys);
-    let mut rules = Vec::new();
-    for action in keys.tables("action") {
-        rules.extend(rule(&action, &answer, accepted.clone(), claims));
-    }
-    Some(Pack { unlisted, sensitive, answer, rules })
+    let socket = keys.table("websocket").and_then(|table| Socket::compile(&table));
+    let defaults = Defaults { answer: &answer, accepted, volatile: keys.texts("volatile") };
+    let actions = keys.tables("action");
+    let described = actions.iter().filter_map(|keys| rule(keys, &defaults, claims));
+    let (rules, origins): (Vec<ActionRule>, _) = described.unzip();
+    private(&keys, &rules, socket.as_deref());
+    Some((Pack { unlisted, sensitive, sensitive_reads, answer, socket, rules }, origins))
 }
 
 /// Reads are allowed and writes denied unless the pack says otherwise.
@@ -91,9 +99,9 @@ fn unlisted(keys: &Keys<'_>) -> Unlisted {
     unlisted
 }
 
-fn sensitive(keys: &Keys<'_>) -> Vec<String> {
+fn prefixes(keys: &Keys<'_>, key: &str) -> Vec<String> {
     let mut prefixes = Vec::new();
-    for prefix in keys.texts("sensitive") {
+    for prefix in keys.texts(key) {
         let bare = prefix.value.strip_suffix('/').unwrap_or(&prefix.value);
         if is_strict(bare) {
             prefixes.push(prefix.value);
@@ -106,7 +114,7 @@ fn sensitive(keys: &Keys<'_>) -> Vec<String> {
 
 fn answer(keys: &Keys<'_>) -> Option<Arc<NativeAnswer>> {
     let table = keys.table("challenge")?;
-    table.only(&["status", "body"]);
+    table.only(&["status", "body", "id"]);
     let status = match table.integer("status") {
         None => 401,
         Some((status @ 100..=599, _)) => u16::try_from(status).unwrap_or(401),
@@ -119,13 +127,26 @@ fn answer(keys: &Keys<'_>) -> Option<Arc<NativeAnswer>> {
         table.missing("body", "write the exchange's error body with `{message}` in it");
         return None;
     };
-    match NativeAnswer::new(status, &body.value) {
+    match NativeAnswer::new(status, &body.value, repeated(&table)) {
         Ok(answer) => Some(Arc::new(answer)),
         Err(why) => {
             table.fault(body.span, why);
             None
         }
     }
+}
+
+/// `id = ["json.id", "query.id"]`: where a request says which answer is its own.
+fn repeated(keys: &Keys<'_>) -> Vec<Place> {
+    let mut places = Vec::new();
+    for text in keys.texts("id") {
+        match Place::parse(&text.value) {
+            Ok(place @ (Place::Json { each: false, .. } | Place::Query(_))) => places.push(place),
+            Ok(_) => keys.fault(text.span, "an id is read at `json.name` or `query.name`"),
+            Err(why) => keys.fault(text.span, why),
+        }
+    }
+    places
 }
 
 /// `accepted = { "json.code" = "0" }`; a list of values means any of them.
@@ -145,45 +166,57 @@ fn accepted(keys: &Keys<'_>) -> Option<Vec<Sign>> {
     Some(signs)
 }
 
+/// What the pack says for all of its actions.
+struct Defaults<'p> {
+    answer: &'p Option<Arc<NativeAnswer>>,
+    accepted: Option<Vec<Sign>>,
+    /// Counts where an action's `body` has such a kind.
+    volatile: Vec<Text>,
+}
+
 fn rule(
     keys: &Keys<'_>,
-    answer: &Option<Arc<NativeAnswer>>,
-    default_accepted: Option<Vec<Sign>>,
+    defaults: &Defaults<'_>,
     claims: &mut Vec<Claim>,
-) -> Option<ActionRule> {
+) -> Option<(ActionRule, Origin)> {
+    let faults = keys.fault_count();
     keys.only(&[
         "name",
         "match",
+        "select",
         "body",
         "fields",
         "need",
         "volatile",
         "show",
         "amounts",
+        "whole",
+        "labels",
         "unreadable",
         "choose",
         "guarded",
+        "login",
+        "credentials",
+        "learn",
         "accepted",
+        "sample",
     ]);
     let name = name(keys)?;
     let patterns = patterns(keys, &name, claims);
     let body = body_kinds(keys);
     let guarded = keys.boolean("guarded").unwrap_or(true);
-    let mut draft = Draft { body, patterns: &patterns, json_each: None };
+    let mut draft = Draft { body, patterns: &patterns, json_each: None, list: None };
+    let select = draft.select(keys);
     let mut fields = draft.fields(keys);
     let choose = draft.choose(keys);
     let known: Vec<Arc<str>> = fields.iter().map(|field| field.name.clone()).collect();
-    for needed in named(keys, "need", &known) {
-        fields
-            .iter_mut()
-            .filter(|field| field.name == needed)
-            .for_each(|field| field.needed = true);
-    }
-    for amount in named(keys, "amounts", &known) {
-        fields
-            .iter_mut()
-            .filter(|field| field.name == amount)
-            .for_each(|field| field.amount = true);
+    let [needed, amounts, whole, labels] =
+        ["need", "amounts", "whole", "labels"].map(|key| named(keys, key, &known));
+    for field in &mut fields {
+        field.needed |= needed.contains(&field.name);
+        field.amount |= amounts.contains(&field.name);
+        field.whole |= whole.contains(&field.name);
+        field.label |= labels.contains(&field.name);
     }
     let unreadable = unreadable(keys, &known);
     let chosen = choose.iter().flat_map(|row| row.fields.iter().map(|(name, _)| name.clone()));
@@ -192,24 +225,90 @@ fn rule(
         "show",
         &known.iter().chain(&unreadable).cloned().chain(chosen).collect::<Vec<_>>(),
     );
-    let accepted = accepted(keys).or(default_accepted).unwrap_or_default();
+    let accepted = accepted(keys).or_else(|| defaults.accepted.clone()).unwrap_or_default();
     let route = patterns.first()?.text.as_str().into();
     let mut rule = ActionRule {
         name,
         body,
         guarded,
         route,
-        answer: answer.clone(),
+        answer: defaults.answer.clone(),
         volatile: Vec::new(),
+        login: keys.boolean("login").unwrap_or(false),
+        credentials: Bearing::compile(keys),
+        learn: learn(keys),
         patterns,
+        select,
         fields,
         show,
         choose,
         unreadable,
         accepted,
     };
-    rule.volatile = volatile(keys, &rule);
-    Some(rule)
+    rule.volatile = volatile(keys, &defaults.volatile, &rule);
+    let sample = sample(keys, &rule, keys.fault_count() == faults);
+    Some((rule, Origin { source: keys.source.clone(), span: keys.span.clone(), sample }))
+}
+
+/// A guarded action with parameters without a sample is a fault, if it has no other (`sound`).
+fn sample(keys: &Keys<'_>, rule: &ActionRule, sound: bool) -> Option<Sample> {
+    let kinds = keys.texts("body");
+    let first = kinds.iter().find(|kind| kind.value != "none").map(|kind| kind.value.as_str());
+    let carrier = match first {
+        Some("json") => Carrier::Json,
+        Some("form") => Carrier::Form,
+        Some("query") => Carrier::Query,
+        _ => Carrier::None,
+    };
+    match keys.text("sample") {
+        Some(text) if carrier == Carrier::None => {
+            keys.fault(text.span, "`sample`, but `body` declares no kind that could hold it");
+            None
+        }
+        Some(Text { value: text, span }) => Some(Sample { text, carrier, span }),
+        None if !rule.guarded => None,
+        None if carrier == Carrier::None => {
+            Some(Sample { text: String::new(), carrier, span: keys.span.clone() })
+        }
+        None => {
+            if sound {
+                let example = match carrier {
+                    Carrier::Json => r#"sample = '{"amt":"1"}'`: the body"#,
+                    Carrier::Form => "sample = 'amt=1'`: the body",
+                    _ => "sample = 'amt=1'`: the query",
+                };
+                keys.missing(
+                    "sample",
+                    &format!("write `{example} of a request that is this action"),
+                );
+            }
+            None
+        }
+    }
+}
+
+/// `learn = "json.result.token"`: a member of the answer.
+fn learn(keys: &Keys<'_>) -> Option<Vec<String>> {
+    let text = keys.text("learn")?;
+    match Place::parse(&text.value) {
+        Ok(Place::Json { each: false, path }) => Some(path),
+        _ => {
+            keys.fault(text.span, "an answer is read as JSON: `json.name`");
+            None
+        }
+    }
+}
+
+/// Messages of a path are read only if it is private: an action elsewhere would guard nothing.
+fn private(keys: &Keys<'_>, rules: &[ActionRule], socket: Option<&Socket>) {
+    let frames = rules.iter().flat_map(|rule| &rule.patterns).filter(|pattern| pattern.is_frame());
+    for pattern in frames {
+        if !socket.is_some_and(|socket| socket.private.contains(&pattern.text)) {
+            let help = format!("add it to `private` of `[websocket]`: `{}`", pattern.text);
+            let message = format!("messages of `{}` are not read", pattern.text);
+            keys.fault_with(keys.span.clone(), message, Some(help));
+        }
+    }
 }
 
 fn name(keys: &Keys<'_>) -> Option<ActionName> {
@@ -323,6 +422,7 @@ mod tests {
             unclassified = {{ read = "require", write = "allow" }}
             sensitive = ["/a/", "/b"]
             accepted = {{ "json.code" = "0" }}
+            volatile = ["query.ts", "json.ts"]
             [challenge]
             body = '{{"m":"{{message}}"}}'
             [[action]]
@@ -331,8 +431,9 @@ mod tests {
             body = ["form", "query"]
             fields = {{ amount = "form.amt", id = "path.id", ua = "header.User-Agent" }}
             need = ["amount"]
-            volatile = ["form.ts", "query.ts"]
+            volatile = ["form.ts"]
             show = ["amount", "kind"]
+            sample = "amt=1&k=2"
             choose = [{{ when = {{ "form.k" = ["1", "2"] }}, fields = {{ kind = "x" }} }}]
             "#
         );
@@ -386,7 +487,19 @@ mod tests {
         };
         let found = faults(&[&action("a", "POST /x/{y}"), &action("b", "POST /x/z")]);
         assert!(found.len() == 1 && found[0].contains("`a` at 0.toml:5:9"), "{found:?}");
-        assert!(faults(&[&action("a", "POST /x/{y}"), &action("a", "GET /x/z")]).is_empty());
+        let apart = faults(&[&action("a", "POST /x/{y}"), &action("a", "GET /x/z")]);
+        assert_eq!(apart, Vec::<String>::new());
+        let selected = |name: &str, pattern: &str| {
+            let select = "select = \"json.op\"\nbody = \"json\"";
+            let sample = "sample = '{\"op\":\"{operation}\"}'";
+            format!("{}{select}\n{sample}\n", action(name, pattern))
+        };
+        let rpc = |text: &str| format!("POST /rpc op={text}");
+        let found = faults(&[&selected("a", &rpc("a*")), &selected("b", &rpc("ab"))]);
+        assert!(found.len() == 1 && found[0].contains("one request could match"), "{found:?}");
+        assert!(faults(&[&selected("a", &rpc("a")), &selected("b", &rpc("b"))]).is_empty());
+        let found = faults(&[&selected("a", &rpc("a")), &action("b", "POST /rpc")]);
+        assert!(found.len() == 1 && found[0].contains("one request could match"), "{found:?}");
     }
 
     #[test]
@@ -402,13 +515,60 @@ mod tests {
             "match = \"POST /a\"\nbody = \"json\"\nfields = { x = \"json.a\", y = \"json[].a\" }",
             "cannot be mixed",
         );
+        for (sources, says) in [
+            ("x = \"json.a[]\"", "never the value"),
+            ("x = \"json.a[].b[].c\"", "one of the arrays"),
+            ("x = \"json[].a[].b\"", "one of the arrays"),
+            ("x = \"json.[].b\"", "named with dots"),
+            ("x = \"json.a[].b\", y = \"json.c[].b\"", "the elements of one list"),
+        ] {
+            one_fault(
+                &format!("match = \"POST /a\"\nbody = \"json\"\nfields = {{ {sources} }}"),
+                says,
+            );
+        }
+        one_fault(
+            "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = {}, fields = { b = \"c\" } }]",
+            "unless it always fits",
+        );
         one_fault(
             "match = \"POST /a\"\nbody = \"json\"\nchoose = [{ when = { \"form.a\" = \"1\" }, fields = { b = \"c\" } }]",
             "does not declare form",
         );
-        one_fault("match = \"WS /ws op=order\"", "later version");
+        one_fault("match = \"POST /rpc op=order\"\nbody = \"json\"", "names the member");
+        one_fault("match = \"POST /rpc op=order\"\nselect = \"json.op\"", "does not declare json");
+        let select = "\nselect = \"json.op\"\nbody = \"json\"";
+        one_fault(&format!("match = \"POST /rpc\"{select}"), "behind every path");
+        one_fault(&format!("match = \"POST /rpc method=order\"{select}"), "selects by `op`");
+        one_fault(
+            "match = \"POST /rpc op=order\"\nbody = \"json\"\nselect = \"json.a.op\"",
+            "one member of the body's root",
+        );
+        one_fault(
+            &format!("match = \"POST /rpc op=order\"{select}\nfields = {{ x = \"json[].a\" }}"),
+            "cannot be mixed",
+        );
+        one_fault(
+            &format!("match = \"POST /rpc op=order\"{select}\nvolatile = [\"json.op\"]"),
+            "is read by this action",
+        );
         one_fault("match = \"POST /a\"\nshow = [\"amount\"]", "`show` names no field");
         one_fault("match = \"POST /a\"\nwhen = 1", "unknown key `when`");
+        one_fault("match = \"POST /a\"\nwhole = [\"x\"]", "`whole` names no field");
+        one_fault(
+            "match = \"POST /a\"\nbody = \"json\"\nfields = { x = [\"json.a\", \"query.b\"] }",
+            "does not declare query",
+        );
+        one_fault("match = \"POST /a\"\nfields = { x = [] }", "a field has a source");
+        let answer = |id: &str| {
+            let body = r#"{"id":{id},"m":"{message}"}"#;
+            faults(&[&format!("{HEAD}[challenge]\nbody = '{body}'\nid = {id}\n")])
+        };
+        assert_eq!(answer("[\"json.id\", \"query.id\"]"), Vec::<String>::new());
+        for place in ["\"form.id\"", "\"json[].id\"", "\"id\""] {
+            let found = answer(place);
+            assert!(found.iter().any(|fault| fault.starts_with("5: ")), "{place}: {found:?}");
+        }
     }
 
     #[test]
@@ -418,6 +578,11 @@ mod tests {
         one_fault(&format!("{fields}volatile = [\"form.a\"]"), "is read by this action");
         one_fault(&format!("{fields}volatile = [\"query.a\"]"), "is read by this action");
         one_fault(&format!("{fields}volatile = [\"header.a\"]"), "only query and body");
+        let all = format!(
+            "{HEAD}volatile = [\"json.a\", \"query.a\"]\n[[action]]\nname = \"a\"\n{fields}"
+        );
+        let found = faults(&[&all]);
+        assert!(found.len() == 1 && found[0].starts_with("3: `query.a` is read by"), "{found:?}");
         one_fault(
             "match = \"POST /a\"\nbody = \"json\"\nfields = { x = \"json.a.b\" }\nvolatile = [\"json.a\"]",
             "is read by this action",

@@ -15,6 +15,8 @@ pub(super) struct Draft<'p> {
     pub patterns: &'p [Pattern],
     /// Whether the JSON places so far are in elements of a root array.
     pub json_each: Option<bool>,
+    /// The array below the root in whose elements some of them are.
+    pub list: Option<Vec<String>>,
 }
 
 impl Draft<'_> {
@@ -26,19 +28,64 @@ impl Draft<'_> {
                 table.fault(name.span, "a name is lower-case letters, digits, `_` and `.`");
                 continue;
             }
-            let [source] = sources.as_slice() else {
-                table.fault(name.span, "a field has one source");
+            let mut places: Vec<Place> = Vec::new();
+            for source in &sources {
+                let alternatives = self.place(&table, source).map(|it| it.alternatives(self.body));
+                for place in alternatives.into_iter().flatten() {
+                    if !places.contains(&place) {
+                        places.push(place);
+                    }
+                }
+            }
+            if sources.is_empty() {
+                table.fault(name.span, "a field has a source");
                 continue;
-            };
-            let Some(place) = self.place(&table, source) else { continue };
+            }
             fields.push(Field {
                 amount: name.value == "amount",
                 name: name.value.into(),
-                places: place.alternatives(self.body),
+                places,
                 needed: false,
+                whole: false,
+                label: false,
             });
         }
         fields
+    }
+
+    /// The member that says which operation a body is; named by every match of the action or by none.
+    pub fn select(&mut self, keys: &Keys<'_>) -> Option<Place> {
+        let selects = |pattern: &Pattern| pattern.operation.is_some();
+        let Some(text) = keys.text("select") else {
+            if self.patterns.iter().any(selects) {
+                keys.missing("select", "`select = \"json.op\"` names the member behind the path");
+            }
+            return None;
+        };
+        let place = self.place(keys, &text)?;
+        let member = match &place {
+            Place::Json { each: false, path } if path.len() == 1 => path.first()?,
+            _ => {
+                keys.fault(text.span, "an operation is selected by one member of the body's root");
+                return None;
+            }
+        };
+        for pattern in self.patterns {
+            match &pattern.operation {
+                Some(operation) if operation.member == *member => {}
+                Some(_) => keys.fault(
+                    text.span.clone(),
+                    format!(
+                        "a match of this action does not say `{member}=…`: it selects by `{member}`"
+                    ),
+                ),
+                None => keys.fault(
+                    text.span.clone(),
+                    format!("`select` wants `{member}=…` behind every path of the action"),
+                ),
+            }
+        }
+        Some(place)
     }
 
     pub fn choose(&mut self, keys: &Keys<'_>) -> Vec<Choice> {
@@ -46,10 +93,12 @@ impl Draft<'_> {
         for row in keys.tables("choose") {
             row.only(&["when", "fields"]);
             let (when, fields) = (row.table("when"), row.table("fields"));
-            if [&when, &fields].iter().any(|table| table.as_ref().is_none_or(Keys::is_empty)) {
+            if when.as_ref().is_some_and(Keys::is_empty)
+                || fields.as_ref().is_none_or(Keys::is_empty)
+            {
                 row.fault(
                     row.span.clone(),
-                    "a row of `choose` has `when` and `fields`, both with entries",
+                    "a row of `choose` has `fields`, and `when` unless it always fits, with entries",
                 );
             }
             let mut choice = Choice { when: Vec::new(), fields: Vec::new() };
@@ -99,8 +148,14 @@ impl Draft<'_> {
             Place::Form(_) if !self.body.form => missing("form"),
             Place::Query(_) if !self.body.query => missing("query"),
             Place::Json { each, .. } => {
-                let same = *self.json_each.get_or_insert(*each) == *each;
-                (!same).then(|| "json. and json[]. cannot be mixed: a body has one root".to_owned())
+                if *self.json_each.get_or_insert(*each) != *each {
+                    return Some(
+                        "json. and json[]. cannot be mixed: a body has one root".to_owned(),
+                    );
+                }
+                let list = place.list()?;
+                let same = self.list.get_or_insert_with(|| list.to_vec()) == list;
+                (!same).then(|| "an action reads the elements of one list".to_owned())
             }
             Place::Path(name) => {
                 let has = |pattern: &Pattern| pattern.parameters().any(|known| known == name);
@@ -146,43 +201,48 @@ pub(super) fn unreadable(keys: &Keys<'_>, known: &[Arc<str>]) -> Vec<Arc<str>> {
 
 /// A parameter that is left out of the intent may not be one that anyone looks at: it could be
 /// changed after the owner has approved.
-pub(super) fn volatile(keys: &Keys<'_>, rule: &ActionRule) -> Vec<Place> {
+pub(super) fn volatile(keys: &Keys<'_>, everywhere: &[Text], rule: &ActionRule) -> Vec<Place> {
     let mut places = Vec::new();
     for text in keys.texts("volatile") {
-        let place = match Place::parse(&text.value) {
-            Ok(place) => place,
-            Err(why) => {
-                keys.fault(text.span, why);
-                continue;
-            }
-        };
-        if matches!(place, Place::Path(_) | Place::Header(_)) {
-            keys.fault(text.span, "only query and body parameters can be volatile");
-            continue;
+        match volatile_place(&text, rule) {
+            Ok(place) => places.push(place),
+            Err(why) => keys.fault(text.span, why.0),
         }
-        let draft_each = rule.is_batch();
-        let mut draft = Draft { body: rule.body, patterns: &rule.patterns, json_each: None };
-        if rule.bound_places().any(|bound| matches!(bound, Place::Json { .. })) {
-            draft.json_each = Some(draft_each);
+    }
+    for text in everywhere {
+        match volatile_place(text, rule) {
+            Ok(place) => places.push(place),
+            Err(Unfit(_, true)) => {}
+            Err(Unfit(why, false)) => keys.fault(text.span.clone(), why),
         }
-        if let Some(fault) = draft.declared(&place) {
-            keys.fault(text.span, fault);
-            continue;
-        }
-        // The same parameter under another kind of body is the same parameter.
-        let same = place.alternatives(rule.body);
-        if rule.bound_places().any(|bound| same.iter().any(|place| place.covers(bound))) {
-            keys.fault(
-                text.span,
-                format!(
-                    "`{place}` is read by this action: a volatile parameter is bound to nothing"
-                ),
-            );
-            continue;
-        }
-        places.push(place);
     }
     places
+}
+
+/// Why a place cannot be volatile, and whether only because the action's `body` has no such kind.
+struct Unfit(String, bool);
+
+fn volatile_place(text: &Text, rule: &ActionRule) -> Result<Place, Unfit> {
+    let place = Place::parse(&text.value).map_err(|why| Unfit(why, false))?;
+    if matches!(place, Place::Path(_) | Place::Header(_)) {
+        return Err(Unfit("only query and body parameters can be volatile".to_owned(), false));
+    }
+    let list = rule.list().map(<[String]>::to_vec);
+    let mut draft = Draft { body: rule.body, patterns: &rule.patterns, json_each: None, list };
+    if rule.bound_places().any(|bound| matches!(bound, Place::Json { .. })) {
+        draft.json_each = Some(rule.is_batch());
+    }
+    if let Some(why) = draft.declared(&place) {
+        return Err(Unfit(why, true));
+    }
+    // The same parameter under another kind of body is the same parameter.
+    let same = place.alternatives(rule.body);
+    if rule.bound_places().any(|bound| same.iter().any(|place| place.covers(bound))) {
+        let why =
+            format!("`{place}` is read by this action: a volatile parameter is bound to nothing");
+        return Err(Unfit(why, false));
+    }
+    Ok(place)
 }
 
 /// How actions and fields are named.

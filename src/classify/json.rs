@@ -52,9 +52,49 @@ impl<'a> Json<'a> {
     }
 }
 
+impl Json<'_> {
+    /// Whether a name in it, however deep, is such a one.
+    pub fn any_name(&self, such: &dyn Fn(&str) -> bool) -> bool {
+        match self {
+            Self::Scalar(_) => false,
+            Self::Array(values) => values.iter().any(|value| value.any_name(such)),
+            Self::Object(members) => {
+                members.iter().any(|member| such(&member.name) || member.value.any_name(such))
+            }
+        }
+    }
+
+    /// Its text without white space between tokens.
+    pub fn text(&self) -> String {
+        let list = |texts: Vec<String>| texts.join(",");
+        match self {
+            Self::Scalar(token) => (*token).to_owned(),
+            Self::Array(values) => format!("[{}]", list(values.iter().map(Self::text).collect())),
+            Self::Object(members) => {
+                let member = |it: &Member<'_>| format!("{}:{}", it.raw_name, it.value.text());
+                format!("{{{}}}", list(members.iter().map(member).collect()))
+            }
+        }
+    }
+}
+
 /// A string without quotes and escapes; any other scalar as it stands.
 pub(super) fn scalar_text(token: &str) -> Option<String> {
     if token.starts_with('"') { serde_json::from_str(token).ok() } else { Some(token.to_owned()) }
+}
+
+/// The names in the root object, or in the first object of a root array.
+pub(super) fn top_names(text: &str) -> Vec<String> {
+    let root = parse(text);
+    let object = match &root {
+        Ok(Json::Array(elements)) => elements.first(),
+        Ok(root) => Some(root),
+        Err(_) => None,
+    };
+    match object {
+        Some(Json::Object(members)) => members.iter().map(|member| member.name.clone()).collect(),
+        _ => Vec::new(),
+    }
 }
 
 struct Budget {

@@ -4,7 +4,10 @@
 //! action?", a strict grammar asks "may it pass?"; loose and not strict is a refusal. Invariant:
 //! the one parse that classifies is the one that is shown and hashed.
 //!
-//! A pack has four keys beyond those that every operator needs. `accepted = { "json.code" = "0" }`,
+//! Every guarded action with parameters carries a `sample`, which is read at load, in its own spelling and in every
+//! other that some server has been seen to take for it.
+//!
+//! A pack has four keys beyond those that policies/README.md describes. `accepted = { "json.code" = "0" }`,
 //! for the file or for one action, says what in a 2xx answer means that the exchange accepted (a
 //! list: any of these values). `amounts = ["fee"]` names fields that are compared as exact
 //! decimals, as `amount` always is. `guarded = false` gives ordinary traffic a name that rules and
@@ -19,23 +22,30 @@ mod detect;
 mod draft;
 mod intent;
 mod json;
+mod mutants;
 mod names;
+mod operation;
 mod pairs;
 mod parameters;
 mod pattern;
 mod place;
 mod read;
 mod rule;
+mod sample;
+mod selftest;
+mod socket;
 mod written;
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
-pub use answer::NativeAnswer;
+pub use answer::{Echo, NativeAnswer};
 pub use detect::{ActionSet, Detected, Unclassified};
 pub use intent::Intent;
+pub use pattern::frame_method;
 pub use read::{BODY_BYTES_MAX, Refused};
 pub use rule::{ActionRule, BodyKinds, Sign};
+pub use socket::{Envelope, Names, Socket};
 
 use crate::fault::{Fault, Source};
 use crate::types::{ActionName, Fields, Shown};
@@ -72,8 +82,18 @@ pub fn load(packs: &[Source], faults: &mut Vec<Fault>) -> Option<ActionSet> {
     let mut claims = Vec::new();
     let compiled: Vec<_> =
         packs.iter().filter_map(|source| compile::pack(source, &mut claims, &found)).collect();
-    let found = found.into_inner();
+    let mut found = found.into_inner();
+    let set = found.is_empty().then(|| {
+        let (packs, origins): (Vec<_>, Vec<_>) = compiled.into_iter().unzip();
+        let origins: Vec<_> = origins.into_iter().flatten().collect();
+        let set = ActionSet::new(packs);
+        sample::check(&set, &origins, &mut found);
+        if found.is_empty() {
+            selftest::check(&set, &origins, &mut found);
+        }
+        set
+    });
     let sound = found.is_empty();
     faults.extend(found);
-    sound.then(|| ActionSet::new(compiled))
+    set.filter(|_| sound)
 }

@@ -21,12 +21,18 @@ pub(super) fn is_reserved(name: &str) -> bool {
     RESERVED.iter().any(|word| base(name).trim().eq_ignore_ascii_case(word))
 }
 
+/// The name under which servers take a bearer token among the parameters (RFC 6750 §2.2).
+pub(super) fn is_token(name: &str) -> bool {
+    core(base(name)) == "accesstoken"
+}
+
 /// The name up to where form parsers begin an index, a member or the end.
 fn base(name: &str) -> &str {
     name.split(['[', '.', '\0']).find(|part| !part.is_empty()).unwrap_or("").trim_end_matches(']')
 }
 
-fn core(name: &str) -> String {
+/// Letters and digits only, in one case and form.
+pub(super) fn core(name: &str) -> String {
     fold(name).chars().filter(|letter| letter.is_alphanumeric()).collect()
 }
 
@@ -76,5 +82,15 @@ mod tests {
             assert!(is_reserved(name), "{name}");
         }
         assert!(!is_reserved("method"));
+    }
+
+    #[test]
+    fn a_token_is_known_in_every_spelling() {
+        for name in ["access_token", "Access_Token", "access_token[]", "accessToken"] {
+            assert!(is_token(name), "{name}");
+        }
+        for name in ["token", "access", "access_tokens", "my_access_token"] {
+            assert!(!is_token(name), "{name}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `METHOD /path/{template}` of a pack.
+//! `METHOD /path/{template}` of a pack, perhaps with `member=value` of the body behind it.
 //!
 //! Never matches anything but the exact spelling; loose keys are compared with `loose`. A parameter
 //! stands for one whole segment.
@@ -6,19 +6,32 @@
 use http::Method;
 
 use super::canonical::{PATH_BYTES_MAX, is_strict};
+use super::operation::Operation;
 
 /// A method and a path in which some segments may be parameters.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
     pub method: Method,
+    /// The path.
     pub text: String,
     segments: Vec<Segment>,
+    /// Only bodies whose member says so.
+    pub operation: Option<Operation>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
     Literal(String),
     Parameter(String),
+}
+
+/// Stands for the method where a match is about the messages of a WebSocket.
+pub(super) const FRAME: &str = "WS";
+
+/// The method of a message as a request. No HTTP request has it.
+pub fn frame_method() -> Method {
+    // Never the other: the name is a token.
+    Method::from_bytes(FRAME.as_bytes()).unwrap_or(Method::CONNECT)
 }
 
 /// The methods that a pack may name.
@@ -32,20 +45,30 @@ impl Pattern {
         let Some((method, path)) = text.split_once(' ') else {
             return Err("a match is written `METHOD /path`".into());
         };
-        if method == "WS" {
-            return Err("WebSocket operations come with a later version".into());
+        let (path, operation) = match path.split_once(' ') {
+            Some((path, operation)) => (path, Some(Operation::parse(operation)?)),
+            None => (path, None),
+        };
+        let known = METHODS.into_iter().find(|known| known.as_str() == method);
+        let method = match known {
+            _ if method == FRAME => frame_method(),
+            Some(known) => known,
+            None => {
+                return Err(format!("`{method}` is not one of GET, POST, PUT, PATCH, DELETE, WS"));
+            }
+        };
+        match (method.as_str(), &operation) {
+            (FRAME, None) => return Err("`WS /path` is followed by ` member=value`".into()),
+            ("POST" | FRAME, _) | (_, None) => {}
+            _ => return Err("only the body of a POST or WS says which operation it is".into()),
         }
-        let method = METHODS
-            .into_iter()
-            .find(|known| known.as_str() == method)
-            .ok_or_else(|| format!("`{method}` is not one of GET, POST, PUT, PATCH, DELETE"))?;
         let segments = path
             .strip_prefix('/')
             .ok_or("the path begins with `/`")?
             .split('/')
             .map(Segment::parse)
             .collect::<Result<Vec<_>, _>>()?;
-        let pattern = Self { method, text: path.to_owned(), segments };
+        let pattern = Self { method, text: path.to_owned(), segments, operation };
         let names: Vec<&str> = pattern.parameters().collect();
         if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name))
         {
@@ -62,6 +85,27 @@ impl Pattern {
             Segment::Parameter(name) => Some(name.as_str()),
             Segment::Literal(_) => None,
         })
+    }
+
+    /// The path with `filling` for every parameter.
+    pub fn filled(&self, filling: &str) -> String {
+        let part = |segment: &Segment| match segment {
+            Segment::Literal(literal) => format!("/{literal}"),
+            Segment::Parameter(_) => format!("/{filling}"),
+        };
+        self.segments.iter().map(part).collect()
+    }
+
+    /// The path with the other pattern's segments for its parameters, if both are equally long.
+    pub fn filled_from(&self, other: &Self) -> Option<String> {
+        let given = other.filled("1");
+        let given: Vec<&str> = given.split('/').skip(1).collect();
+        let part = |(segment, given): (&Segment, &&str)| match segment {
+            Segment::Literal(literal) => format!("/{literal}"),
+            Segment::Parameter(_) => format!("/{given}"),
+        };
+        (given.len() == self.segments.len())
+            .then(|| self.segments.iter().zip(&given).map(part).collect())
     }
 
     pub fn is_literal(&self) -> bool {
@@ -95,8 +139,22 @@ impl Pattern {
         path.strip_prefix('/')?.split('/').nth(at)
     }
 
+    /// Whether it is about the frames of a WebSocket.
+    pub fn is_frame(&self) -> bool {
+        self.method.as_str() == FRAME
+    }
+
     /// Whether one request could match both.
     pub fn overlaps(&self, other: &Self) -> bool {
+        let operations = match (&self.operation, &other.operation) {
+            (Some(one), Some(two)) => one.member != two.member || one.overlaps(two),
+            _ => true,
+        };
+        operations && self.shares_path(other)
+    }
+
+    /// Whether one request line could match both.
+    fn shares_path(&self, other: &Self) -> bool {
         self.method == other.method
             && self.segments.len() == other.segments.len()
             && self.segments.iter().zip(&other.segments).all(|pair| match pair {
@@ -157,11 +215,24 @@ mod tests {
     }
 
     #[test]
+    fn operations_share_a_path_only_by_the_same_member() {
+        let a = pattern("POST /rpc method=a");
+        assert!(!a.overlaps(&pattern("POST /rpc method=b")));
+        assert!(!a.overlaps(&pattern("WS /rpc method=a")));
+        assert!(a.overlaps(&pattern("POST /rpc op=b")));
+        assert!(a.overlaps(&pattern("POST /rpc")));
+        assert!(a.overlaps(&pattern("POST /{x} method=a")));
+    }
+
+    #[test]
     fn a_template_with_a_fault_says_which() {
         for (text, says) in [
             ("/a", "METHOD /path"),
             ("QUERY /a", "not one of"),
-            ("WS /ws op=order", "later version"),
+            ("WS /ws", "followed by ` member=value`"),
+            ("DELETE /a op=order", "only the body"),
+            ("POST /a op", "member=value"),
+            ("POST /a op=a b", "an operation is"),
             ("POST a", "begins with `/`"),
             ("POST /a/", "segment ``"),
             ("POST /a//b", "segment ``"),

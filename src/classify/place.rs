@@ -1,5 +1,5 @@
-//! Where in a request a value stands: `json.a.b`, `json[].a`, `form.x`, `query.x`, `path.x`,
-//! `header.x`.
+//! Where in a request a value stands: `json.a.b`, `json[].a`, `json.a[].b`, `form.x`, `query.x`,
+//! `path.x`, `header.x`.
 
 use std::fmt;
 
@@ -10,7 +10,8 @@ use super::BodyKinds;
 /// A source as a pack writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// `each`: in every element of a root array.
+    /// `each`: in every element of a root array. A `LIST` on the way stands for every element of the
+    /// array that is the member before it.
     Json {
         each: bool,
         path: Vec<String>,
@@ -20,6 +21,9 @@ pub(super) enum Place {
     Path(String),
     Header(HeaderName),
 }
+
+/// What stands in a path for the elements of an array; no name in a pack can be this.
+pub(super) const LIST: &str = "[]";
 
 const PREFIXES: [&str; 6] = ["json", "json[]", "form", "query", "path", "header"];
 
@@ -47,13 +51,15 @@ impl Place {
                     .map_err(|_| format!("`{name}` cannot be a header's name"))?,
             ),
             _ => {
-                let path: Vec<String> = name.split('.').map(str::to_owned).collect();
-                if path.iter().any(|part| part.is_empty() || part.contains(['[', ']'])) {
-                    return Err(format!(
-                        "`{text}`: members are named with dots, and only the root can be an array"
-                    ));
-                }
-                Self::Json { each: prefix == "json[]", path }
+                let each = prefix == "json[]";
+                let path = member_path(&name).filter(|path| !(each && path.iter().any(is_list)));
+                let path = path.ok_or_else(|| {
+                    format!(
+                        "`{text}`: members are named with dots, and one of the arrays on the way, \
+                         never the value, has `[]`"
+                    )
+                })?;
+                Self::Json { each, path }
             }
         })
     }
@@ -90,6 +96,12 @@ impl Place {
         }
     }
 
+    /// The path of the array below the root in whose elements it is.
+    pub fn list(&self) -> Option<&[String]> {
+        let Self::Json { path, .. } = self else { return None };
+        path.get(..path.iter().position(is_list)?)
+    }
+
     /// Whether this is the other place or holds it.
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
@@ -105,7 +117,8 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json { each, path } => {
-                write!(f, "json{}.{}", if *each { "[]" } else { "" }, path.join("."))
+                let path = path.join(".").replace(".[]", LIST);
+                write!(f, "json{}.{path}", if *each { LIST } else { "" })
             }
             Self::Form(name) => write!(f, "form.{name}"),
             Self::Query(name) => write!(f, "query.{name}"),
@@ -113,4 +126,26 @@ impl fmt::Display for Place {
             Self::Header(name) => write!(f, "header.{name}"),
         }
     }
+}
+
+fn is_list(part: &String) -> bool {
+    part == LIST
+}
+
+/// `a.b[].c` in parts, with `LIST` for the array's elements; at most one array, and not at the end.
+fn member_path(name: &str) -> Option<Vec<String>> {
+    let mut path = Vec::new();
+    for part in name.split('.') {
+        let (member, list) = match part.strip_suffix(LIST) {
+            Some(member) => (member, true),
+            None => (part, false),
+        };
+        if member.is_empty() || member.contains(['[', ']']) {
+            return None;
+        }
+        path.push(member.to_owned());
+        path.extend(list.then(|| LIST.to_owned()));
+    }
+    let lists = path.iter().filter(|part| is_list(part)).count();
+    (lists <= 1 && path.last().is_none_or(|part| !is_list(part))).then_some(path)
 }

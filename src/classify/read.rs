@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, Method};
 
 use super::canonical::{TARGET_BYTES_MAX, is_strict};
 use super::json::{self, Json};
 use super::pairs::{self, Pair};
 use super::pattern::Pattern;
-use super::place::Place;
+use super::place::{LIST, Place};
 use super::rule::{ActionRule, BodyKinds, Field};
 use super::{Action, Intent, amount, names};
 use crate::inbound::Inbound;
@@ -62,6 +62,13 @@ pub(super) struct Parts<'a> {
     pub json: Option<Json<'a>>,
 }
 
+/// The JSON that an element's fields are read in, and which element of the action's list it is.
+#[derive(Clone, Copy)]
+struct Element<'a> {
+    json: Option<&'a Json<'a>>,
+    at: usize,
+}
+
 /// What stands at a place.
 enum Found {
     Text {
@@ -82,12 +89,15 @@ impl ActionRule {
     pub fn read(&self, head: &Inbound, body: &[u8]) -> Result<Action, Refused> {
         let parts = self.take_apart(head, body)?;
         self.refuse_aliases(&parts)?;
-        let elements = match &parts.json {
+        self.refuse_other_operation(&parts)?;
+        let elements: Vec<Fields> = match &parts.json {
             Some(Json::Array(values)) if self.is_batch() => values
                 .iter()
-                .map(|value| self.element(&parts, Some(value)))
+                .map(|value| self.element(&parts, Element { json: Some(value), at: 0 }))
                 .collect::<Result<_, _>>()?,
-            json => vec![self.element(&parts, json.as_ref())?],
+            json => (0..self.list_len(json.as_ref())?)
+                .map(|at| self.element(&parts, Element { json: json.as_ref(), at }))
+                .collect::<Result<_, _>>()?,
         };
         let intent = Intent {
             method: head.method.as_str().into(),
@@ -117,6 +127,9 @@ impl ActionRule {
         if overrides_method(&head.headers) {
             return Err("a header that changes the method".into());
         }
+        if matches!(head.method, Method::GET | Method::HEAD) && !body.is_empty() {
+            return Err("a read with a body".into());
+        }
         if let Some(beginning) = body.get(..BODY_BYTES_MAX).filter(|_| body.len() > BODY_BYTES_MAX)
         {
             // Told first, so that the answer is the same for a body that is small enough.
@@ -133,7 +146,7 @@ impl ActionRule {
             form: Vec::new(),
             json: None,
         };
-        match body_kind(self.body, &head.headers, body.is_empty())? {
+        match body_kind_of(self.body, &head.headers, pattern.is_frame(), body.is_empty())? {
             Kind::Empty => {}
             Kind::Json => parts.json = Some(self.json_root(utf8(body)?)?),
             Kind::Form => parts.form = pairs::parse(utf8(body)?)?,
@@ -166,6 +179,9 @@ impl ActionRule {
                 if names::is_reserved(&pair.name) {
                     return Err("a parameter has a reserved name".into());
                 }
+                if names::is_token(&pair.name) {
+                    return Err(TOKEN.into());
+                }
                 for bound in self.bound_places().filter_map(Place::parameter) {
                     if names::is_variant(&pair.name, bound) {
                         return Err("a parameter's name is a variant of the action's".into());
@@ -177,6 +193,17 @@ impl ActionRule {
                     }
                 }
             }
+        }
+        let folded = |name: &HeaderName| name.as_str().replace('_', "-");
+        for place in self.bound_places() {
+            let Place::Header(bound) = place else { continue };
+            // CGI and its heirs fold `_` and `-` into one.
+            if parts.headers.keys().any(|name| name != bound && folded(name) == folded(bound)) {
+                return Err("a header's name is a variant of the action's".into());
+            }
+        }
+        if parts.json.as_ref().is_some_and(|json| json.any_name(&names::is_token)) {
+            return Err(TOKEN.into());
         }
         let bound: Vec<&[String]> = self
             .bound_places()
@@ -194,16 +221,53 @@ impl ActionRule {
         }
     }
 
-    fn element(&self, parts: &Parts<'_>, json: Option<&Json<'_>>) -> Result<Fields, Refused> {
+    /// A rule reads the operations that it names, and nothing else on their path.
+    fn refuse_other_operation(&self, parts: &Parts<'_>) -> Result<(), Refused> {
+        let Some(place) = &self.select else { return Ok(()) };
+        let Some(Found::Text { text, number: false }) =
+            look(parts, Element { json: parts.json.as_ref(), at: 0 }, place, false)?
+        else {
+            return Err("the body does not say which operation it is".into());
+        };
+        let named = self.patterns.iter().any(|pattern| {
+            let operation = pattern.operation.as_ref();
+            pattern.method == parts.pattern.method
+                && pattern.fits(parts.path)
+                && operation.is_some_and(|operation| operation.fits(&text))
+        });
+        if named { Ok(()) } else { Err("another operation than the action's".into()) }
+    }
+
+    /// How many elements the action's list below the root has; 1 without such a list.
+    fn list_len(&self, json: Option<&Json<'_>>) -> Result<usize, Refused> {
+        let (Some(root), Some(list)) = (json, self.list()) else { return Ok(1) };
+        let found = list.iter().try_fold(root, |value, name| value.member(name));
+        match found {
+            Some(Json::Array(values))
+                if !values.is_empty()
+                    && values.iter().all(|value| matches!(value, Json::Object(_))) =>
+            {
+                Ok(values.len())
+            }
+            _ => Err("the body has no list of JSON objects where the action has one".into()),
+        }
+    }
+
+    fn element(&self, parts: &Parts<'_>, json: Element<'_>) -> Result<Fields, Refused> {
         let mut fields = Fields::default();
         for field in &self.fields {
-            let found = find(parts, json, &field.places)?;
+            let found = find(parts, json, &field.places, field.whole)?;
             if field.needed && !matches!(&found, Some(Found::Text { text, .. }) if !text.is_empty())
             {
                 return Err("a field that the action needs is missing".into());
             }
-            if let Some(value) = found.map(|found| field.value(found)).transpose()? {
-                fields.set(field.name.clone(), value);
+            match found.map(|found| field.value(found)).transpose()? {
+                Some(value) => fields.set(field.name.clone(), value),
+                // The exchange puts something of its own in its place; nothing can be said of it.
+                None if field.amount || DEFAULTED.contains(&&*field.name) => {
+                    fields.set(field.name.clone(), FieldValue::Unreadable);
+                }
+                None => {}
             }
         }
         self.choose(parts, json, &mut fields)?;
@@ -213,17 +277,18 @@ impl ActionRule {
         Ok(fields)
     }
 
-    /// The first row that fits sets its fields; without one, they are there and say nothing.
+    /// The first row that fits sets its fields, one without conditions always does; without one, they are there and say
+    /// nothing.
     fn choose(
         &self,
         parts: &Parts<'_>,
-        json: Option<&Json<'_>>,
+        json: Element<'_>,
         fields: &mut Fields,
     ) -> Result<(), Refused> {
         for row in &self.choose {
             let mut fits = true;
             for (places, wanted) in &row.when {
-                let found = find(parts, json, places)?;
+                let found = find(parts, json, places, false)?;
                 fits &= matches!(&found, Some(Found::Text { text, .. }) if wanted.contains(text));
             }
             if fits {
@@ -260,6 +325,14 @@ impl ActionRule {
     }
 }
 
+/// What a payment always has, whether the request says so or leaves it to the exchange.
+const DEFAULTED: [&str; 3] = ["asset", "address", "network"];
+/// A longer object or list is bound, and not shown to be read.
+const WHOLE_BYTES_MAX: usize = 1000;
+
+/// The owner of the credential in the head is asked; the exchange might act for another.
+const TOKEN: &str = "a token among the parameters";
+
 /// What the owner sees where a value cannot be told.
 const UNREADABLE: &str = "?";
 
@@ -272,12 +345,20 @@ impl Field {
                 Ok(FieldValue::Unreadable)
             };
         };
+        if self.whole && text.len() > WHOLE_BYTES_MAX {
+            return Ok(FieldValue::Unreadable);
+        }
         if text.chars().any(char::is_control) {
             return Err("a field holds a control character".into());
         }
         // What looks like another address, or like none at all, cannot be approved by looking at
         // it.
-        if matches!(&*self.name, "address" | "tag") && !text.bytes().all(|b| b.is_ascii_graphic()) {
+        let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        let readable = match self.label {
+            true => text.is_empty() || text.split(' ').all(|word| !word.is_empty() && plain(word)),
+            false => plain(&text),
+        };
+        if matches!(&*self.name, "address" | "tag") && !readable {
             return Err("an address or tag is not plain ASCII".into());
         }
         if self.amount {
@@ -295,12 +376,13 @@ impl Field {
 /// The one value among the places; two are refused.
 fn find(
     parts: &Parts<'_>,
-    json: Option<&Json<'_>>,
+    json: Element<'_>,
     places: &[Place],
+    whole: bool,
 ) -> Result<Option<Found>, Refused> {
     let mut found = None;
     for place in places {
-        if let Some(value) = look(parts, json, place)? {
+        if let Some(value) = look(parts, json, place, whole)? {
             if found.is_some() {
                 return Err("a field is given in two places".into());
             }
@@ -312,11 +394,14 @@ fn find(
 
 fn look(
     parts: &Parts<'_>,
-    json: Option<&Json<'_>>,
+    json: Element<'_>,
     place: &Place,
+    whole: bool,
 ) -> Result<Option<Found>, Refused> {
     let text = match place {
-        Place::Json { path, .. } => return json.map_or(Ok(None), |json| look_in_json(json, path)),
+        Place::Json { path, .. } => {
+            return json.json.map_or(Ok(None), |root| look_in_json(root, json.at, path, whole));
+        }
         Place::Form(name) => pair_value(&parts.form, name)?,
         Place::Query(name) => pair_value(&parts.query, name)?,
         Place::Path(name) => parts.pattern.parameter(parts.path, name).map(str::to_owned),
@@ -342,9 +427,22 @@ fn pair_value(pairs: &[Pair<'_>], name: &str) -> Result<Option<String>, Refused>
     }
 }
 
-fn look_in_json(json: &Json<'_>, path: &[String]) -> Result<Option<Found>, Refused> {
+/// `at`: which element of a list on the way.
+fn look_in_json(
+    json: &Json<'_>,
+    at: usize,
+    path: &[String],
+    whole: bool,
+) -> Result<Option<Found>, Refused> {
     let mut value = json;
     for name in path {
+        if name == LIST {
+            let Json::Array(values) = value else {
+                return Err("a field stands in something that is no list".into());
+            };
+            value = values.get(at).ok_or("a list has no such element")?;
+            continue;
+        }
         let Json::Object(_) = value else {
             return Err("a field stands in something that is no object".into());
         };
@@ -360,13 +458,25 @@ fn look_in_json(json: &Json<'_>, path: &[String]) -> Result<Option<Found>, Refus
             let number = token.starts_with(|first: char| first == '-' || first.is_ascii_digit());
             Ok(Some(Found::Text { text, number }))
         }
+        Json::Object(_) | Json::Array(_) if whole => {
+            Ok(Some(Found::Text { text: value.text(), number: false }))
+        }
         Json::Object(_) | Json::Array(_) => Err("a field is an object or an array".into()),
     }
 }
 
 /// `bound`: paths of bound members, seen from this object.
 fn refuse_member_aliases(json: &Json<'_>, bound: &[&[String]]) -> Result<(), Refused> {
-    let Json::Object(members) = json else { return Ok(()) };
+    let members = match json {
+        Json::Scalar(_) => return Ok(()),
+        Json::Array(values) => {
+            let inside = bound.iter().filter_map(|path| path.split_first());
+            let below: Vec<_> =
+                inside.filter(|(first, _)| *first == LIST).map(|(_, rest)| rest).collect();
+            return values.iter().try_for_each(|value| refuse_member_aliases(value, &below));
+        }
+        Json::Object(members) => members,
+    };
     for member in members {
         let mut below: Vec<&[String]> = Vec::new();
         for path in bound {
@@ -405,6 +515,31 @@ enum Kind {
     Empty,
     Json,
     Form,
+}
+
+/// Whether a body comes as one of the declared kinds.
+pub(super) fn fits_media_type(kinds: BodyKinds, headers: &HeaderMap) -> bool {
+    body_kind(kinds, headers, false).is_ok()
+}
+
+/// The JSON text of a body or, `frame`, of a WebSocket's message, which declares no media type.
+pub(super) fn json_text<'a>(
+    headers: &HeaderMap,
+    frame: bool,
+    body: &'a [u8],
+) -> Result<&'a str, Refused> {
+    let kinds = BodyKinds { json: true, ..BodyKinds::default() };
+    body_kind_of(kinds, headers, frame, body.is_empty())?;
+    utf8(body)
+}
+
+fn body_kind_of(
+    kinds: BodyKinds,
+    headers: &HeaderMap,
+    frame: bool,
+    empty: bool,
+) -> Result<Kind, Refused> {
+    if frame { Ok(Kind::Json) } else { body_kind(kinds, headers, empty) }
 }
 
 /// Which of the declared kinds the body is.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::answer::NativeAnswer;
 use super::pattern::Pattern;
 use super::place::Place;
+use super::socket::Bearing;
 use super::{names, pairs};
 use crate::types::ActionName;
 
@@ -32,7 +33,15 @@ pub struct ActionRule {
     pub answer: Option<Arc<NativeAnswer>>,
     /// All of these in a 2xx answer mean that the exchange accepted; none, that every 2xx does.
     pub accepted: Vec<Sign>,
+    /// It says who sends what follows on its WebSocket, and must name somebody we know.
+    pub login: bool,
+    /// Where its messages name who sends them, beside where all messages do.
+    pub(super) credentials: Vec<Bearing>,
+    /// The member of its answer that is a credential of whoever asked.
+    pub learn: Option<Vec<String>>,
     pub(super) patterns: Vec<Pattern>,
+    /// The member of the body that says which operation it is; every pattern then has one.
+    pub(super) select: Option<Place>,
     pub(super) fields: Vec<Field>,
     pub(super) volatile: Vec<Place>,
     pub(super) show: Vec<Arc<str>>,
@@ -50,6 +59,10 @@ pub(super) struct Field {
     pub needed: bool,
     /// Compared as an exact decimal.
     pub amount: bool,
+    /// May be an object or a list, which is then told as its JSON text.
+    pub whole: bool,
+    /// A name that somebody gave, in which single spaces may stand.
+    pub label: bool,
 }
 
 /// One row of `choose`.
@@ -83,15 +96,22 @@ impl ActionRule {
         self.choose.iter().flat_map(|row| row.fields.iter().map(|(name, _)| name))
     }
 
-    /// Every place that a field or a `choose` row reads.
+    /// Every place that a field, a `choose` row or `select` reads.
     pub(super) fn bound_places(&self) -> impl Iterator<Item = &Place> {
         let fields = self.fields.iter().flat_map(|field| &field.places);
-        fields.chain(self.choose.iter().flat_map(|row| row.when.iter().flat_map(|(at, _)| at)))
+        fields
+            .chain(&self.select)
+            .chain(self.choose.iter().flat_map(|row| row.when.iter().flat_map(|(at, _)| at)))
     }
 
     /// Whether the root of the JSON body is an array of elements.
     pub(super) fn is_batch(&self) -> bool {
         self.bound_places().any(|place| matches!(place, Place::Json { each: true, .. }))
+    }
+
+    /// The array below the root of the JSON body whose elements are read one by one.
+    pub(super) fn list(&self) -> Option<&[String]> {
+        self.bound_places().find_map(Place::list)
     }
 
     /// Whether a query could be meant as this action's parameters by a server that mixes places or

@@ -39,6 +39,11 @@ impl<'a> Keys<'a> {
         self.table.is_empty()
     }
 
+    /// How many faults there are so far, of all tables of the file.
+    pub fn fault_count(&self) -> usize {
+        self.faults.borrow().len()
+    }
+
     pub fn fault(&self, span: Range<usize>, message: impl Into<String>) {
         self.fault_with(span, message, None);
     }

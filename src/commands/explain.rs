@@ -76,7 +76,12 @@ struct Seen<'a> {
 impl Seen<'_> {
     fn print(&self, body: &[u8], as_json: bool) -> anyhow::Result<ExitCode> {
         let head = self.head;
-        match self.site.actions.detect(&head.method, &head.target, &head.headers) {
+        let detected = match self.site.actions.detect_whole(head, body) {
+            Ok(detected) => detected,
+            Err(refused) => return self.refused("not-canonical", &refused.to_string(), as_json),
+        };
+        match detected {
+            Detected::Selected => self.refused("not-canonical", "no operation is named", as_json),
             Detected::NotCanonical(why) => self.refused("not-canonical", why, as_json),
             Detected::Unlisted { say, route, .. } => {
                 let why = format!("a write that no action names, below {route}: {say:?}");

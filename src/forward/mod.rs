@@ -4,6 +4,7 @@
 //! request twice. Invariant: an error says whether the upstream may have seen the request.
 
 mod body;
+pub mod frames;
 pub mod headers;
 mod pool;
 #[cfg(test)]
@@ -12,6 +13,7 @@ pub(crate) mod testing;
 mod tests;
 pub mod upgrade;
 mod upstream;
+pub mod wire;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -72,6 +74,8 @@ pub enum Cause {
     Http(#[from] hyper::Error),
     #[error("the upstream switched protocols without being asked")]
     Switched,
+    #[error("the WebSocket is broken")]
+    Broken,
 }
 
 impl Pool {

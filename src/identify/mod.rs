@@ -171,6 +171,20 @@ impl Identifier {
         Ok(agreed)
     }
 
+    /// The headers that hold credentials, and nothing else: whoever sends them again is who sent them now.
+    pub fn voucher(&self, headers: &HeaderMap) -> HeaderMap {
+        let mut voucher = HeaderMap::new();
+        for (carrier, _) in &self.carriers {
+            let name = carrier.header();
+            if !voucher.contains_key(&name) {
+                for value in headers.get_all(&name) {
+                    voucher.append(name.clone(), value.clone());
+                }
+            }
+        }
+        voucher
+    }
+
     /// Whether every key set at an address has been fetched once.
     pub fn has_keys(&self) -> bool {
         let waits =

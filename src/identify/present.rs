@@ -42,6 +42,15 @@ impl Carrier {
         }
     }
 
+    /// The header in which it stands.
+    pub fn header(&self) -> HeaderName {
+        match self {
+            Self::Cookie(_) => COOKIE,
+            Self::Bearer | Self::Parameter { .. } => AUTHORIZATION,
+            Self::Header(name) => name.clone(),
+        }
+    }
+
     /// The credential that stands there, if any.
     pub fn read<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h str>, IdentifyError> {
         match self {

@@ -45,6 +45,7 @@ pub(super) async fn serve<H: Handler>(
         h2,
         place: H::Place::default(),
         tasks: worker.tasks.clone(),
+        stop: worker.stop.clone(),
     });
     let pulse = Arc::new(Pulse::new(&worker.settings));
     let service = service_fn(|request: Request<Incoming>| {
@@ -203,6 +204,11 @@ fn check(request: &Request<Incoming>) -> Result<(), (StatusCode, &'static str)> 
         return Err((StatusCode::EXPECTATION_FAILED, "an unknown expectation"));
     }
     if request.version() == Version::HTTP_2 {
+        // The head says whether a read has a body, as in HTTP/1: who judges reads sees nothing else.
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        if reads && !headers.contains_key(CONTENT_LENGTH) && !request.body().is_end_stream() {
+            return Err((StatusCode::BAD_REQUEST, "a read with a body of no stated length"));
+        }
         return check_h2(request.uri(), headers).map_err(|why| (StatusCode::BAD_REQUEST, why));
     }
     // Bytes after such a head would be the next request to us, and perhaps the body to who sent

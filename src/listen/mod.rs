@@ -109,6 +109,8 @@ pub struct Connection<P> {
     pub place: P,
     /// Work that must end even if the client goes away; the worker waits for it when it drains.
     pub tasks: TaskTracker,
+    /// Cancelled when the worker begins to drain.
+    pub stop: CancellationToken,
 }
 
 /// A listener at work.

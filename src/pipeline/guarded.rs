@@ -9,14 +9,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, Response, header};
 use http_body_util::BodyExt;
+use tokio::sync::oneshot;
 
 use super::facts::Surroundings;
 use super::record::Closing;
+use super::socket::{Frame, Sending};
 use super::{BODY_BYTES_MAX, End, Visit, ask};
 use crate::answer;
 use crate::audit::{Event, Record};
 use crate::body::Body;
-use crate::classify::{Action, ActionRule, Detected, Intent, Unclassified};
+use crate::classify::{Action, ActionRule, Intent};
 use crate::clearance::Cleared;
 use crate::crypto::sha256;
 use crate::forward::{ForwardError, Stamp};
@@ -54,6 +56,7 @@ pub(super) async fn run(
     must_ask: bool,
 ) -> Result<Response<Body>, End> {
     let gateway = &worker.gateway;
+    visit.saw(&body);
     let attempt = read(visit, rule, body, identity, must_ask)?;
     visit.acting(&attempt.action, &attempt.intent);
     let inline = answer::inline_code(&visit.head.headers)?;
@@ -92,16 +95,8 @@ pub(crate) async fn release(
     identity: Arc<Identity>,
 ) -> Result<Response<Body>, End> {
     let head = &visit.head;
-    let (rule, must_ask) =
-        match visit.site.actions.detect(&head.method, &head.target, &head.headers) {
-            Detected::Action(rule) => (Some(rule), false),
-            Detected::Ordinary => (None, false),
-            Detected::Unlisted { say: Unclassified::Deny, route, .. } => {
-                return Err(Rejection::Unclassified(route.into()).into());
-            }
-            Detected::Unlisted { say, .. } => (None, say == Unclassified::Require),
-            Detected::NotCanonical(why) => return Err(Rejection::NotCanonical(why).into()),
-        };
+    let detected = visit.site.actions.detect_whole(head, &body).map_err(Rejection::from)?;
+    let (rule, must_ask) = super::meant(visit, &detected)?;
     run(worker, visit, rule, body, identity, must_ask).await
 }
 
@@ -310,7 +305,12 @@ async fn forward(
     cleared: Cleared,
 ) -> Result<Response<Body>, End> {
     let gateway = &worker.gateway;
-    let stamp = visit.stamp(visit.assertion(gateway, &attempt.identity, cleared.factors), true);
+    // A message has no header that the assertion could stand in.
+    let assertion = match visit.frame {
+        None => visit.assertion(gateway, &attempt.identity, cleared.factors),
+        Some(_) => None,
+    };
+    let stamp = visit.stamp(assertion, true);
     let rules = visit.site.actions.rules();
     let ending = Ending {
         worker: worker.clone(),
@@ -321,7 +321,20 @@ async fn forward(
         rule: attempt.rule.and_then(|rule| rules.iter().position(|it| std::ptr::eq(it, rule))),
     };
     let intent = visit.intent(gateway, cleared.factors);
-    match visit.tasks.spawn(ending.run(intent, cleared, stamp)).await {
+    let ended = match visit.frame.as_ref().map(Frame::sending) {
+        None => visit.tasks.spawn(ending.run(intent, cleared, Way::Request(stamp))).await,
+        Some(sending) => {
+            let (told, sent) = oneshot::channel();
+            let way = Way::Message(sending, told);
+            let task = visit.tasks.spawn(ending.run(intent, cleared, way));
+            if sent.await.is_ok() {
+                // The answer finds its way to the client by itself; the next message need not wait for it.
+                return Ok(Response::new(Body::empty()));
+            }
+            task.await
+        }
+    };
+    match ended {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(Failed::Unrecorded)) => {
             Err(Rejection::Unavailable("the audit log cannot be written").into())
@@ -330,6 +343,13 @@ async fn forward(
         // The task panicked: whether anything was sent is not known, and the record says so after a restart.
         Err(_) => Err(Rejection::NoAnswer { unknown: true }.into()),
     }
+}
+
+/// How a cleared request goes upstream.
+enum Way {
+    Request(Stamp),
+    /// As a message; it is told when that has been sent, long before its answer is there.
+    Message(Sending, oneshot::Sender<()>),
 }
 
 /// Why a cleared request has no answer.
@@ -356,7 +376,7 @@ impl Ending {
         self,
         intent: Record,
         cleared: Cleared,
-        stamp: Stamp,
+        way: Way,
     ) -> Result<Response<Body>, Failed> {
         let gateway = &self.worker.gateway;
         if let Err(error) = gateway.audit.commit(intent).await {
@@ -369,7 +389,18 @@ impl Ending {
             return Err(Failed::Unrecorded);
         }
         let started = Instant::now();
-        let sent = self.worker.pool.forward(&self.site.upstream, cleared, stamp).await;
+        let sent = match way {
+            Way::Request(stamp) => {
+                self.worker.pool.forward(&self.site.upstream, cleared, stamp).await
+            }
+            Way::Message(sending, told) => {
+                // Nobody waits any more if the connection is gone.
+                let tell = || {
+                    let _ = told.send(());
+                };
+                sending.run(cleared, tell).await
+            }
+        };
         gateway.metrics.upstream_took(&self.site.name, started.elapsed());
         self.finish(sent).await.map_err(Failed::Upstream)
     }
@@ -416,7 +447,7 @@ impl Ending {
 }
 
 /// The first 64 KiB of an answer for `observe`, and a body that still yields all of it.
-async fn peek(mut body: Body) -> (Bytes, Body) {
+pub(super) async fn peek(mut body: Body) -> (Bytes, Body) {
     let mut seen = Vec::new();
     while seen.len() < BODY_BYTES_MAX {
         match body.frame().await {

@@ -8,13 +8,14 @@ mod facts;
 mod guarded;
 mod receive;
 mod record;
+mod socket;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 pub(crate) use ask::queue_code;
 pub(crate) use guarded::release;
@@ -26,13 +27,15 @@ use crate::body::Body;
 use crate::classify::{ActionRule, Detected, Unclassified};
 use crate::clearance::Cleared;
 use crate::forward::headers::check_connection;
-use crate::forward::upgrade::{Upgrade, tunnel};
-use crate::gateway::Worker;
+use crate::forward::upgrade::{self, Upgrade};
+use crate::gateway::{Gateway, Worker};
 use crate::identify::{IdentifyError, Identity};
 use crate::listen::Connection;
+use crate::observe;
 use crate::policy::verdict::{Permit, Verdict};
 use crate::rejection::Rejection;
 use facts::Surroundings;
+use socket::Tunnel;
 
 /// A guarded body, a held request or an answer to a challenge may not be larger.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -79,42 +82,124 @@ async fn story(
     if answer::resembles_own(head.path()) {
         return Err(Rejection::NotCanonical("nearly one of the gateway's own addresses").into());
     }
-    let detected = site.actions.detect(&head.method, &head.target, &head.headers);
-    let (rule, must_ask) = match &detected {
-        Detected::Ordinary => (None, false),
-        Detected::Action(rule) => (Some(*rule), false),
-        Detected::NotCanonical(why) => return Err(Rejection::NotCanonical(why).into()),
-        Detected::Unlisted { say, route, .. } => {
-            visit.unlisted(route);
-            match say {
-                Unclassified::Allow => (None, false),
-                Unclassified::Require => (None, true),
-                Unclassified::Deny => return Err(Rejection::Unclassified((*route).into()).into()),
-            }
-        }
-    };
+    // HTTP/2 needs no header that announces a body.
+    if head.method.is_safe() && !body.is_end_stream() && site.actions.is_guarded_path(head.path()) {
+        return Err(Rejection::NotCanonical("a read with a body on a guarded path").into());
+    }
+    let mut body = Arriving::Stream(body);
+    let mut detected = site.actions.detect(&head.method, &head.target, &head.headers);
+    if matches!(detected, Detected::Selected) {
+        let bytes = body.collect().await?;
+        visit.saw(&bytes);
+        detected = site.actions.select(head, &bytes).map_err(Rejection::from)?;
+        body = Arriving::Whole(bytes);
+    }
+    let (rule, must_ask) = meant(visit, &detected)?;
     let guarded =
         must_ask || rule.is_some_and(|rule| rule.guarded || site.policy.names(&rule.name));
     let identity = identify(visit, guarded).await?;
     if let Some(identity) = &identity {
         visit.identified(identity);
     }
-    if guarded {
+    let learning = rule.filter(|_| identity.is_some()).and_then(|rule| Learning::of(visit, rule));
+    let ended = if guarded {
         let identity =
             identity.ok_or(Rejection::Unauthenticated("this needs a valid session or API key"))?;
         // Asked before anything of the owner's is spent on a request that cannot be forwarded.
         check_connection(&head.headers, true).map_err(Rejection::BadRequest)?;
-        let bytes = collect(body).await?;
-        return guarded::run(worker, visit, rule, bytes, identity, must_ask).await;
-    }
-    match decide(worker, visit, rule, identity.as_ref()).await? {
-        Decided::Cleared(permit) => {
-            let head = visit.part_with_head();
-            ordinary(worker, visit, Cleared::by_permit(permit, head, Body::stream(body))).await
+        let bytes = body.collect().await?;
+        guarded::run(worker, visit, rule, bytes, identity, must_ask).await
+    } else {
+        match decide(worker, visit, rule, identity.as_ref()).await? {
+            Decided::AboutThisOne(identity) => {
+                let bytes = body.collect().await?;
+                guarded::run(worker, visit, rule, bytes, identity, false).await
+            }
+            Decided::Cleared(permit) => {
+                if learning.is_some() {
+                    // An answer in another coding would not be read.
+                    visit.head.headers.remove(http::header::ACCEPT_ENCODING);
+                }
+                ordinary(worker, visit, permit, body.into()).await
+            }
         }
-        Decided::AboutThisOne(identity) => {
-            let bytes = collect(body).await?;
-            guarded::run(worker, visit, rule, bytes, identity, false).await
+    };
+    match learning {
+        Some(learning) => Ok(learning.learn(&worker.gateway, visit, ended?).await),
+        None => ended,
+    }
+}
+
+/// A request whose answer holds a credential of whoever asked.
+struct Learning {
+    member: Vec<String>,
+    voucher: HeaderMap,
+}
+
+impl Learning {
+    fn of(visit: &Visit, rule: &ActionRule) -> Option<Self> {
+        let member = rule.learn.clone()?;
+        let voucher = visit.site.identifier.voucher(&visit.head.headers);
+        Some(Self { member, voucher })
+    }
+
+    async fn learn(
+        self,
+        gateway: &Gateway,
+        visit: &Visit,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        let (parts, body) = response.into_parts();
+        let (prefix, body) = guarded::peek(body).await;
+        if let Some(token) = observe::scalar_at(&prefix, &self.member) {
+            let (site, head) = (&visit.site.name, &visit.head);
+            gateway.tokens.learn(site, &token, self.voucher, head.client, head.received);
+        }
+        Response::from_parts(parts, body)
+    }
+}
+
+/// The action that a request was detected as, and whether the pack wants it asked about because it has none.
+fn meant<'a>(
+    visit: &Visit,
+    detected: &Detected<'a>,
+) -> Result<(Option<&'a ActionRule>, bool), Rejection> {
+    match detected {
+        Detected::Ordinary => Ok((None, false)),
+        Detected::Action(rule) => Ok((Some(*rule), false)),
+        Detected::NotCanonical(why) => Err(Rejection::NotCanonical(why)),
+        Detected::Selected => Err(Rejection::NotCanonical("no operation is named")),
+        Detected::Unlisted { say, route, .. } => {
+            visit.unlisted(route);
+            match say {
+                Unclassified::Allow => Ok((None, false)),
+                Unclassified::Require => Ok((None, true)),
+                Unclassified::Deny => Err(Rejection::Unclassified((*route).into())),
+            }
+        }
+    }
+}
+
+/// A request's body: still to come, or read because a member of it says what the request is.
+enum Arriving {
+    Stream(Incoming),
+    Whole(Bytes),
+}
+
+impl Arriving {
+    async fn collect(self) -> Result<Bytes, Rejection> {
+        match self {
+            Self::Stream(body) => collect(body).await,
+            Self::Whole(bytes) => Ok(bytes),
+        }
+    }
+}
+
+impl From<Arriving> for Body {
+    fn from(body: Arriving) -> Self {
+        match body {
+            Arriving::Stream(body) => Self::stream(body),
+            Arriving::Whole(bytes) => Self::whole(bytes),
         }
     }
 }
@@ -209,25 +294,46 @@ pub(crate) async fn identify(visit: &Visit, guarded: bool) -> Result<Option<Arc<
 /// Forwards traffic that owes nothing: no record, no store, both bodies streamed.
 async fn ordinary(
     worker: &Arc<Worker>,
-    visit: &Visit,
-    cleared: Cleared,
+    visit: &mut Visit,
+    permit: Permit,
+    body: Body,
 ) -> Result<Response<Body>, End> {
+    let tunnel = visit.take_upgrade();
+    let mut private = None;
+    if tunnel.is_some() {
+        let path = visit.head.path();
+        if !visit.site.actions.has_socket(path) {
+            return Err(Rejection::Unclassified("a WebSocket".into()).into());
+        }
+        private = visit.site.actions.socket(path).map(|_| visit.head.clone());
+    }
+    let mut head = visit.part_with_head();
+    if private.is_some() {
+        // What was compressed could not be read.
+        head.headers.remove(http::header::SEC_WEBSOCKET_EXTENSIONS);
+    }
+    let cleared = Cleared::by_permit(permit, head, body);
     let (upstream, stamp) = (&visit.site.upstream, visit.stamp(None, false));
-    let sent = match visit.take_upgrade() {
-        None => worker.pool.forward(upstream, cleared, stamp).await,
-        Some(client) => match worker.pool.upgrade(upstream, cleared, stamp).await {
-            Ok(Upgrade::Answered(response)) => Ok(response),
-            Ok(Upgrade::Switched(response, server)) => {
-                // Not among the connection's tasks: a drain does not wait for open WebSockets.
-                tokio::spawn(async move {
-                    if let Err(error) = tunnel(client, server).await {
-                        tracing::debug!(%error, "a WebSocket ended early");
-                    }
-                });
-                Ok(response)
+    let sent = match (tunnel, private) {
+        (None, _) => worker.pool.forward(upstream, cleared, stamp).await,
+        (Some(tunnel), Some(head)) => {
+            socket::open(worker, visit, tunnel, (cleared, stamp), head).await
+        }
+        (Some(Tunnel { client, .. }), None) => {
+            match worker.pool.upgrade(upstream, cleared, stamp).await {
+                Ok(Upgrade::Answered(response)) => Ok(response),
+                Ok(Upgrade::Switched(response, server)) => {
+                    // Not among the connection's tasks: a drain does not wait for open WebSockets.
+                    tokio::spawn(async move {
+                        if let Err(error) = upgrade::tunnel(client, server).await {
+                            tracing::debug!(%error, "a WebSocket ended early");
+                        }
+                    });
+                    Ok(response)
+                }
+                Err(error) => Err(error),
             }
-            Err(error) => Err(error),
-        },
+        }
     };
     sent.map_err(|error| visit.upstream_failed(&error, false).into())
 }

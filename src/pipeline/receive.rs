@@ -10,6 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use uuid::Uuid;
 
 use super::Visit;
+use super::socket::Tunnel;
 use crate::body::Body;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -52,6 +53,7 @@ pub(super) fn receive(
         received: now,
     };
     let place = gateway.locator.place(client);
+    let upgrade = upgrade.map(|client| Tunnel { client, stop: connection.stop.clone() });
     Ok((Visit::new(head, site, place, connection.tasks.clone(), upgrade), body))
 }
 

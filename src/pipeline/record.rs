@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderValue, Method, Response, header};
-use hyper::upgrade::OnUpgrade;
 use serde_json::json;
 use tokio_util::task::TaskTracker;
 
 use super::End;
+use super::socket::{Frame, Tunnel};
 use crate::audit::{Event, PlaceNoted, Record, RequestState, RuleNoted};
 use crate::body::Body;
-use crate::classify::Action;
+use crate::classify::{Action, Echo};
 use crate::forward::upgrade::asks_for_websocket;
 use crate::forward::{ForwardError, Stamp};
 use crate::gateway::{Gateway, Site};
@@ -44,6 +44,8 @@ pub(crate) struct Visit {
     pub no_fields: Fields,
     /// Work that must end even if the client goes away.
     pub tasks: TaskTracker,
+    /// It is a message of a private WebSocket.
+    pub(super) frame: Option<Frame>,
     /// Whom it would be answered to and in which language, once the headers have gone upstream.
     spoken: Option<(Audience, Language)>,
     learnt: Mutex<Learnt>,
@@ -64,10 +66,12 @@ struct Learnt {
     bearer: bool,
     /// Bounded route of a write that no action names.
     route: Option<Arc<str>>,
+    /// What of it an answer in the exchange's words repeats, if more than the query says it.
+    echo: Option<Echo>,
     /// One of the gateway's own addresses.
     own: bool,
     /// The client's end of a tunnel, if it asked for one.
-    upgrade: Option<OnUpgrade>,
+    upgrade: Option<Tunnel>,
 }
 
 impl Visit {
@@ -76,7 +80,7 @@ impl Visit {
         site: Arc<Site>,
         place: Arc<Place>,
         tasks: TaskTracker,
-        upgrade: Option<OnUpgrade>,
+        upgrade: Option<Tunnel>,
     ) -> Self {
         let place_key = place.key(head.client);
         let upgrade = upgrade.filter(|_| asks_for_websocket(&head));
@@ -87,8 +91,27 @@ impl Visit {
             place_key,
             no_fields: Fields::default(),
             tasks,
+            frame: None,
             spoken: None,
             learnt: Mutex::new(Learnt { upgrade, ..Learnt::default() }),
+        }
+    }
+
+    /// A message of a private WebSocket.
+    pub(super) fn of_frame(
+        head: Inbound,
+        site: Arc<Site>,
+        place: Arc<Place>,
+        tasks: TaskTracker,
+        frame: Frame,
+    ) -> Self {
+        Self { frame: Some(frame), ..Self::new(head, site, place, tasks, None) }
+    }
+
+    /// By which id its answer will be known.
+    pub(super) fn framed(&mut self, id: Option<Arc<str>>) {
+        if let Some(frame) = &mut self.frame {
+            frame.id = id;
         }
     }
 
@@ -140,8 +163,15 @@ impl Visit {
     }
 
     /// The client's end of a WebSocket, handed out once.
-    pub(super) fn take_upgrade(&self) -> Option<OnUpgrade> {
+    pub(super) fn take_upgrade(&self) -> Option<Tunnel> {
         self.learnt().upgrade.take()
+    }
+
+    /// The body is there: an answer may have to repeat something of it.
+    pub(super) fn saw(&self, body: &[u8]) {
+        let native = self.site.actions.answer_for(&self.head.target);
+        let echo = native.map(|pack| pack.echo(&self.head.target, body));
+        self.learnt().echo = echo;
     }
 
     /// It is for one of the gateway's own addresses.
@@ -188,19 +218,32 @@ impl Visit {
     /// Runs `f` with what an answer of the gateway's own needs to know.
     pub(crate) fn with_context<T>(&self, f: impl FnOnce(&Ctx<'_>) -> T) -> T {
         let audience = self.audience();
-        let (bearer, own) = {
+        let (bearer, own, seen) = {
             let learnt = self.learnt();
-            (learnt.bearer, learnt.own)
+            (learnt.bearer, learnt.own, learnt.echo.clone())
         };
         let native = match audience {
             Audience::Api if !own => self.site.actions.answer_for(&self.head.target),
             _ => None,
         };
-        let render = |message: &str| native.map_or_else(String::new, |pack| pack.render(message));
+        let render = |message: &str| {
+            if let Some(frame) = &self.frame {
+                return frame.refusal(message);
+            }
+            native.map_or_else(String::new, |pack| {
+                let echo = seen.clone().unwrap_or_else(|| pack.echo(&self.head.target, b""));
+                pack.render_to(message, &echo, self.head.received)
+            })
+        };
+        // A message is always answered by a message; its status is nobody's.
+        let status = match self.frame {
+            Some(_) => Some(401),
+            None => native.map(|pack| pack.status),
+        };
         f(&Ctx {
             audience,
             request: &self.head.request,
-            native: native.map(|pack| Native { status: pack.status, render: &render }),
+            native: status.map(|status| Native { status, render: &render }),
             host: &self.head.authority,
             language: self.language(),
             now: self.head.received,

@@ -304,7 +304,7 @@ mod tests {
     proptest! {
         #[test]
         fn not_being_able_to_read_a_fact_never_silences_a_rule(
-            action in prop_oneof![Just("withdrawal"), Just("transfer"), Just("order.cancel_all")],
+            action in prop_oneof![Just("withdrawal"), Just("transfer"), Just("mass_cancel")],
             turns in proptest::collection::vec(0_usize..3, KNOBS.len()),
             blind in 0..KNOBS.len(),
         ) {

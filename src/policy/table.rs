@@ -302,6 +302,7 @@ pub const WALLETS: &[&str] = &[
 const NEVER: &str = "never";
 const NOT_IN_REQUEST: &str = "the action has no such field";
 const FIELD_ODD: &str = "the field is there but cannot be relied on";
+const FIELD_ODD_OR_OUT: &str = "the field cannot be relied on, or is left out";
 const PLACE_UNKNOWN: &str = "the address cannot be placed";
 const NO_ADDRESS: &str = "the action has no address";
 const NO_STORE: &str = "the store was not or could not be asked";
@@ -335,12 +336,12 @@ pub const FACTS: &[FactSpec] = &[
     fact("action", Kind::Action, "what the request would do", NEVER, NEVER,
         |facts| Fact::Known(Value::Text(facts.action))),
     fact("amount", Kind::Number, "how much of the asset", NOT_IN_REQUEST,
-        "it is not a plain decimal number", amount),
-    fact("asset", Kind::Name, "which asset", NOT_IN_REQUEST, FIELD_ODD,
+        "it is not a plain decimal number, or left out", amount),
+    fact("asset", Kind::Name, "which asset", NOT_IN_REQUEST, FIELD_ODD_OR_OUT,
         |facts| symbol(facts, "asset")),
-    fact("address", Kind::Exact, "where it would go", NOT_IN_REQUEST, FIELD_ODD,
+    fact("address", Kind::Exact, "where it would go", NOT_IN_REQUEST, FIELD_ODD_OR_OUT,
         |facts| field(facts, "address")),
-    fact("network", Kind::Name, "over which chain", NOT_IN_REQUEST, FIELD_ODD,
+    fact("network", Kind::Name, "over which chain", NOT_IN_REQUEST, FIELD_ODD_OR_OUT,
         |facts| symbol(facts, "network")),
     fact("tag", Kind::Exact, "memo or destination tag", NOT_IN_REQUEST, FIELD_ODD,
         |facts| field(facts, "tag")),

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use crate::types::ActionName;
 
 /// Actions that every policy may name, whether or not a pack of the site has them.
-pub const STANDING_ACTIONS: [&str; 12] = [
+pub const STANDING_ACTIONS: [&str; 13] = [
     "ordinary",
     "login",
     "order",
-    "order.cancel_all",
+    "mass_cancel",
+    "close_position",
     "withdrawal",
     "transfer",
     "address_book.add",

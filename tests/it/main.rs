@@ -18,6 +18,9 @@ mod kit;
 mod language;
 mod messages;
 mod packs;
+mod packs_binance;
+mod packs_bybit_deribit;
+mod packs_kraken_coinbase;
 mod pages;
 mod readme;
 mod reload;
@@ -26,4 +29,5 @@ mod streaming;
 #[path = "../tidy.rs"]
 mod tidy;
 mod vectors;
+mod websocket;
 mod world;

@@ -2,6 +2,7 @@
 //! pack for OKX.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use proptest::prelude::*;
@@ -27,6 +28,7 @@ need = ["amount", "address"]
 amounts = ["fee"]
 volatile = ["json.clientId", "json.meta.nonce"]
 show = ["amount", "address", "kind"]
+sample = '{"amt":"1","to":{"address":"a"},"kind":"1"}'
 choose = [
     { when = { "json.kind" = ["1", "2"] }, fields = { kind = "chain" } },
     { when = { "json.kind" = "3", "json.sub" = "x" }, fields = { kind = "inside" } },
@@ -39,6 +41,7 @@ body = ["form", "query"]
 fields = { amount = "form.amount", address = "form.address", agent = "header.X-Agent" }
 need = ["amount", "address"]
 volatile = ["form.timestamp", "query.signature"]
+sample = "amount=1&address=a"
 
 [[action]]
 name = "any"
@@ -46,6 +49,7 @@ match = "POST /any"
 body = ["form", "json"]
 fields = { amount = "form.amount" }
 need = ["amount"]
+sample = "amount=1"
 
 [[action]]
 name = "batch"
@@ -55,6 +59,7 @@ fields = { amount = "json[].amt", address = "json[].to" }
 need = ["amount"]
 volatile = ["json[].id"]
 show = ["amount", "address"]
+sample = '[{"amt":"1","to":"a"},{"amt":"2"}]'
 
 [[action]]
 name = "key.delete"
@@ -65,8 +70,10 @@ need = ["key"]
 show = ["key"]
 "#;
 
-fn set() -> ActionSet {
-    compile(PACK)
+/// Compiled once: each load tries the whole pack against its mutants.
+fn set() -> &'static ActionSet {
+    static SET: LazyLock<ActionSet> = LazyLock::new(|| compile(PACK));
+    &SET
 }
 
 fn compile(text: &str) -> ActionSet {
@@ -76,10 +83,10 @@ fn compile(text: &str) -> ActionSet {
     set.unwrap_or_else(|| panic!("{}", faults.join("\n")))
 }
 
-const JSON: (&str, &str) = ("content-type", "application/json");
-const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+pub const JSON: (&str, &str) = ("content-type", "application/json");
+pub const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Inbound {
+pub fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Inbound {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
@@ -105,14 +112,14 @@ fn classify(set: &ActionSet, head: &Inbound, body: &[u8]) -> Result<Action, Stri
 }
 
 fn json(body: &str) -> Result<Action, String> {
-    classify(&set(), &head("POST", "/json", &[JSON]), body.as_bytes())
+    classify(set(), &head("POST", "/json", &[JSON]), body.as_bytes())
 }
 
 fn either(query: &str, body: &str) -> Result<Action, String> {
-    classify(&set(), &head("POST", &format!("/either{query}"), &[FORM]), body.as_bytes())
+    classify(set(), &head("POST", &format!("/either{query}"), &[FORM]), body.as_bytes())
 }
 
-fn digest(action: &Action) -> IntentDigest {
+pub fn digest(action: &Action) -> IntentDigest {
     let credential = Credential { kind: CredentialKind::ApiKey, id: CredentialId::new("k") };
     action.intent.digest(&AccountId::new("main", "alice"), &credential)
 }
@@ -121,7 +128,7 @@ fn digest_of(body: &str) -> IntentDigest {
     digest(&json(body).unwrap_or_else(|why| panic!("{body}: {why}")))
 }
 
-fn text<'a>(action: &'a Action, name: &str) -> Option<&'a str> {
+pub fn text<'a>(action: &'a Action, name: &str) -> Option<&'a str> {
     action.elements[0].text(name).map(|text| &**text)
 }
 
@@ -242,27 +249,29 @@ fn a_pair_stands_once_and_in_one_place() {
     }
     // No body: nothing to have a type.
     let bare = head("POST", "/either?amount=1&address=a", &[]);
-    assert!(classify(&set(), &bare, b"").is_ok());
-    assert!(classify(&set(), &bare, b"x=1").is_err());
+    assert!(classify(set(), &bare, b"").is_ok());
+    assert!(classify(set(), &bare, b"x=1").is_err());
 }
 
 #[test]
 fn a_pack_that_takes_form_or_json_reads_the_same_field_from_both() {
     let set = set();
-    let form = classify(&set, &head("POST", "/any", &[FORM]), b"amount=7").unwrap();
-    let json = classify(&set, &head("POST", "/any", &[JSON]), br#"{"amount":"7"}"#).unwrap();
+    let form = classify(set, &head("POST", "/any", &[FORM]), b"amount=7").unwrap();
+    let json = classify(set, &head("POST", "/any", &[JSON]), br#"{"amount":"7"}"#).unwrap();
     assert_eq!(text(&form, "amount"), text(&json, "amount"));
-    assert!(classify(&set, &head("POST", "/any?amount=8", &[JSON]), br#"{"amount":"7"}"#).is_err());
+    assert!(classify(set, &head("POST", "/any?amount=8", &[JSON]), br#"{"amount":"7"}"#).is_err());
 }
 
 #[test]
 fn every_element_of_a_batch_is_read_and_shown() {
     let set = set();
-    let batch = |body: &str| classify(&set, &head("POST", "/batch", &[JSON]), body.as_bytes());
+    let batch = |body: &str| classify(set, &head("POST", "/batch", &[JSON]), body.as_bytes());
     let action = batch(r#"[{"amt":"1","to":"a","id":1},{"amt":2}]"#).unwrap();
     assert_eq!(action.elements.len(), 2);
     let shown: Vec<_> = action.shown.iter().map(|line| (&*line.name, &*line.value)).collect();
-    assert_eq!(shown, [("amount[1]", "1"), ("address[1]", "a"), ("amount[2]", "2")]);
+    // An address that is left out is the exchange's to fill in.
+    let lines = [("amount[1]", "1"), ("address[1]", "a"), ("amount[2]", "2"), ("address[2]", "?")];
+    assert_eq!(shown, lines);
     for body in [
         "[]",
         "{}",
@@ -281,9 +290,9 @@ fn every_element_of_a_batch_is_read_and_shown() {
 #[test]
 fn a_path_parameter_is_a_field() {
     let set = set();
-    let action = classify(&set, &head("DELETE", "/keys/k-1", &[]), b"").unwrap();
+    let action = classify(set, &head("DELETE", "/keys/k-1", &[]), b"").unwrap();
     assert_eq!(text(&action, "key"), Some("k-1"));
-    assert!(classify(&set, &head("DELETE", "/keys/k-1", &[JSON]), b"{}").is_err());
+    assert!(classify(set, &head("DELETE", "/keys/k-1", &[JSON]), b"{}").is_err());
 }
 
 #[test]
@@ -333,19 +342,36 @@ fn a_volatile_pair_is_volatile_only_at_its_place() {
     let empty = digest(&either("", "amount=1&address=a&x=").unwrap());
     assert_ne!(empty, digest(&either("", "amount=1&address=a&x").unwrap()));
     let agent = head("POST", "/either", &[FORM, ("x-agent", "bot")]);
-    assert_ne!(base, digest(&classify(&set(), &agent, b"amount=1&address=a").unwrap()));
+    assert_ne!(base, digest(&classify(set(), &agent, b"amount=1&address=a").unwrap()));
+}
+
+#[test]
+fn a_header_that_an_action_reads_comes_once_and_in_one_spelling() {
+    let read = |headers: &[(&str, &str)]| {
+        let headers = [&[FORM], headers].concat();
+        classify(set(), &head("POST", "/either", &headers), b"amount=1&address=a")
+    };
+    assert!(read(&[("x-agent", "a")]).is_ok());
+    for headers in [
+        [("x-agent", "a"), ("x-agent", "b")],
+        [("x-agent", "a"), ("x_agent", "b")],
+        [("x_agent", "b"), ("x-other", "c")],
+    ] {
+        assert!(read(&headers).is_err(), "{headers:?}");
+    }
 }
 
 // --- OKX
 
-fn okx() -> ActionSet {
-    let text = std::fs::read_to_string("policies/okx.actions.toml").unwrap();
-    compile(&text)
+fn okx() -> &'static ActionSet {
+    static SET: LazyLock<ActionSet> =
+        LazyLock::new(|| compile(include_str!("../../policies/okx.actions.toml")));
+    &SET
 }
 
 fn okx_post(path: &str, body: &str) -> Result<Action, String> {
     let head = head("POST", &format!("/api/v5/{path}"), &[JSON]);
-    classify(&okx(), &head, body.as_bytes())
+    classify(okx(), &head, body.as_bytes())
 }
 
 #[test]
@@ -405,7 +431,7 @@ fn okx_orders_are_named_and_not_guarded_and_cancels_by_the_list_are_read_one_by_
     );
     assert_eq!(cancel.unwrap().elements.len(), 2);
     let empty = head("POST", "/api/v5/rfq/cancel-all-rfqs", &[]);
-    assert_eq!(classify(&set, &empty, b"").unwrap().name.as_str(), "mass_cancel");
+    assert_eq!(classify(set, &empty, b"").unwrap().name.as_str(), "mass_cancel");
 }
 
 #[test]
@@ -472,7 +498,7 @@ proptest! {
         for path in ["/json", "/either", "/batch", "/any"] {
             let target = format!("{path}?{}", target.replace('?', ""));
             let head = head("POST", &target, &[if form { FORM } else { JSON }]);
-            let _ = classify(&set, &head, &body);
+            let _ = classify(set, &head, &body);
         }
         let _ = set.detect(&Method::POST, &target, &HeaderMap::new());
     }

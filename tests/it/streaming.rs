@@ -20,6 +20,7 @@ body = "json"
 fields = { asset = "json.ccy", amount = "json.amt", address = "json.to" }
 need = ["asset", "amount", "address"]
 show = ["amount", "asset", "address"]
+sample = '{"ccy":"BTC","amt":"1","to":"bc1q"}'
 "#;
 
 pub const RULES: &str = r#"version = 1

@@ -17,6 +17,7 @@ body = "form"
 fields = { asset = "form.asset", amount = "form.amount", address = "form.address" }
 need = ["asset", "amount", "address"]
 show = ["amount", "asset", "address"]
+sample = "asset=BTC&amount=1&address=bc1q"
 "#;
 
 const FORM: &str = "asset=BTC&amount=0.5&address=bc1qexample";

@@ -8,6 +8,7 @@ mod counting;
 mod elevation;
 mod held;
 mod identity;
+mod operations;
 mod own_prefix;
 mod sms;
 mod store_down;

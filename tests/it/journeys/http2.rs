@@ -33,3 +33,16 @@ async fn a_head_request_that_the_gateway_answers_itself_has_no_body() {
         assert!(answer.body.is_empty());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_on_a_guarded_path_has_no_body_even_where_no_header_announces_one() {
+    let world = World::start().await;
+    let alice = world.session("alice", "s1").await.with("content-type", "application/json");
+    for method in ["GET", "OPTIONS"] {
+        let answer = alice.send_h2(method, TRANSFER, TO_SPOT).await;
+        assert_eq!(answer.status, 400, "{method}: {}", answer.text());
+        assert_eq!(alice.send_h2(method, TRANSFER, "").await.status, 200, "{method}");
+    }
+    let seen = world.exchange.seen_at(TRANSFER);
+    assert!(seen.iter().all(|request| request.body.is_empty()), "no body arrived");
+}

@@ -37,7 +37,7 @@ require = "totp"
         case("ordinary", "\"every\", \"both\""),
         case("login", "\"every\", \"both\", \"two\""),
         case("order", "\"every\", \"both\", \"two\""),
-        case("order.cancel_all", "\"every\", \"both\""),
+        case("mass_cancel", "\"every\", \"both\""),
         case("address_book.remove", "\"every\", \"both\", \"book\""),
     ];
     check(rules, &cases.concat());
