@@ -54,6 +54,8 @@ clients: build
 	    $(PYTHON) tests/clients/ccxt_okx.py'
 	tests/tools/with-demo.sh $(PYTHON) tests/clients/browser.py
 	$(PYTHON) tests/clients/ccxt_exchanges.py
+	$(PYTHON) tests/clients/ccxt_orders.py
+	$(PYTHON) tests/clients/ccxt_ws.py
 	$(PYTHON) tests/clients/sdk_okx.py
 	$(PYTHON) tests/clients/sdk_binance.py
 

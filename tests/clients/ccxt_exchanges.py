@@ -61,7 +61,7 @@ CASES = (
              ("USDT", 5, OTHER, {"network": "TRC20"}), "/sapi/v1/capital/withdraw/apply", ccxt.AuthenticationError),
     ),
     Case(
-        "kraken", ("kraken.actions.toml",), ("API-Key", "APIKey"), "/0/public/Ticker",
+        "kraken", ("kraken.actions.toml", "kraken-futures.actions.toml"), ("API-Key", "APIKey"), "/0/public/Ticker",
         Move("krakenfutures", "transfer", ("USD", 7, "main", "spot"), ("USD", 8, "main", "spot"),
              "/derivatives/api/v3/withdrawal", ccxt.AuthenticationError),
         Move("kraken", "withdraw", ("USDT", 5, ADDRESS, {"key": "cold"}), ("USDT", 5, ADDRESS, {"key": "warm"}),

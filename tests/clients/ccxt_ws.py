@@ -7,6 +7,7 @@ same connection. However often it is asked, there is one text message.
 """
 
 import asyncio
+import contextlib
 import json
 import re
 from dataclasses import dataclass
@@ -38,6 +39,17 @@ CASES = (
 )
 
 
+# What bots do beside it on the same connection; no rule asks about it.
+ORDINARY = {
+    "okx": (("cancel_order_ws", "1", "BTC/USDT"), ("cancel_orders_ws", ["1", "2"], "BTC/USDT")),
+    "binance": (
+        ("fetch_ohlcv_ws", "BTC/USDT"),
+        ("fetch_balance_ws",), ("fetch_order_ws", "1", "BTC/USDT"), ("fetch_open_orders_ws", "BTC/USDT"),
+        ("fetch_my_trades_ws", "BTC/USDT"), ("cancel_order_ws", "1", "BTC/USDT"), ("cancel_all_orders_ws", "BTC/USDT"),
+    ),
+}
+
+
 class Journey:
     def __init__(self, case):
         self.case = case
@@ -59,6 +71,7 @@ class Journey:
             await self.streams(one, "the public stream passes")
             challenge = await self.asked(one)
             await self.approved(one, challenge)
+            await self.ordinary(one)
             await self.streams(one, "the public stream goes on")
             await self.texted(self.client(self.texter))
         finally:
@@ -96,6 +109,16 @@ class Journey:
         claim(len(self.orders()) == 1, "and did not reach the exchange")
         opened = [made for made in self.exchange.received(self.case.path) if made.method == "GET"]
         claim(len(opened) == 2, "each account kept its one connection through all of this")
+
+    async def ordinary(self, one):
+        """Whether the exchange likes it is not the question: each has to get there."""
+        for name, *given in ORDINARY[self.case.name]:
+            before = len(self.exchange.received(self.case.path))
+            with contextlib.suppress(ccxt.BaseError, KeyError, TypeError, AttributeError):
+                await asyncio.wait_for(getattr(one, name)(*given), 10)
+            if len(self.exchange.received(self.case.path)) != before + 1:
+                fail(f"{name}{given} did not get to the exchange")
+        claim(True, f"{len(ORDINARY[self.case.name])} other calls on the connection all get to the exchange")
 
     async def texted(self, one):
         challenges = {(await refusal(one, ORDER))[1] for _ in range(3)}
