@@ -31,7 +31,7 @@ setup:
 	tests/tools/setup.sh
 
 build:
-	$(CARGO) build --locked --bin stepgate --example demo
+	$(CARGO) build --locked --bin stepgate --example demo --example dev_certs
 
 format:
 	$(CARGO) fmt --check
@@ -47,13 +47,19 @@ doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
 
 # The demo's own configuration is checked, its tour is walked, a client library and a browser are used. The browser gets
-# a demo of its own: an account is sent three text messages in ten minutes, and the tour uses two of them.
+# a demo of its own: an account is sent three text messages in ten minutes, and the tour uses two of them. The libraries
+# of three exchanges then meet a gateway in front of an exchange that checks their signatures.
 clients: build
 	tests/tools/with-demo.sh sh -ec '\
 	    $(STEPGATE) check -c "$$CONFIG"; \
 	    $(PYTHON) tests/clients/tour.py; \
 	    $(PYTHON) tests/clients/ccxt_okx.py'
 	tests/tools/with-demo.sh $(PYTHON) tests/clients/browser.py
+	$(PYTHON) tests/clients/ccxt_exchanges.py
+	$(PYTHON) tests/clients/ccxt_orders.py
+	$(PYTHON) tests/clients/ccxt_ws.py
+	$(PYTHON) tests/clients/sdk_okx.py
+	$(PYTHON) tests/clients/sdk_binance.py
 
 # Random tricks on a withdrawal, through the gateway to six real frameworks: `make differential SEED=7 COUNT=50000`.
 differential:

@@ -10,22 +10,17 @@ run, so a second run against the same demo has to be half a minute later.
 """
 
 import asyncio
-import base64
-import contextlib
-import hashlib
-import hmac
 import json
 import os
-import re
-import ssl
-import struct
-import sys
 import time
-import urllib.error
 import urllib.request
+from types import SimpleNamespace
 
 import ccxt
 import ccxt.async_support
+
+from harness import answer, claim, summary, totp
+from library import call, challenge_of, client, refusal, step_up
 
 GATEWAY, CA, CONTROL = (os.environ[name] for name in ("GATEWAY", "CA", "CONTROL"))
 with open(os.environ["ACCOUNTS"], encoding="utf-8") as file:
@@ -34,95 +29,22 @@ HOLD_S = float(os.environ.get("HOLD_S", "10"))  # policies/demo.policy.toml, rul
 ADDRESS, OTHER = "TJRabPrwbZy45sbavfcjinPJC18kjpRTv8", "TEkxiTehnzSmSe2XqrBj4w32RUN966rdz8"
 TRANSFER, WITHDRAWAL = "/api/v5/asset/transfer", "/api/v5/asset/withdrawal"
 
-passed = 0
 
-
-def claim(truth, text):
-    """One line of the summary; the first false one ends the run."""
-    global passed
-    if not truth:
-        sys.exit(f"FAILED: {text}")
-    passed += 1
-    print(f"  ok  {text}")
-
-
-def totp(secret):
-    """RFC 6238 with SHA-1, 6 digits and 30 s, written out so that the gateway meets a second implementation."""
-    step = struct.pack(">Q", int(time.time()) // 30)
-    mac = hmac.new(base64.b32decode(secret + "=" * (-len(secret) % 8)), step, hashlib.sha1).digest()
-    at = mac[-1] & 15
-    return f"{(struct.unpack('>I', mac[at:at + 4])[0] & 0x7FFFFFFF) % 10**6:06d}"
-
-
-def at_gateway(urls):
-    """The library's addresses with the gateway's authority, paths kept."""
-    if isinstance(urls, dict):
-        return {key: at_gateway(value) for key, value in urls.items()}
-    return re.sub(r"^(https?|wss?)://[^/]+", GATEWAY, urls)
-
-
-def client(kind, name):
-    """A ccxt exchange of this account that counts its HTTP requests in `sent`."""
-
-    class Counting(kind):
-        sent = 0
-
-        def fetch(self, *args, **kwargs):
-            self.sent += 1
-            return super().fetch(*args, **kwargs)
-
-    account = ACCOUNTS[name]
-    exchange = Counting({
-        "apiKey": account["key"], "secret": account["secret"], "password": account["passphrase"],
-        "enableRateLimit": False, "cafile": CA, "timeout": 15000,
-        "options": {"fetchMarkets": {"types": ["spot", "swap"]}, "maxRetriesOnFailure": 3},
-    })
-    exchange.validateServerSsl = CA
-    exchange.urls["api"] = at_gateway(exchange.urls["api"])
-    return exchange
-
-
-@contextlib.contextmanager
-def step_up(exchange, code):
-    """Adds the header to every request of this object, as the library's users do."""
-    before = dict(exchange.headers or {})
-    exchange.headers = {**before, "Step-Up-Code": code}
-    try:
-        yield
-    finally:
-        exchange.headers = before
+def exchange_of(kind, name):
+    """A ccxt exchange of this account of the demo."""
+    account = SimpleNamespace(**ACCOUNTS[name])
+    options = {"fetchMarkets": {"types": ["spot", "swap"]}, "maxRetriesOnFailure": 3}
+    return client(kind, GATEWAY, CA, account, **options)
 
 
 def received(path):
     """What reached the exchange on this path since the log was emptied."""
-    with urllib.request.urlopen(CONTROL) as answer:
-        return [one for one in json.load(answer) if one["target"].split("?")[0] == path]
+    with urllib.request.urlopen(CONTROL) as log:
+        return [one for one in json.load(log) if one["target"].split("?")[0] == path]
 
 
 def forget():
     urllib.request.urlopen(urllib.request.Request(CONTROL, method="DELETE")).close()
-
-
-def challenge_of(exchange):
-    headers = {key.lower(): value for key, value in dict(exchange.last_response_headers).items()}
-    return headers.get("step-up-challenge", "")
-
-
-async def call(function, *args):
-    """Calls a sync or an async method alike."""
-    result = function(*args)
-    return await result if asyncio.iscoroutine(result) else result
-
-
-async def refusal(exchange, function, *args):
-    """The exception that a refused call raises, after exactly one HTTP request."""
-    before = exchange.sent
-    try:
-        result = await call(function, *args)
-    except ccxt.BaseError as error:
-        claim(exchange.sent - before == 1, f"one request, no retry ({type(error).__name__})")
-        return error
-    sys.exit(f"FAILED: {function.__name__}{args} passed: {result}")
 
 
 async def harmless(exchange):
@@ -185,17 +107,7 @@ async def withdraw(exchange, secret, held_since):
 
 def approve(challenge, account, code):
     """Answers a challenge with the account's key, as a script of the bot's owner would: status and body."""
-    request = urllib.request.Request(
-        f"{GATEWAY}/.stepgate/challenge/{challenge}/answer",
-        data=json.dumps({"factor": "totp", "code": code}).encode(),
-        headers={"Content-Type": "application/json", "OK-ACCESS-KEY": account["key"]},
-    )
-    try:
-        with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=CA)) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+    return answer(GATEWAY, CA, challenge, ("OK-ACCESS-KEY", account["key"]), code)
 
 
 async def approved(exchange, account):
@@ -221,7 +133,7 @@ async def approved(exchange, account):
 async def journey(kind, mover, withdrawer, owner):
     forget()
     print(f"{kind.__module__} {ccxt.__version__}")
-    one, two, three = (client(kind, name) for name in (mover, withdrawer, owner))
+    one, two, three = (exchange_of(kind, name) for name in (mover, withdrawer, owner))
     try:
         await harmless(one)
         await call(two.load_markets)
@@ -240,7 +152,7 @@ async def journey(kind, mover, withdrawer, owner):
 async def main():
     await journey(ccxt.okx, "bot1", "bot2", "bot5")
     await journey(ccxt.async_support.okx, "bot3", "bot4", "bot6")
-    print(f"{passed} claims hold")
+    summary()
 
 
 asyncio.run(main())

@@ -4,7 +4,8 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
-CCXT=4.5.90
+# Real clients of exchanges, each at the version that the tests were written against.
+LIBRARIES="ccxt==4.5.90 python-okx==0.4.4 binance-connector==3.13.0"
 FOR=${1:-test}
 VENV=target/venv
 
@@ -94,13 +95,19 @@ if [ "$FOR" != test ]; then
     say "done"
     exit 0
 fi
-if "$VENV/bin/python" -c "import ccxt; assert ccxt.__version__ == '$CCXT'" >/dev/null 2>&1; then
-    say "ccxt $CCXT is there"
+# shellcheck disable=SC2086 # one word per library
+if "$VENV/bin/python" - $LIBRARIES >/dev/null 2>&1 <<'PY'
+import importlib.metadata, sys
+for name, version in (one.split("==") for one in sys.argv[1:]):
+    assert importlib.metadata.version(name) == version
+PY
+then
+    say "$LIBRARIES are there"
 else
-    say "installing ccxt $CCXT into $VENV"
+    say "installing $LIBRARIES into $VENV"
     mkdir -p target
     python3 -m venv "$VENV"
-    "$VENV/bin/pip" install --quiet --disable-pip-version-check "ccxt==$CCXT"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check $LIBRARIES
 fi
 for component in fmt clippy; do
     cargo "$component" --version >/dev/null 2>&1 || {
