@@ -7,12 +7,13 @@ SEED ?= 1
 STEPGATE = $(or $(CARGO_TARGET_DIR),target)/debug/stepgate
 
 .NOTPARALLEL:
-.PHONY: help demo test check setup build format lint unit doc clients bench clean
+.PHONY: help demo test check setup build format lint unit doc clients fuzz fuzz-smoke bench clean
 
 help:
 	@echo 'make demo    gateway, demo exchange, three places to come from, and a tour of commands'
 	@echo 'make test    sets up and runs every test'
 	@echo 'make check   the quick part of it: format, lint, unit and integration tests'
+	@echo 'make fuzz    TARGET=head SECONDS=600: one fuzz target for so long; without TARGET all of them'
 	@echo 'make bench   CPU time per request against nginx, in one run'
 	@echo 'make clean   removes everything that was built'
 
@@ -21,7 +22,7 @@ demo:
 	@$(MAKE) --no-print-directory build
 	@exec $(DEMO)
 
-test: setup format lint unit doc clients
+test: setup format lint unit doc fuzz-smoke clients
 
 check: format lint unit
 
@@ -33,6 +34,7 @@ build:
 
 format:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path tests/fuzz/Cargo.toml
 
 lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
@@ -52,6 +54,13 @@ clients: build
 	    $(PYTHON) tests/clients/tour.py; \
 	    $(PYTHON) tests/clients/ccxt_okx.py'
 	tests/tools/with-demo.sh $(PYTHON) tests/clients/browser.py
+
+# Every fuzz target for some seconds, with the same inputs in every run (other ones: SEED=2).
+fuzz-smoke:
+	@SEED=$(SEED) tests/tools/fuzz.sh smoke
+
+fuzz:
+	@tests/tools/fuzz.sh $(or $(TARGET),all) $(or $(SECONDS),60)
 
 bench:
 	tests/tools/setup.sh bench

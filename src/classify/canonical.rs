@@ -19,7 +19,7 @@ const SUFFIXES: [&str; 5] = [".json", ".do", ".action", ".html", ".css"];
 
 /// Whether a path is spelt as a guarded path must be: only unreserved characters and `/`, no empty,
 /// `.` or `..` segment, no `/` at the end, at most 2 KiB.
-pub(super) fn is_strict(path: &str) -> bool {
+pub(crate) fn is_strict(path: &str) -> bool {
     path.len() <= PATH_BYTES_MAX
         && path.bytes().all(is_plain)
         && path
@@ -32,7 +32,7 @@ pub(super) fn is_strict(path: &str) -> bool {
 ///
 /// False if that is not all: the path is encoded more often, or oddly spelt and so long that making
 /// its keys would be work for an attacker to give.
-pub(super) fn for_each_key(path: &str, visit: &mut dyn FnMut(&str)) -> bool {
+pub(crate) fn for_each_key(path: &str, visit: &mut dyn FnMut(&str)) -> bool {
     if quick_key(path, visit) {
         return true;
     }

@@ -13,14 +13,14 @@
 
 mod amount;
 mod answer;
-mod canonical;
+pub(crate) mod canonical;
 mod compile;
 mod detect;
 mod draft;
 mod intent;
-mod json;
+pub(crate) mod json;
 mod names;
-mod pairs;
+pub(crate) mod pairs;
 mod parameters;
 mod pattern;
 mod place;

@@ -6,7 +6,7 @@
 //! after `stop` no new request is begun while those under way may finish.
 
 pub mod certs;
-mod head;
+pub(crate) mod head;
 mod http;
 mod io;
 pub mod peer;

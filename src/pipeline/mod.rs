@@ -84,8 +84,8 @@ async fn story(
         Detected::Ordinary => (None, false),
         Detected::Action(rule) => (Some(*rule), false),
         Detected::NotCanonical(why) => return Err(Rejection::NotCanonical(why).into()),
-        Detected::Unlisted { say, route, .. } => {
-            visit.unlisted(route);
+        Detected::Unlisted { say, route, sensitive, .. } => {
+            visit.unlisted(route, *say, *sensitive);
             match say {
                 Unclassified::Allow => (None, false),
                 Unclassified::Require => (None, true),

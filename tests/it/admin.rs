@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use stepgate::admin::client::{Reply, account_path};
 use stepgate::admin::{
-    Answer, Client, Import, ImportSecret, OperationError, Operations, Order, Readiness, SiteStatus,
-    Status, Text, Token, serve,
+    Answer, Client, Import, ImportSecret, OperationError, Operations, Order, Readiness, RoutesSeen,
+    SiteStatus, Status, Text, Token, serve,
 };
 use stepgate::store::{AccountCard, FactorCard};
 use stepgate::types::{AccountId, Factor, UnixMs};
@@ -74,6 +74,9 @@ impl Operations for Fake {
             last_reload: None,
         };
         self.say("status".into(), status)
+    }
+    fn routes(&self) -> Answer<'_, RoutesSeen> {
+        self.say("routes".into(), RoutesSeen { since: UnixMs(3), routes: vec![] })
     }
     fn account(&self, account: AccountId) -> Answer<'_, AccountCard> {
         self.say(format!("account {account}"), Self::card(account))

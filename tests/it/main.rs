@@ -21,6 +21,7 @@ mod packs;
 mod pages;
 mod readme;
 mod reload;
+mod routes;
 mod store_contract;
 mod streaming;
 #[path = "../tidy.rs"]

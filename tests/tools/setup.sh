@@ -19,6 +19,7 @@ wanted() {
     test)
         cat <<TXT
 curl curl
+g++ g++
 chromium chromium
 chromium-driver chromedriver
 python3 python3
