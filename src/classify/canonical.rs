@@ -83,10 +83,15 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'/' | b'-')
 }
 
-/// The key without what may follow a path, and the same without each known suffix at its end.
+/// The key without what may follow a path, and the same without each known suffix at its end. Also
+/// with it: a last segment of dots is cut off by some and is the value of a parameter for others.
 fn visit_trimmed(key: &str, visit: &mut dyn FnMut(&str)) {
     let trim = |text: &str| text.trim_end_matches(['/', '.', ' ']).len();
+    let whole = key.trim_end_matches('/');
     let mut key = &key[..trim(key)];
+    if key.len() < whole.len() {
+        visit(whole);
+    }
     visit(if key.is_empty() { "/" } else { key });
     while let Some(stem) = SUFFIXES.iter().find_map(|suffix| key.strip_suffix(suffix)) {
         key = &stem[..trim(stem)];
@@ -327,6 +332,16 @@ mod tests {
             "/../api/v5/asset/withdrawal",
         ] {
             assert!(smells(path), "{path} gives only {:?}", keys(path));
+        }
+    }
+
+    #[test]
+    fn a_last_segment_of_dots_is_one_reading_and_no_segment_another() {
+        for (path, whole, bare) in
+            [("/orders/...", "/orders/...", "/orders"), ("/orders/a./", "/orders/a.", "/orders/a")]
+        {
+            let keys = keys(path);
+            assert!([whole, bare].iter().all(|key| keys.iter().any(|it| it == key)), "{keys:?}");
         }
     }
 

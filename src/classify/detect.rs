@@ -444,6 +444,16 @@ mod tests {
     }
 
     #[test]
+    fn dots_and_spaces_are_a_parameter_too() {
+        let set = set(&[PACK]);
+        let detect = |path| set.detect(&Method::DELETE, path, &HeaderMap::new());
+        assert!(matches!(detect("/api/keys/..."), Detected::Action(_)));
+        for path in ["/api/keys/%20", "/api/keys/%2e%2e%2e", "/API/keys/..."] {
+            assert!(matches!(detect(path), Detected::NotCanonical(_)), "{path}");
+        }
+    }
+
+    #[test]
     fn an_action_is_found_in_its_one_spelling() {
         assert_eq!(say("POST", "/api/asset/withdrawal", None), "withdrawal");
         assert_eq!(say("POST", "/api/asset/withdrawal?a=/b#", None), "refused");

@@ -18,27 +18,22 @@ fuzz_target!(|bytes: &[u8]| {
         _ => passed,
     };
     assert!(bytes.starts_with(own), "a byte was changed");
-    follow(own, *refused);
+    // A head that is too large is given to the library as it is, for the library to refuse.
+    let too_large = *refused && bytes.starts_with(passed);
+    follow(own, *refused, too_large);
 });
 
 /// Reads the requests that passed as another library would.
-fn follow(mut rest: &[u8], refused: bool) {
+fn follow(mut rest: &[u8], refused: bool, too_large: bool) {
     while !rest.is_empty() {
-        let mut headers = [httparse::EMPTY_HEADER; 101];
+        let mut headers = [httparse::EMPTY_HEADER; 100];
         let mut request = httparse::Request::new(&mut headers);
         let end = match request.parse(rest) {
             Ok(httparse::Status::Complete(end)) => end,
-            // Over a limit, which the library is left to say.
-            Err(httparse::Error::TooManyHeaders) => return,
-            other => {
-                assert!(other.is_ok() || rest.len() >= HEAD_BYTES_MAX, "{other:?}");
-                assert!(rest.len() >= HEAD_BYTES_MAX, "half a head passed");
-                return;
-            }
+            Err(_) if too_large => return,
+            Ok(httparse::Status::Partial) if too_large && rest.len() >= HEAD_BYTES_MAX => return,
+            other => panic!("half a head passed, or a malformed one: {other:?}"),
         };
-        if request.headers.len() > 100 {
-            return;
-        }
         assert!(end <= HEAD_BYTES_MAX);
         let field = |name: &str| {
             let mut values = request.headers.iter().filter(|it| it.name.eq_ignore_ascii_case(name));

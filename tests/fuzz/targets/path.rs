@@ -1,5 +1,5 @@
-//! Canonical paths and loose keys. A strict path has itself among its keys, whatever another spelling of it is made of
-//! has the same key or is refused, and keys are keys of themselves.
+//! Canonical paths and loose keys. A strict path has itself among its keys, another spelling of it has that key too or
+//! is refused, and every key is spelt as keys are.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -15,22 +15,17 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(keys) = fuzz::keys(path) {
         assert!(!keys.is_empty(), "no key");
         for key in &keys {
-            assert!(
-                key.starts_with('/') && (key == "/" || !key.ends_with(['/', '.', ' '])),
-                "{key}"
-            );
+            assert!(key.starts_with('/') && (key == "/" || !key.ends_with('/')), "{key}");
             assert!(classify::resembles(path, key), "a path does not resemble its key {key}");
         }
     }
     if fuzz::is_strict(path) {
-        // Dots at the end are cut off the key, because file systems do.
-        let key = path.to_ascii_lowercase();
-        let key = key.trim_end_matches('.');
+        let key = &path.to_ascii_lowercase();
         let keys = fuzz::keys(path).expect("a strict path can be told");
         assert!(keys.iter().any(|it| it == key), "{keys:?}");
         assert!(path.is_ascii() && path.len() <= 2048);
-        // Under the same method such a name is another directory: trimmed names are not the path's own.
-        if !path.contains("./") {
+        // Dots at the end of a segment are cut off by some servers and not by others: no one key is right.
+        if !path.contains("./") && !path.ends_with('.') {
             disguise(path, key, recipe);
         }
     }
