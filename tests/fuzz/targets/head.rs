@@ -10,7 +10,11 @@ fuzz_target!(|bytes: &[u8]| {
     let cut = bytes.first().map_or(1, |byte| usize::from(*byte).max(1));
     for size in [1, cut] {
         let reads: Vec<&[u8]> = bytes.chunks(size).collect();
-        assert_eq!(whole, fuzz::head(&reads), "it depends on how it is cut");
+        let other = fuzz::head(&reads);
+        // After a head that is too large the library gets more or less of what follows, and reads none of it.
+        let too_large = whole.1 && bytes.starts_with(&whole.0);
+        let alike = other.1 == whole.1 && too_large && bytes.starts_with(&other.0);
+        assert!(alike || other == whole, "it depends on how it is cut");
     }
     let (passed, refused) = &whole;
     let own = match passed.strip_suffix(b"\0") {
