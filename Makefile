@@ -8,13 +8,14 @@ COUNT ?= 10000
 STEPGATE = $(or $(CARGO_TARGET_DIR),target)/debug/stepgate
 
 .NOTPARALLEL:
-.PHONY: help demo test check setup build format lint unit doc clients differential bench clean
+.PHONY: help demo test check setup build format lint unit doc clients differential fuzz fuzz-smoke bench clean
 
 help:
 	@echo 'make demo    gateway, demo exchange, three places to come from, and a tour of commands'
 	@echo 'make test    sets up and runs every test'
 	@echo 'make check   the quick part of it: format, lint, unit and integration tests'
 	@echo 'make differential  tricks on real frameworks behind the gateway; SEED=1 COUNT=10000'
+	@echo 'make fuzz    TARGET=head SECONDS=600: one fuzz target for so long; without TARGET all of them'
 	@echo 'make bench   CPU time: of the raw look at a head, and per request against nginx, in one run'
 	@echo 'make clean   removes everything that was built'
 
@@ -23,7 +24,7 @@ demo:
 	@$(MAKE) --no-print-directory build
 	@exec $(DEMO)
 
-test: setup format lint unit doc clients differential
+test: setup format lint unit doc fuzz-smoke clients differential
 
 check: format lint unit
 
@@ -35,6 +36,7 @@ build:
 
 format:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path tests/fuzz/Cargo.toml
 
 lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
@@ -65,6 +67,13 @@ clients: build
 differential:
 	tests/tools/setup.sh differential
 	SEED=$(SEED) COUNT=$(COUNT) $(CARGO) test --locked --test differential -- --nocapture
+
+# Every fuzz target for some seconds, with the same inputs in every run (other ones: SEED=2).
+fuzz-smoke:
+	@SEED=$(SEED) tests/tools/fuzz.sh smoke
+
+fuzz:
+	@tests/tools/fuzz.sh $(or $(TARGET),all) $(or $(SECONDS),60)
 
 bench:
 	tests/tools/setup.sh bench

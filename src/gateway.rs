@@ -22,6 +22,7 @@ use crate::metrics::{Metrics, OrdinaryRequests};
 use crate::pages::Pages;
 use crate::policy::PolicySet;
 use crate::prices::Prices;
+use crate::routes::Routes;
 use crate::stepup::challenge::Limits;
 use crate::stepup::phone;
 use crate::store::Store;
@@ -35,6 +36,8 @@ pub struct Gateway {
     pub store: Arc<dyn Store>,
     pub audit: Audit,
     pub metrics: Arc<Metrics>,
+    /// Writes that no action names.
+    pub routes: Routes,
     pub locator: Arc<dyn Locate>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,

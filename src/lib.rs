@@ -24,6 +24,7 @@
 //! | `forward` | how it reaches the exchange: pooled connections, headers, WebSockets and their frames |
 //! | `tokens` | whose a token is that the exchange gave out |
 //! | `observe` | what the exchange made of it |
+//! | `routes` | which writes no action names |
 //! | `audit` | what is remembered: hash-linked, signed, durable before the forward |
 //! | `store` | state as atomic sentences; `embedded` keeps it in one file |
 //! | `sms` | how codes are sent |
@@ -36,12 +37,12 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | root | config, assemble, reload, messenger, operations, serve, commands, main |
+//! | root | config, assemble, reload, messenger, operations, serve, commands, fuzz, main |
 //! | stories | pipeline, answer, gateway |
 //! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, sms, admin, metrics, telemetry, tokens, watch |
 //! | outgoing | fetch |
 //! | ports | store (trait), locate (trait) |
-//! | core, pure and sync | classify, policy, stepup, clearance, observe, prices, rawhttp, locate::travel, audit::{record, chain, redact, keys} |
+//! | core, pure and sync | classify, policy, stepup, clearance, observe, routes, prices, rawhttp, locate::travel, audit::{record, chain, redact, keys} |
 //! | ground | types, world, inbound, body, octets, fault, rejection, crypto, factors |
 //!
 //! ## Invariants
@@ -66,6 +67,8 @@ mod factors;
 pub mod fault;
 pub mod fetch;
 pub mod forward;
+#[doc(hidden)]
+pub mod fuzz;
 mod gateway;
 pub mod identify;
 pub mod inbound;
@@ -83,6 +86,7 @@ pub mod prices;
 pub mod rawhttp;
 pub mod rejection;
 mod reload;
+pub mod routes;
 pub mod serve;
 pub mod sms;
 pub mod stepup;

@@ -62,6 +62,16 @@ enum Command {
     },
     /// What the running gateway says of itself.
     Status(Configured),
+    /// Writes seen in traffic that no action names, from the running gateway or from audit logs.
+    Routes {
+        #[command(flatten)]
+        at: Configured,
+        /// Read these logs and ask no gateway.
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        audit: Vec<PathBuf>,
+        #[arg(long)]
+        json: bool,
+    },
     /// The audit log.
     Audit {
         #[command(subcommand)]
@@ -117,6 +127,7 @@ fn main() -> ExitCode {
             Account::Thaw { account } => op.thaw(&account),
         }),
         Command::Status(at) => Operator::at(&at.config).and_then(|op| op.status()),
+        Command::Routes { at, audit, json } => commands::routes::run(&at.config, &audit, json),
         Command::Audit { what: Audit::Verify { files, jwks } } => {
             commands::verify(&files, jwks.as_deref())
         }

@@ -3,19 +3,53 @@
 //! Never without a line in the audit log. Invariant: an import enrols all of its factors or none.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::{
-    Answer, Import, ImportSecret, OperationError, Operations, Order, Readiness, SiteStatus, Status,
-    Text,
+    Answer, Import, ImportSecret, OperationError, Operations, Order, Readiness, RoutesSeen,
+    SiteStatus, Status, Text,
 };
 use crate::audit::{Event, Record};
+use crate::classify::Detected;
 use crate::factors;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Live};
+use crate::routes::RouteSeen;
 use crate::serve::Parts;
 use crate::stepup::phone::Number;
 use crate::stepup::totp::Totp;
 use crate::store::{AccountCard, Enrolled, FactorCard, StoreError};
 use crate::types::{AccountId, Factor};
+
+/// Tells the audit log from time to time which writes no action names, until `stop`.
+pub(crate) async fn watch_routes(parts: Arc<Parts>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(ROUTES_EVERY) => note_routes(&parts.gateway),
+        }
+    }
+}
+
+/// One record per route that was seen since the last time.
+pub(crate) fn note_routes(gateway: &Gateway) {
+    for route in gateway.routes.take_untold() {
+        let mut record = Record::new(gateway.clock.now(), Event::RouteSeen);
+        record.site = Some(route.site.clone());
+        record.route = Some(route);
+        gateway.audit.note(record);
+    }
+}
+
+/// Whether a pack still has no name for it.
+fn is_unnamed(live: &Live, route: &RouteSeen) -> bool {
+    let Some(site) = live.sites().find(|site| site.name == route.site) else { return false };
+    let Ok(method) = Method::from_bytes(route.method.as_bytes()) else { return true };
+    let detected = site.actions.detect(&method, &route.example(), &HeaderMap::new());
+    !matches!(detected, Detected::Action(_))
+}
 
 /// The operators' desk of one gateway.
 pub(crate) struct Desk(pub Arc<Parts>);
@@ -111,6 +145,15 @@ impl Operations for Desk {
                 sites,
                 last_reload: self.0.reloader.last(),
             })
+        })
+    }
+
+    fn routes(&self) -> Answer<'_, RoutesSeen> {
+        Box::pin(async {
+            let live = self.gateway().live.load();
+            let mut routes = self.gateway().routes.all();
+            routes.retain(|route| is_unnamed(&live, route));
+            Ok(RoutesSeen { since: self.0.started, routes })
         })
     }
 
@@ -220,3 +263,6 @@ impl Desk {
         })
     }
 }
+
+/// A gateway that crashes loses so much of what it saw.
+const ROUTES_EVERY: Duration = Duration::from_secs(15 * 60);

@@ -32,10 +32,11 @@ use crate::listen::{self, Connection, Handler, Listening};
 use crate::locate::maxmind::Locator;
 use crate::messenger::{self, Messenger};
 use crate::metrics::Metrics;
-use crate::operations::Desk;
+use crate::operations::{self, Desk};
 use crate::pages::Pages;
 use crate::pipeline::{self, LastCaller};
 use crate::reload::Reloader;
+use crate::routes::Routes;
 use crate::stepup::phone;
 use crate::store::embedded::Embedded;
 use crate::store::{Store, StoreError};
@@ -120,6 +121,7 @@ impl Running {
             listening.join();
         }
         if let Some(parts) = self.parts.take() {
+            operations::note_routes(&parts.gateway);
             parts.gateway.audit.close(); // which writes that the gateway stopped, and signs
         }
         if let Some(background) = self.background.take() {
@@ -168,6 +170,7 @@ pub fn start_on(
     let gateway = &parts.gateway;
     gateway.audit.note(Record::new(gateway.clock.now(), Event::Started));
     background.spawn(crate::reload::watch(parts.clone(), stop.clone()));
+    background.spawn(operations::watch_routes(parts.clone(), stop.clone()));
     tracing::info!(address = %listening.address(), "listening");
     Ok(Running {
         address: listening.address(),
@@ -217,6 +220,7 @@ fn build(
         store,
         audit,
         metrics,
+        routes: Routes::default(),
         locator: locator.clone(),
         clock: clock.clone(),
         entropy: start.entropy.clone(),

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::routes::RouteSeen;
 use crate::store::{AccountCard, FactorCard};
 use crate::types::{AccountId, Factor, UnixMs};
 
@@ -33,6 +34,8 @@ pub trait Operations: Send + Sync {
     /// faults as `OperationError::Refused`, with everything as it was.
     fn reload(&self) -> Answer<'_, String>;
     fn status(&self) -> Answer<'_, Status>;
+    /// Writes seen in traffic that no action names.
+    fn routes(&self) -> Answer<'_, RoutesSeen>;
     fn account(&self, account: AccountId) -> Answer<'_, AccountCard>;
     fn freeze(&self, account: AccountId, order: Order) -> Answer<'_, ()>;
     /// `false` if it was not frozen.
@@ -102,6 +105,13 @@ pub struct Status {
 pub struct SiteStatus {
     pub site: String,
     pub policy: String,
+}
+
+/// The most frequent first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoutesSeen {
+    pub since: UnixMs,
+    pub routes: Vec<RouteSeen>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

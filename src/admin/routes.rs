@@ -66,6 +66,7 @@ enum Place {
     Metrics,
     Reload,
     Status,
+    Routes,
     Account(AccountId),
     Freeze(AccountId),
     Thaw(AccountId),
@@ -86,6 +87,7 @@ impl Place {
             ["metrics"] => Self::Metrics,
             ["reload"] => Self::Reload,
             ["status"] => Self::Status,
+            ["routes"] => Self::Routes,
             ["sms"] => Self::Texts,
             ["factor", "import"] => Self::Import,
             ["account", group, name] => Self::Account(id(group, name)?),
@@ -119,6 +121,7 @@ async fn perform(operations: &dyn Operations, place: Place, body: &[u8]) -> Resu
         Place::Metrics => reply(StatusCode::OK, OPENMETRICS, operations.metrics()),
         Place::Reload => reply(StatusCode::OK, PLAIN, operations.reload().await?),
         Place::Status => json_reply(StatusCode::OK, &operations.status().await?),
+        Place::Routes => json_reply(StatusCode::OK, &operations.routes().await?),
         Place::Account(id) => json_reply(StatusCode::OK, &operations.account(id).await?),
         Place::Freeze(id) => {
             operations.freeze(id, order(body)?).await?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::routes::RouteSeen;
 use crate::types::{
     AccountId, ActionName, ChallengeId, Credential, CredentialId, CredentialKind, Factor,
     IntentDigest, PolicyVersion, RequestId, RuleId, Shown, SiteName, UnixMs,
@@ -48,6 +49,8 @@ pub enum Event {
     /// A signature over the chain so far.
     Checkpoint,
     Notice,
+    /// What was seen of a write that no action names since the last such record of it.
+    RouteSeen,
 }
 
 /// Where a guarded request stands; persisted at each step.
@@ -168,6 +171,9 @@ pub struct Record {
     /// One sentence for people: why it was refused, who the operator was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Arc<str>>,
+    /// Writes that no action names are not recorded one by one if they pass, but counted here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteSeen>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Checkpoint>,
 }
@@ -200,6 +206,7 @@ impl Record {
             upstream_status: None,
             state: None,
             note: None,
+            route: None,
             checkpoint: None,
         }
     }
@@ -235,7 +242,7 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// Times as people read them. Always three decimals, so that lines sort as text.
-mod rfc3339 {
+pub(crate) mod rfc3339 {
     use jiff::Timestamp;
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};

@@ -23,7 +23,7 @@ const SCRIPTS: [&str; 11] =
 
 /// Whether a path is spelt as a guarded path must be: only unreserved characters and `/`, no empty,
 /// `.` or `..` segment, no `/` at the end, at most 2 KiB.
-pub(super) fn is_strict(path: &str) -> bool {
+pub(crate) fn is_strict(path: &str) -> bool {
     path.len() <= PATH_BYTES_MAX
         && path.bytes().all(is_plain)
         && path
@@ -36,7 +36,7 @@ pub(super) fn is_strict(path: &str) -> bool {
 ///
 /// False if that is not all: the path is encoded more often, or oddly spelt and so long that making
 /// its keys would be work for an attacker to give.
-pub(super) fn for_each_key(path: &str, visit: &mut dyn FnMut(&str)) -> bool {
+pub(crate) fn for_each_key(path: &str, visit: &mut dyn FnMut(&str)) -> bool {
     if quick_key(path, visit) {
         return true;
     }
@@ -99,10 +99,15 @@ fn visit_trimmed(key: &str, visit: &mut dyn FnMut(&str)) {
     }
 }
 
-/// The key without what may follow a path, and the same without each known suffix at its end.
+/// The key without what may follow a path, and the same without each known suffix at its end. Also
+/// with it: a last segment of dots is cut off by some and is the value of a parameter for others.
 fn visit_stems(key: &str, visit: &mut dyn FnMut(&str)) {
     let trim = |text: &str| text.trim_end_matches(['/', '.', ' ']).len();
+    let whole = key.trim_end_matches('/');
     let mut key = &key[..trim(key)];
+    if key.len() < whole.len() {
+        visit(whole);
+    }
     visit(if key.is_empty() { "/" } else { key });
     while let Some(stem) = SUFFIXES.iter().find_map(|suffix| key.strip_suffix(suffix)) {
         key = &stem[..trim(stem)];
@@ -348,6 +353,16 @@ mod tests {
             "/cgi-bin/app.fcgi/api/v5/asset/withdrawal",
         ] {
             assert!(smells(path), "{path} gives only {:?}", keys(path));
+        }
+    }
+
+    #[test]
+    fn a_last_segment_of_dots_is_one_reading_and_no_segment_another() {
+        for (path, whole, bare) in
+            [("/orders/...", "/orders/...", "/orders"), ("/orders/a./", "/orders/a.", "/orders/a")]
+        {
+            let keys = keys(path);
+            assert!([whole, bare].iter().all(|key| keys.iter().any(|it| it == key)), "{keys:?}");
         }
     }
 

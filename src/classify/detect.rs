@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
+use serde::{Deserialize, Serialize};
 
 use super::answer::NativeAnswer;
 use super::canonical::{TARGET_BYTES_MAX, for_each_key, is_strict};
@@ -47,11 +48,22 @@ pub enum Detected<'a> {
 }
 
 /// `unclassified = { read, write }` of a pack, from lax to strict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unclassified {
     Allow,
     Require,
     Deny,
+}
+
+impl Unclassified {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Require => "require",
+            Self::Deny => "deny",
+        }
+    }
 }
 
 /// What a pack says of requests that no action names.
@@ -632,6 +644,16 @@ mod tests {
             }
             Detected::Selected => "selected".into(),
             Detected::NotCanonical(_) => "refused".into(),
+        }
+    }
+
+    #[test]
+    fn dots_and_spaces_are_a_parameter_too() {
+        let set = set(&[PACK]);
+        let detect = |path| set.detect(&Method::DELETE, path, &HeaderMap::new());
+        assert!(matches!(detect("/api/keys/..."), Detected::Action(_)));
+        for path in ["/api/keys/%20", "/api/keys/%2e%2e%2e", "/API/keys/..."] {
+            assert!(matches!(detect(path), Detected::NotCanonical(_)), "{path}");
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::names;
 
 #[derive(Debug)]
-pub(super) enum Json<'a> {
+pub(crate) enum Json<'a> {
     /// The token as it stands: a quoted string, a number, `true`, `false` or `null`.
     Scalar(&'a str),
     Object(Vec<Member<'a>>),
@@ -20,7 +20,7 @@ pub(super) enum Json<'a> {
 }
 
 #[derive(Debug)]
-pub(super) struct Member<'a> {
+pub(crate) struct Member<'a> {
     /// The name as it stands, with its quotes.
     pub raw_name: &'a str,
     pub name: String,
@@ -36,7 +36,7 @@ const NAME_BYTES_MAX: usize = 256;
 
 /// # Errors
 /// Why the text is refused.
-pub(super) fn parse(text: &str) -> Result<Json<'_>, &'static str> {
+pub(crate) fn parse(text: &str) -> Result<Json<'_>, &'static str> {
     let root: &RawValue = serde_json::from_str(text).map_err(|_| NOT_JSON)?;
     Budget { members: MEMBERS_MAX, elements: ELEMENTS_MAX }.value(root.get(), DEPTH_MAX)
 }
@@ -170,7 +170,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 }
 
 /// Whether the beginning of a text is nested deeper than is read.
-pub(super) fn is_too_deep(beginning: &[u8]) -> bool {
+pub(crate) fn is_too_deep(beginning: &[u8]) -> bool {
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
     for byte in beginning {
         match byte {

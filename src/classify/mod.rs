@@ -16,16 +16,16 @@
 
 mod amount;
 mod answer;
-mod canonical;
+pub(crate) mod canonical;
 mod compile;
 mod detect;
 mod draft;
 mod intent;
-mod json;
+pub(crate) mod json;
 mod mutants;
 mod names;
 mod operation;
-mod pairs;
+pub(crate) mod pairs;
 mod parameters;
 mod pattern;
 mod place;

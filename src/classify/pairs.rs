@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 /// One `name=value`; `value` is None without `=`.
 #[derive(Debug)]
-pub(super) struct Pair<'a> {
+pub(crate) struct Pair<'a> {
     pub raw_name: &'a str,
     pub raw_value: Option<&'a str>,
     pub name: String,
@@ -19,7 +19,7 @@ const PAIRS_MAX: usize = 100;
 
 /// # Errors
 /// Why the text is refused.
-pub(super) fn parse(text: &str) -> Result<Vec<Pair<'_>>, &'static str> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Pair<'_>>, &'static str> {
     if text.is_empty() {
         return Ok(Vec::new());
     }

@@ -5,6 +5,7 @@
 pub mod check;
 pub mod explain;
 pub mod operate;
+pub mod routes;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

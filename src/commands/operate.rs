@@ -99,6 +99,18 @@ impl Operator {
         self.get("/status")
     }
 
+    /// The writes that no action names, as JSON.
+    ///
+    /// # Errors
+    /// If the gateway does not answer, or refuses to.
+    pub fn routes(&self) -> anyhow::Result<String> {
+        let reply = self.runtime.block_on(self.client.get("/routes"))?;
+        if !reply.is_ok() {
+            bail!("{}", reply.detail());
+        }
+        Ok(reply.body)
+    }
+
     /// `alice`, or `group/alice` where sites have several groups.
     fn account(&self, text: &str) -> AccountId {
         match text.split_once('/') {

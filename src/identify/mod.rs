@@ -9,7 +9,7 @@ mod claims;
 mod introspect;
 mod jwks;
 mod jwt;
-mod present;
+pub(crate) mod present;
 mod settings;
 
 use std::net::IpAddr;

@@ -12,7 +12,7 @@ use crate::octets;
 
 /// Where in the head a credential stands, as `from` writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Carrier {
+pub(crate) enum Carrier {
     /// `cookie:NAME`
     Cookie(String),
     /// `bearer`: `Authorization: Bearer …`
@@ -168,10 +168,22 @@ fn parameter<'h>(
     let pairs = list.split(',').filter_map(|pair| pair.trim().split_once('='));
     let mut values = pairs.filter(|(given, _)| given.trim().eq_ignore_ascii_case(name));
     match (values.next(), values.next()) {
-        (Some((_, value)), None) => visible(value).map(Some),
-        (Some(_), Some(_)) => Err(IdentifyError::Ambiguous("one Authorization parameter twice")),
+        (Some((_, value)), None) if mentions(list, name) == 1 => visible(value).map(Some),
+        (Some(_), _) => Err(IdentifyError::Ambiguous("one Authorization parameter twice")),
         (None, _) => Err(IdentifyError::Invalid("Authorization lacks its credential")),
     }
+}
+
+/// How often a parser that splits at quotes, white space or semicolons as well would find the
+/// parameter.
+fn mentions(list: &str, name: &str) -> usize {
+    let list = list.to_ascii_lowercase();
+    let divides = |before: char| matches!(before, ',' | ';' | '"' | '\'' | ' ' | '\t');
+    let named = |(at, name): (usize, &str)| {
+        let (before, behind) = (list[..at].chars().next_back(), &list[at + name.len()..]);
+        before.is_none_or(divides) && behind.trim_start().starts_with('=')
+    };
+    list.match_indices(&name.to_ascii_lowercase()).filter(|hit| named(*hit)).count()
 }
 
 fn header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, IdentifyError> {
@@ -332,6 +344,22 @@ mod tests {
         check(from, &[("authorization", "deri-hmac-sha256 id=A,id=B")], Err("ambiguous"));
         check(from, &[("authorization", "deri-hmac-sha256 ts=1")], Err("invalid"));
         check(from, &[("authorization", "Bearer id=A")], Ok(None));
+        check(from, &[("authorization", "deri-hmac-sha256 id=A,sid=B,sig=b/id=")], Ok(Some("A")));
+    }
+
+    #[test]
+    fn a_parameter_that_a_lax_parser_would_find_elsewhere_is_ambiguous() {
+        let from = "authorization:hmac:id";
+        for line in [
+            "hmac x id=B,id=A",
+            "hmac sig=\"x, id=B\",id=A",
+            "hmac sig=\"id=B\",id=A",
+            "hmac sig=a;id=B,id=A",
+            "hmac sig='ID=B',id=A",
+            "hmac id=A,sig=a id =B",
+        ] {
+            check(from, &[("authorization", line)], Err("ambiguous"));
+        }
     }
 
     #[test]

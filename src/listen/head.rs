@@ -6,11 +6,13 @@
 //! of a head are released only when the head is complete and sound.
 
 use std::io::{Error, ErrorKind, Result as IoResult};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter};
 use tokio::io::ReadBuf;
 
+use super::Settings;
 use super::pulse::Pulse;
 use crate::octets;
 
@@ -452,6 +454,27 @@ const TOKEN: [bool; 256] = {
     table
 };
 
+/// What the library would get to see of these reads of one connection, and whether something in
+/// them was refused.
+pub(crate) fn through(reads: &[&[u8]]) -> (Vec<u8>, bool) {
+    let settings = Settings::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let mut gate = Gate::new(Arc::new(Pulse::new(&settings)));
+    let longest = reads.iter().map(|read| read.len()).max().unwrap_or(0).max(1);
+    let (mut space, mut seen) = (vec![0; longest], Vec::new());
+    for read in reads {
+        let mut buf = ReadBuf::new(&mut space);
+        buf.put_slice(read);
+        gate.pass(&mut buf, 0);
+        seen.extend_from_slice(buf.filled());
+        buf.clear();
+        while gate.take_released(&mut buf).is_ok_and(|more| more) {
+            seen.extend_from_slice(buf.filled());
+            buf.clear();
+        }
+    }
+    (seen, gate.state != State::Open)
+}
+
 const CHUNK_START: Chunk = Chunk::Size { size: 0, digits: 0 };
 /// Also the library's limit, so that a longer head is one that it refuses too.
 pub(super) const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -462,31 +485,12 @@ const TRAILERS_MAX: u8 = 16;
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
-
     use proptest::prelude::*;
 
-    use super::super::Settings;
     use super::*;
 
-    /// What the library would get to see of these reads.
     fn through(reads: &[&[u8]]) -> Vec<u8> {
-        let settings = Settings::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let mut gate = Gate::new(Arc::new(Pulse::new(&settings)));
-        let mut seen = Vec::new();
-        for read in reads {
-            let mut space = vec![0; 4096];
-            let mut buf = ReadBuf::new(&mut space);
-            buf.put_slice(read);
-            gate.pass(&mut buf, 0);
-            seen.extend_from_slice(buf.filled());
-            buf.clear();
-            while gate.take_released(&mut buf).is_ok_and(|more| more) {
-                seen.extend_from_slice(buf.filled());
-                buf.clear();
-            }
-        }
-        seen
+        super::through(reads).0
     }
 
     fn passes(text: &str) -> bool {
@@ -540,6 +544,10 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a\r\nx: \x0ca\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nx: a\0b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nx: a\x7f\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nx: a\x0c\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length:\r0\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\x0cchunked\r\n\r\n",
             "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
             "\r\n\r\n",
         ] {

@@ -7,7 +7,7 @@
 
 pub mod certs;
 mod frames;
-mod head;
+pub(crate) mod head;
 mod http;
 mod io;
 mod patience;

@@ -158,8 +158,16 @@ pub(super) async fn read_proxy_header(
     } else {
         return Err(ProxyError::Malformed);
     }
+    proxy_source(&bytes)
+}
+
+/// The client that one whole PROXY header names.
+///
+/// # Errors
+/// If it is malformed, or something follows it.
+pub(crate) fn proxy_source(bytes: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
     let config = ParseConfig { include_tlvs: false, allow_v1: true, allow_v2: true };
-    let (header, length) = ProxyHeader::parse(&bytes, config).map_err(|_| ProxyError::Malformed)?;
+    let (header, length) = ProxyHeader::parse(bytes, config).map_err(|_| ProxyError::Malformed)?;
     if length != bytes.len() {
         return Err(ProxyError::Malformed);
     }

@@ -20,6 +20,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::routes::is_id;
 use crate::types::{ActionName, Factor, PolicyVersion, RuleId, SiteName};
 
 mod sharded;
@@ -302,16 +303,10 @@ impl Drop for InFlight {
     }
 }
 
-/// `POST /api/v1/users/482/keys` → `POST /api/v1/users/*/keys`: parts with many digits, or long
-/// ones, are ids.
+/// `POST /api/v1/users/482/keys` → `POST /api/v1/users/*/keys`.
 fn generalised(route: &str) -> String {
     let route = route.split(['?', '#']).next().unwrap_or_default();
-    let part = |part: &str| {
-        let digits = part.chars().filter(char::is_ascii_digit).count();
-        let plain = part.chars().all(|c| c.is_ascii_alphanumeric() || "-_. ".contains(c));
-        let id = digits >= 4 || (digits > 0 && digits == part.len()) || part.len() > 32 || !plain;
-        if id { "*".to_owned() } else { part.to_owned() }
-    };
+    let part = |part: &str| if is_id(part) { "*".to_owned() } else { part.to_owned() };
     let parts: Vec<String> = route.split('/').take(ROUTE_PARTS_MAX).map(part).collect();
     parts.join("/")
 }

@@ -184,8 +184,8 @@ fn meant<'a>(
         Detected::Action(rule) => Ok((Some(*rule), false)),
         Detected::NotCanonical(why) => Err(Rejection::NotCanonical(why)),
         Detected::Selected => Err(Rejection::NotCanonical("no operation is named")),
-        Detected::Unlisted { say, route, .. } => {
-            visit.unlisted(route);
+        Detected::Unlisted { say, route, sensitive, .. } => {
+            visit.unlisted(route, *say, *sensitive);
             match say {
                 Unclassified::Allow => Ok((None, false)),
                 Unclassified::Require => Ok((None, true)),

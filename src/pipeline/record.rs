@@ -15,7 +15,7 @@ use super::socket::{Frame, Tunnel};
 use super::{Caller, End};
 use crate::audit::{Event, PlaceNoted, Record, RequestState, RuleNoted};
 use crate::body::Body;
-use crate::classify::{Action, Echo};
+use crate::classify::{Action, Echo, Unclassified};
 use crate::forward::upgrade::asks_for_websocket;
 use crate::forward::{ForwardError, Stamp};
 use crate::gateway::{Gateway, Site};
@@ -26,6 +26,7 @@ use crate::pages::language::negotiate;
 use crate::pages::{self, Audience, Ctx, Language, Native, csrf};
 use crate::policy::verdict::Decision;
 use crate::rejection::Rejection;
+use crate::routes::{Ending, Write};
 use crate::stepup::Proof;
 use crate::stepup::challenge::{Challenge, Scope};
 use crate::store::{Settled, StoreError};
@@ -65,8 +66,9 @@ struct Learnt {
     verdict: Option<&'static str>,
     challenge: Option<ChallengeId>,
     bearer: bool,
-    /// Bounded route of a write that no action names.
-    route: Option<Arc<str>>,
+    /// Bounded route of a write that no action names, what the pack says of it, and whether it lies below a sensitive
+    /// prefix.
+    route: Option<(Arc<str>, Unclassified, bool)>,
     /// What of it an answer in the exchange's words repeats, if more than the query says it.
     echo: Option<Echo>,
     /// One of the gateway's own addresses.
@@ -188,8 +190,8 @@ impl Visit {
     }
 
     /// A write that no action names, by its bounded route.
-    pub(super) fn unlisted(&self, route: &str) {
-        self.learnt().route = Some(route.into());
+    pub(super) fn unlisted(&self, route: &str, say: Unclassified, sensitive: bool) {
+        self.learnt().route = Some((route.into(), say, sensitive));
     }
 
     /// The head for the upstream. The headers go with it, because copying them is the dearest thing that ordinary
@@ -395,6 +397,7 @@ impl Visit {
             let learnt = self.learnt();
             learnt.rules.is_empty() && learnt.action.is_none() && learnt.route.is_none()
         };
+        self.count_route(gateway, &ended);
         let mut response = match ended {
             Ok(response) if quiet => {
                 self.site.ordinary.count();
@@ -432,12 +435,31 @@ impl Visit {
         learnt.action.is_none() && learnt.rules.iter().any(|rule| rule.shadow)
     }
 
+    /// A write that no action names leaves a count, so that what no rule covers can be seen.
+    fn count_route(&self, gateway: &Gateway, ended: &Result<Response<Body>, End>) {
+        let Some((_, verdict, sensitive)) = self.learnt().route.clone() else { return };
+        if self.head.method.is_safe() {
+            return;
+        }
+        let ending = match ended {
+            Ok(response) => Ending::Passed(Some(response.status().as_u16())),
+            Err(End::Answer(_)) => Ending::Asked,
+            Err(End::Reject(Rejection::BadGateway | Rejection::NoAnswer { .. })) => {
+                Ending::Passed(None)
+            }
+            Err(End::Reject(_)) => Ending::Refused,
+        };
+        let (method, path) = (self.head.method.as_str(), self.head.path());
+        let write = Write { method, path, verdict, sensitive };
+        gateway.routes.count(&self.site.name, &write, ending, self.head.received);
+    }
+
     fn count(&self, gateway: &Gateway, verdict: Option<&'static str>) {
         let (site, learnt) = (&self.site.name, self.learnt());
         for said in &learnt.rules {
             gateway.metrics.rule_spoke(site, &said.rule, &said.outcome, said.shadow);
         }
-        if let Some(route) = &learnt.route {
+        if let Some((route, ..)) = &learnt.route {
             gateway.metrics.unclassified_write(site, route);
         }
         let verdict = verdict.or(learnt.verdict).unwrap_or("allow");

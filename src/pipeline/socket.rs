@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Decided, End, LastCaller, Visit, decide, guarded, identify, request_id};
 use crate::body::Body;
-use crate::classify::{ActionRule, Detected, Envelope, Names, Socket, frame_method};
+use crate::classify::{ActionRule, Detected, Envelope, Names, Socket, Unclassified, frame_method};
 use crate::clearance::Cleared;
 use crate::forward::frames::{CLOSE, Messages, Passing, Sent, TEXT, close, frame};
 use crate::forward::upgrade::Upgrade;
@@ -397,8 +397,8 @@ fn operation<'a>(site: &'a Site, visit: &Visit, text: &[u8]) -> Result<&'a Actio
     match site.actions.select(&visit.head, text)? {
         Detected::Action(rule) => Ok(rule),
         Detected::NotCanonical(why) => Err(Rejection::NotCanonical(why)),
-        Detected::Unlisted { route, .. } => {
-            visit.unlisted(route);
+        Detected::Unlisted { route, sensitive, .. } => {
+            visit.unlisted(route, Unclassified::Deny, sensitive);
             Err(Rejection::Unclassified(route.into()))
         }
         Detected::Ordinary | Detected::Selected => {

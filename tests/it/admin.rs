@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use stepgate::admin::client::{Reply, account_path};
 use stepgate::admin::{
-    Answer, Client, Import, ImportSecret, OperationError, Operations, Order, Readiness, SiteStatus,
-    Status, Text, Token, serve,
+    Answer, Client, Import, ImportSecret, OperationError, Operations, Order, Readiness, RoutesSeen,
+    SiteStatus, Status, Text, Token, serve,
 };
 use stepgate::store::{AccountCard, FactorCard};
 use stepgate::types::{AccountId, Factor, UnixMs};
@@ -74,6 +74,9 @@ impl Operations for Fake {
             last_reload: None,
         };
         self.say("status".into(), status)
+    }
+    fn routes(&self) -> Answer<'_, RoutesSeen> {
+        self.say("routes".into(), RoutesSeen { since: UnixMs(3), routes: vec![] })
     }
     fn account(&self, account: AccountId) -> Answer<'_, AccountCard> {
         self.say(format!("account {account}"), Self::card(account))
@@ -195,6 +198,7 @@ async fn nothing_else_is_answered_without_the_token() {
     ];
     for path in [
         "GET /status",
+        "GET /routes",
         "POST /reload",
         "GET /account/main/alice",
         "POST /account/main/alice/freeze",
@@ -298,10 +302,12 @@ async fn a_reload_says_what_it_did_or_every_fault() {
 }
 
 #[tokio::test]
-async fn status_and_texts_are_told() {
+async fn status_routes_and_texts_are_told() {
     let admin = Admin::new().await;
     let status: Status = serde_json::from_str(&admin.get("/status").await.body).unwrap();
     assert_eq!((status.uptime_s, status.sites[0].policy.as_str()), (5, "abc"));
+    let routes = admin.get("/routes").await;
+    assert_eq!((routes.status, &*routes.body), (200, r#"{"since":3,"routes":[]}"#));
     assert_eq!(admin.get("/sms").await.status, 404);
     let text = Text { at: UnixMs(1), to: "+1".into(), text: "code 123456".into() };
     let admin = Admin::with(Fake { texts: Some(vec![text]), ..Fake::default() }).await;

@@ -25,6 +25,7 @@ mod packs_kraken_coinbase;
 mod pages;
 mod readme;
 mod reload;
+mod routes;
 mod store_contract;
 mod streaming;
 #[path = "../tidy.rs"]

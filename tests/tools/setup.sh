@@ -20,6 +20,7 @@ wanted() {
     test)
         cat <<TXT
 curl curl
+g++ g++
 chromium chromium
 chromium-driver chromedriver
 python3 python3

@@ -8,6 +8,7 @@ mod inline_code;
 mod lockout;
 mod not_me;
 mod remote_login;
+mod routes;
 mod sms;
 mod transfer;
 mod young_address;

@@ -1,0 +1,108 @@
+//! Doors for the fuzz targets of `tests/fuzz`: readers of hostile bytes that are nobody else's business.
+//!
+//! Never used by the gateway. Invariant: a door leads to the very code that traffic meets, and adds nothing to it.
+
+use std::net::SocketAddr;
+
+use http::HeaderMap;
+
+use crate::classify::json::Json;
+use crate::classify::{canonical, json, pairs};
+use crate::identify::IdentifyError;
+use crate::identify::present::Carrier;
+use crate::listen::head;
+use crate::listen::peer::{ProxyError, proxy_source};
+
+/// What of one connection's reads reaches the HTTP library, and whether something was refused. The library is then told
+/// by a last byte, a NUL, unless it is left to see for itself that a head is too large.
+pub fn head(reads: &[&[u8]]) -> (Vec<u8>, bool) {
+    head::through(reads)
+}
+
+/// Whether a guarded path may be spelt like this.
+pub fn is_strict(path: &str) -> bool {
+    canonical::is_strict(path)
+}
+
+/// Every loose key of a path; none if they cannot be told, which is a refusal.
+pub fn keys(path: &str) -> Option<Vec<String>> {
+    let mut keys = Vec::new();
+    canonical::for_each_key(path, &mut |key| keys.push(key.to_owned())).then_some(keys)
+}
+
+/// One JSON text as the strict reader saw it: its tokens, without the white space between them.
+///
+/// # Errors
+/// Why it is refused.
+pub fn json(text: &str) -> Result<String, &'static str> {
+    let mut tokens = String::with_capacity(text.len());
+    spell(&json::parse(text)?, &mut tokens);
+    Ok(tokens)
+}
+
+fn spell(json: &Json<'_>, out: &mut String) {
+    match json {
+        Json::Scalar(token) => out.push_str(token),
+        Json::Object(members) => {
+            out.push('{');
+            for (at, member) in members.iter().enumerate() {
+                out.push_str(if at > 0 { "," } else { "" });
+                out.push_str(member.raw_name);
+                out.push(':');
+                spell(&member.value, out);
+            }
+            out.push('}');
+        }
+        Json::Array(elements) => {
+            out.push('[');
+            for (at, element) in elements.iter().enumerate() {
+                out.push_str(if at > 0 { "," } else { "" });
+                spell(element, out);
+            }
+            out.push(']');
+        }
+    }
+}
+
+/// Whether the beginning of a body is nested deeper than is read.
+pub fn is_too_deep(beginning: &[u8]) -> bool {
+    json::is_too_deep(beginning)
+}
+
+/// A pair as it stands and decoded.
+pub struct Pair {
+    /// `name=value`, or `name` alone.
+    pub raw: String,
+    pub name: String,
+    pub value: Option<String>,
+}
+
+/// A query or a urlencoded body.
+///
+/// # Errors
+/// Why it is refused.
+pub fn pairs(text: &str) -> Result<Vec<Pair>, &'static str> {
+    let read = |pair: pairs::Pair<'_>| {
+        let equals = if pair.raw_value.is_some() { "=" } else { "" };
+        let raw = format!("{}{equals}{}", pair.raw_name, pair.raw_value.unwrap_or_default());
+        Pair { raw, name: pair.name, value: pair.value }
+    };
+    Ok(pairs::parse(text)?.into_iter().map(read).collect())
+}
+
+/// The credential that stands at `from`, as the configuration writes it.
+///
+/// # Errors
+/// Why the request is refused.
+pub fn credential(from: &str, headers: &HeaderMap) -> Result<Option<String>, IdentifyError> {
+    let carrier = Carrier::parse(from).map_err(IdentifyError::Invalid)?;
+    Ok(carrier.read(headers)?.map(str::to_owned))
+}
+
+/// The client that a PROXY header names.
+///
+/// # Errors
+/// If it is malformed.
+pub fn proxy_header(bytes: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
+    proxy_source(bytes)
+}
