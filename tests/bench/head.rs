@@ -4,7 +4,7 @@
 //! it measures.
 
 #[path = "../../src/listen/head.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod head;
 #[path = "../../src/octets.rs"]
 #[allow(dead_code, unused_imports)]
