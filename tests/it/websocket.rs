@@ -3,6 +3,7 @@
 mod bybit;
 mod bypass;
 mod connection;
+mod deribit;
 mod exchange;
 mod journey;
 mod okx;
@@ -104,6 +105,10 @@ impl Scene {
     async fn with(rules: &str, pack: &str) -> Self {
         let sockets = Sockets::start().await;
         let world = World::in_front_of(sockets.address, rules, pack).await;
+        Self::in_world(world, sockets).await
+    }
+
+    async fn in_world(world: World, sockets: Sockets) -> Self {
         world.enrol_totp("alice").await;
         let owner = world.session("alice", "s1").await;
         Self { world, sockets, owner }
@@ -207,7 +212,10 @@ impl Socket {
 /// The challenge that an error message names.
 fn challenge(refused: &Value) -> String {
     assert_eq!(refused["code"], "50114", "{refused}");
-    let message = refused["msg"].as_str().unwrap();
+    challenge_in(refused["msg"].as_str().unwrap())
+}
+
+fn challenge_in(message: &str) -> String {
     let at = message.find("/.stepgate/challenge/").unwrap_or_else(|| panic!("{message}"));
     let id = &message[at + "/.stepgate/challenge/".len()..];
     id.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect()

@@ -77,6 +77,17 @@ impl World {
         Self::made(Exchange::start().await, options, |_| {}, |store| store).await
     }
 
+    /// The same with its files changed before the gateway starts.
+    pub async fn edited_in_front_of(
+        upstream: SocketAddr,
+        policy: &str,
+        pack: &str,
+        edit: impl FnOnce(&Kit),
+    ) -> Self {
+        let options = Options { upstream, policy, pack, extra: "", workers: 2, sms: true };
+        Self::made(Exchange::start().await, options, edit, |store| store).await
+    }
+
     async fn made(
         exchange: Exchange,
         options: Options<'_>,
