@@ -545,7 +545,7 @@ mod tests {
         assert_eq!(faults(SOCKET), Vec::<String>::new());
         let error = "error = '{\"m\":\"{message}\"}'";
         for (table, says) in [
-            (format!("{error}"), "`private` is missing"),
+            (error.to_string(), "`private` is missing"),
             (format!("private = \"/ws/\"\n{error}"), "plain path"),
             (format!("private = \"/ws\"\npublic = \"ws\"\n{error}"), "plain path"),
             ("private = \"/ws\"".to_owned(), "`error` is missing"),
