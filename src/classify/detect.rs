@@ -471,12 +471,6 @@ impl ActionSet {
         })
     }
 
-    /// Whether this is exactly a path that some guarded action has: a request for it that is taken
-    /// for a plain read must not have a body.
-    pub fn is_guarded_path(&self, path: &str) -> bool {
-        self.rules.iter().any(|rule| rule.guarded && rule.fits(path))
-    }
-
     fn unlisted(&self, method: &Method, path: &str, headers: &HeaderMap) -> Detected<'_> {
         let (route, lead) = self.nearest(path);
         // Where writes do not simply pass, one must not come dressed as another, or as a read.

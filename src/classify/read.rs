@@ -311,6 +311,8 @@ impl ActionRule {
                 let value = match fields.find(name) {
                     Some(FieldValue::Text(text)) if text.is_empty() => continue,
                     Some(FieldValue::Text(text)) => text.clone(),
+                    // The coin's own network, mostly: a question mark would only puzzle.
+                    Some(FieldValue::Unreadable) if **name == *"network" => continue,
                     Some(FieldValue::Unreadable) => UNREADABLE.into(),
                     None => continue,
                 };

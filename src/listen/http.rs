@@ -225,11 +225,6 @@ fn check(request: &Request<Incoming>) -> Result<(), (StatusCode, &'static str)> 
         return Err((StatusCode::EXPECTATION_FAILED, "an unknown expectation"));
     }
     if request.version() == Version::HTTP_2 {
-        // The head says whether a read has a body, as in HTTP/1: who judges reads sees nothing else.
-        let reads = matches!(*method, Method::GET | Method::HEAD);
-        if reads && !headers.contains_key(CONTENT_LENGTH) && !request.body().is_end_stream() {
-            return Err((StatusCode::BAD_REQUEST, "a read with a body of no stated length"));
-        }
         return check_h2(request.uri(), headers).map_err(|why| (StatusCode::BAD_REQUEST, why));
     }
     // Bytes after such a head would be the next request to us, and perhaps the body to who sent

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 
 pub(crate) use ask::queue_code;
 use caller::Caller;
@@ -86,10 +86,6 @@ async fn story(
     }
     if answer::resembles_own(head.path()) {
         return Err(Rejection::NotCanonical("nearly one of the gateway's own addresses").into());
-    }
-    // HTTP/2 needs no header that announces a body.
-    if head.method.is_safe() && !body.is_end_stream() && site.actions.is_guarded_path(head.path()) {
-        return Err(Rejection::NotCanonical("a read with a body on a guarded path").into());
     }
     let mut body = Arriving::Stream(body);
     let mut detected = site.actions.detect(&head.method, &head.target, &head.headers);

@@ -333,7 +333,7 @@ fn withdraw(id: &str, amount: &str) -> String {
 fn a_deribit_withdrawal_is_guarded_as_a_get_and_as_json_rpc() {
     let set = compile(DERIBIT);
     // Deribit chooses the network that is not named.
-    let lines = ["amount=0.40", "asset=BTC", "address=bc1q", "network=?"];
+    let lines = ["amount=0.40", "asset=BTC", "address=bc1q"];
     let by_get = get(&set, GET_WITHDRAW).unwrap();
     assert_eq!(
         (by_get.name.as_str(), shown(&by_get)),

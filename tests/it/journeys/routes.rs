@@ -13,6 +13,7 @@ sensitive = ["/api/v5/asset/"]
 name = "transfer"
 match = ["POST /api/v5/asset/transfer"]
 body = "json"
+sample = '{"amt":"1"}'
 "#;
 
 async fn routes(world: &World) -> Vec<Value> {
@@ -70,7 +71,7 @@ async fn a_route_that_got_a_name_is_no_longer_listed() {
     let client = world.client();
     client.post_json("/api/v5/users/4711/nickname", "{}").await;
     assert_eq!(routes(&world).await.len(), 1);
-    let named = "\n[[action]]\nname = \"nickname\"\nmatch = [\"POST /api/v5/users/{id}/nickname\"]\nbody = \"json\"\n";
+    let named = "\n[[action]]\nname = \"nickname\"\nmatch = [\"POST /api/v5/users/{id}/nickname\"]\nbody = \"json\"\nsample = '{}'\n";
     std::fs::write(world.dir().join("policies/site.actions.toml"), format!("{PACK}{named}"))
         .unwrap();
     let reloaded = world.admin("POST", "/reload", "").await;
