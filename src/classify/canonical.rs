@@ -90,6 +90,9 @@ fn is_plain(byte: u8) -> bool {
 /// The key, and what stands behind each script in it: `/index.php/a` is `/a` to the script.
 fn visit_trimmed(key: &str, visit: &mut dyn FnMut(&str)) {
     visit_stems(key, visit);
+    if !key.contains('.') {
+        return;
+    }
     for (slash, _) in key.match_indices('/').skip(1) {
         let (before, behind) = key.split_at(slash);
         let extension = before.rsplit('/').next().and_then(|name| name.rsplit_once('.'));

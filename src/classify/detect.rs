@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
 use serde::{Deserialize, Serialize};
@@ -95,7 +96,7 @@ pub(super) struct Pack {
 pub struct ActionSet {
     rules: Vec<ActionRule>,
     /// Loose key of a pattern without parameters → the rules that have it.
-    literal: HashMap<Box<str>, Vec<usize>>,
+    literal: HashMap<Box<str>, Vec<usize>, RandomState>,
     /// Rules that have a pattern with parameters.
     templated: Vec<usize>,
     sensitive: Vec<Sensitive>,
@@ -106,7 +107,7 @@ pub struct ActionSet {
     /// Loose keys of the paths below which WebSockets pass untouched.
     public: Vec<Box<str>>,
     /// Every leading path of every pattern and prefix.
-    leads: HashMap<Box<str>, Lead>,
+    leads: HashMap<Box<str>, Lead, RandomState>,
     /// For paths that share nothing with any pack.
     root: Lead,
 }
@@ -157,13 +158,13 @@ impl ActionSet {
         };
         let mut set = Self {
             rules: Vec::new(),
-            literal: HashMap::new(),
+            literal: HashMap::default(),
             templated: Vec::new(),
             sensitive: Vec::new(),
             guards_reads: false,
             private: Vec::new(),
             public: Vec::new(),
-            leads: HashMap::new(),
+            leads: HashMap::default(),
             root: Lead { unlisted, answer },
         };
         packs.into_iter().for_each(|pack| set.add(pack));

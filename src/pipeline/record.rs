@@ -422,7 +422,9 @@ impl Visit {
                 super::refuse(gateway, self, &rejection)
             }
         };
-        if let Ok(value) = HeaderValue::from_str(self.head.request.as_str()) {
+        if let Ok(mut value) = HeaderValue::from_str(self.head.request.as_str()) {
+            // No secret, but never the same again: HTTP/2 need not remember it for the next answer.
+            value.set_sensitive(true);
             response.headers_mut().insert("stepgate-request", value);
         }
         response
