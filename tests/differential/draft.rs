@@ -15,6 +15,7 @@ match = "POST /api/v5/asset/withdrawal"
 body = "json"
 fields = { amount = "json.amt", asset = "json.ccy", address = "json.toAddr" }
 need = ["asset", "amount", "address"]
+sample = '{"amt":"1","ccy":"BTC","toAddr":"a"}'
 
 [[action]]
 name = "withdrawal"
@@ -22,6 +23,7 @@ match = "POST /api/v5/asset/withdrawal-form"
 body = "form"
 fields = { amount = "form.amt", asset = "form.ccy", address = "form.toAddr" }
 need = ["asset", "amount", "address"]
+sample = 'amt=1&ccy=BTC&toAddr=a'
 
 [[action]]
 name = "withdrawal"
@@ -29,6 +31,7 @@ match = ["POST /api/v5/asset/withdrawal-query", "GET /api/v5/asset/withdrawal-ge
 body = "query"
 fields = { amount = "query.amt", asset = "query.ccy", address = "query.toAddr" }
 need = ["asset", "amount", "address"]
+sample = 'amt=1&ccy=BTC&toAddr=a'
 
 [[action]]
 name = "withdrawal"
@@ -36,6 +39,7 @@ match = "PUT /api/v5/asset/withdrawal-put"
 body = "form"
 fields = { amount = "form.amt", asset = "form.ccy", address = "form.toAddr" }
 need = ["asset", "amount", "address"]
+sample = 'amt=1&ccy=BTC&toAddr=a'
 
 [[action]]
 name = "withdrawal"
@@ -43,6 +47,7 @@ match = "POST /api/v5/asset/{asset}/withdrawal-to"
 body = "json"
 fields = { amount = "json.amt", asset = "path.asset", address = "json.toAddr" }
 need = ["asset", "amount", "address"]
+sample = '{"amt":"1","toAddr":"a"}'
 "#;
 
 /// How the parameters are written.
