@@ -26,7 +26,7 @@ pub enum Rejection {
     #[error("denied")]
     Denied { why: Option<Arc<str>> },
     /// 403 `urn:stepgate:held`, `Retry-After`.
-    #[error("held until {until:?}")]
+    #[error("held until {until}")]
     Held { until: UnixMs, why: Option<Arc<str>> },
     /// 423 `urn:stepgate:frozen`.
     #[error("the account is frozen")]

@@ -210,7 +210,7 @@ impl RouteSeen {
         let name: Vec<String> = words.map(|word| word.chars().map(letter).collect()).collect();
         let name = name.join(".");
         Some(format!(
-            "[[action]]\nname = \"{name}\"\nmatch = [\"{pattern}\"]\nbody = [\"json\", \"form\", \"none\"]\n"
+            "[[action]]\nname = \"{name}\"\nmatch = [\"{pattern}\"]\nbody = [\"json\", \"form\", \"none\"]\nsample = '{{}}'\n"
         ))
     }
 
@@ -262,12 +262,12 @@ fn template(path: &str) -> String {
     parts.join("/")
 }
 
-/// Whether a part of a path looks like an id: digits, many digits among letters, very long, or nothing that a route
+/// Whether a part of a path looks like an id: several digits (one may be a version, `/0/private`), many digits among letters, very long, or nothing that a route
 /// would be called.
 pub fn is_id(part: &str) -> bool {
     let digits = part.chars().filter(char::is_ascii_digit).count();
     let plain = part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.~ ".contains(c));
-    digits >= 4 || (digits > 0 && digits == part.len()) || part.len() > PART_BYTES_MAX || !plain
+    digits >= 4 || (digits > 1 && digits == part.len()) || part.len() > PART_BYTES_MAX || !plain
 }
 
 /// Rows of one site.

@@ -36,7 +36,7 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     match assembled {
         Ok(assembled) if faults.is_empty() => {
             let (sites, cases) = (config.sites.len(), assembled.cases);
-            println!("{}: fine ({sites} site(s), {cases} case(s))", path.display());
+            say!("{}: fine ({sites} site(s), {cases} case(s))", path.display());
             Ok(ExitCode::SUCCESS)
         }
         assembled => {
@@ -47,7 +47,7 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
 }
 
 fn report(faults: &[crate::fault::Fault]) -> ExitCode {
-    println!("{}", render(faults));
-    println!("\n{} fault(s)", faults.len());
+    say!("{}", render(faults));
+    say!("\n{} fault(s)", faults.len());
     ExitCode::FAILURE
 }

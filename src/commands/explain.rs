@@ -99,9 +99,9 @@ impl Seen<'_> {
 
     fn refused(&self, kind: &str, why: &str, as_json: bool) -> anyhow::Result<ExitCode> {
         if as_json {
-            println!("{}", json!({ "site": self.site.name, "refused": kind, "why": why }));
+            say!("{}", json!({ "site": self.site.name, "refused": kind, "why": why }));
         } else {
-            println!("site     {}\nrefused  {kind}: {why}", self.site.name);
+            say!("site     {}\nrefused  {kind}: {why}", self.site.name);
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -124,20 +124,21 @@ impl Seen<'_> {
                 "history": "empty", "place": self.place, "shown": shown,
                 "elements": explanations,
             });
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            say!("{}", serde_json::to_string_pretty(&report)?);
             return Ok(ExitCode::SUCCESS);
         }
         let place = self.place.country.as_deref().unwrap_or(self.place.network.word());
-        println!(
+        say!(
             "site     {}\naction   {action}\nplace    {} ({place})",
-            self.site.name, self.head.client
+            self.site.name,
+            self.head.client
         );
-        println!("account  {} (history taken as empty)", self.account.unwrap_or("nobody"));
+        say!("account  {} (history taken as empty)", self.account.unwrap_or("nobody"));
         for line in shown {
-            println!("shown    {} = {}", line.name, line.value);
+            say!("shown    {} = {}", line.name, line.value);
         }
         for explanation in explanations {
-            println!("\n{explanation}");
+            say!("\n{explanation}");
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -2,6 +2,14 @@
 //!
 //! Never prints a secret. Invariant: 0 means that all is well, 1 that something is not.
 
+/// Prints a line; a reader that has gone away (`stepgate check | head`) is no reason to fail.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 pub mod check;
 pub mod explain;
 pub mod operate;
@@ -49,11 +57,11 @@ pub fn verify(files: &[PathBuf], jwks: Option<&Path>) -> anyhow::Result<ExitCode
     };
     match audit::verify_files(files, jwks.as_deref()) {
         Ok(summary) => {
-            println!("{summary}");
+            say!("{summary}");
             Ok(if summary.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Err(error) => {
-            println!("{:#}", anyhow::Error::from(error));
+            say!("{:#}", anyhow::Error::from(error));
             Ok(ExitCode::FAILURE)
         }
     }

@@ -130,7 +130,7 @@ impl Operator {
 
 fn print(reply: &Reply) -> ExitCode {
     if reply.is_ok() {
-        println!("{}", reply.body.trim_end());
+        say!("{}", reply.body.trim_end());
         return ExitCode::SUCCESS;
     }
     eprintln!("stepgate: {}", reply.detail());

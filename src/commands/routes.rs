@@ -35,9 +35,9 @@ pub fn run(config: &Path, logs: &[PathBuf], as_json: bool) -> anyhow::Result<Exi
     };
     if as_json {
         let rows: Vec<_> = routes.iter().map(row).collect::<Result<_, _>>()?;
-        println!("{}", serde_json::to_string_pretty(&json!({ "routes": rows }))?);
+        say!("{}", serde_json::to_string_pretty(&json!({ "routes": rows }))?);
     } else {
-        print!("{}", shown(&source, &routes));
+        say!("{}", shown(&source, &routes).trim_end());
     }
     Ok(ExitCode::SUCCESS)
 }

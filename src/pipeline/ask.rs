@@ -114,6 +114,30 @@ fn blank(
     }
 }
 
+/// What the account would have to enrol.
+fn lacking(requirement: &Requirement, usable: FactorSet) -> Arc<str> {
+    let wanted = requirement.factors();
+    let missing: Vec<_> = wanted.iter().filter(|factor| !usable.contains(*factor)).collect();
+    if missing.len() == wanted.iter().count() {
+        return "This needs a confirmation code, and the account has no way to give one yet. \
+                Enrol an authenticator app or a phone number first."
+            .into();
+    }
+    let missing: Vec<_> = missing
+        .into_iter()
+        .map(|factor| match factor {
+            Factor::Totp => "a code from an authenticator app",
+            Factor::Sms => "a code by text message",
+            other => other.word(),
+        })
+        .collect();
+    format!(
+        "This needs {} as well, which the account cannot give yet. Enrol it first.",
+        missing.join(" and ")
+    )
+    .into()
+}
+
 async fn open(
     gateway: &Gateway,
     visit: &Visit,
@@ -125,9 +149,7 @@ async fn open(
     let usable = usable(gateway, surroundings.standing().factors, identity);
     let challenge = Challenge { usable, ..challenge };
     if !challenge.requirement.met_by(usable) {
-        let why = "This needs a confirmation code, and the account has no way to give one yet. \
-                   Enrol an authenticator app or a phone number first.";
-        return Err(Rejection::Denied { why: Some(why.into()) }.into());
+        return Err(Rejection::Denied { why: Some(lacking(&challenge.requirement, usable)) }.into());
     }
     let opened = gateway.store.open_challenge(challenge, visit.head.received).await;
     let challenge = match opened.map_err(|error| End::from(visit.store_failed(&error)))? {

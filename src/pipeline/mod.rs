@@ -12,6 +12,7 @@ mod record;
 mod socket;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -65,7 +66,11 @@ pub async fn run(
     let _in_flight = gateway.metrics.in_flight();
     match receive::receive(gateway, request, connection) {
         Ok((mut visit, body)) => {
-            let ended = story(worker, &mut visit, body).await;
+            let mut body = Arriving::Stream(body);
+            let ended = story(worker, &mut visit, &mut body).await;
+            if let Arriving::Stream(unread) = body {
+                Box::pin(read_out(&visit, unread)).await;
+            }
             visit.close(gateway, ended)
         }
         Err((rejection, id)) => receive::refuse_early(gateway, &rejection, &id),
@@ -78,24 +83,26 @@ pub async fn run(
 async fn story(
     worker: &Arc<Worker>,
     visit: &mut Visit,
-    body: Incoming,
+    body: &mut Arriving,
 ) -> Result<Response<Body>, End> {
     let (head, site) = (&visit.head, &visit.site);
     if answer::is_own(head.path()) {
-        return Box::pin(answer::own(worker, visit, body)).await;
+        return match body.take() {
+            Arriving::Stream(body) => Box::pin(answer::own(worker, visit, body)).await,
+            Arriving::Whole(_) | Arriving::Taken => Err(BODY_TAKEN.into()),
+        };
     }
     if answer::resembles_own(head.path()) {
         return Err(Rejection::NotCanonical("nearly one of the gateway's own addresses").into());
     }
-    let mut body = Arriving::Stream(body);
     let mut detected = site.actions.detect(&head.method, &head.target, &head.headers);
     if matches!(detected, Detected::Selected) {
-        let bytes = Box::pin(body.collect(&worker.gateway)).await?;
+        let bytes = Box::pin(body.take().collect(&worker.gateway)).await?;
         visit.saw(&bytes);
         detected = site.actions.select(head, &bytes).map_err(Rejection::from)?;
-        body = Arriving::Whole(bytes);
+        *body = Arriving::Whole(bytes);
     }
-    let (rule, must_ask) = meant(visit, &detected)?;
+    let (rule, must_ask) = meant(visit, &detected).inspect_err(|_| recognise(visit))?;
     let guarded =
         must_ask || rule.is_some_and(|rule| rule.guarded || site.policy.names(&rule.name));
     let identity = identify(visit, guarded).await?;
@@ -106,18 +113,18 @@ async fn story(
     let ended = if guarded {
         let identity =
             identity.ok_or(Rejection::Unauthenticated("this needs a valid session or API key"))?;
-        Box::pin(whole(worker, visit, rule, body, identity, must_ask)).await
+        Box::pin(whole(worker, visit, rule, body.take(), identity, must_ask)).await
     } else {
         match decide(worker, visit, rule, identity.as_ref()).await? {
             Decided::AboutThisOne(identity) => {
-                Box::pin(whole(worker, visit, rule, body, identity, false)).await
+                Box::pin(whole(worker, visit, rule, body.take(), identity, false)).await
             }
             Decided::Cleared(permit) => {
                 if learning.is_some() {
                     // An answer in another coding would not be read.
                     visit.head.headers.remove(http::header::ACCEPT_ENCODING);
                 }
-                ordinary(worker, visit, permit, body.into()).await
+                ordinary(worker, visit, permit, body.take().into()).await
             }
         }
     };
@@ -191,17 +198,45 @@ fn meant<'a>(
     }
 }
 
-/// A request's body: still to come, or read because a member of it says what the request is.
+/// Whose credential a request carries that is refused before anybody had to be asked, for the record: as far as memory
+/// tells.
+fn recognise(visit: &Visit) {
+    let (head, identifier) = (&visit.head, &visit.site.identifier);
+    let known = identifier.recall(&head.headers, head.query(), head.client, head.received);
+    if let Some(Ok(Some(identity))) = known {
+        visit.identified(&identity);
+    }
+}
+
+/// Takes in what the client of a refused HTTP/2 request is still sending, within bounds. An answer that overtakes the
+/// body it is about is followed by a reset of the stream, and some clients (curl among them) lose the answer over that.
+async fn read_out(visit: &Visit, unread: Incoming) {
+    if visit.head.version == http::Version::HTTP_2 {
+        let rest = Limited::new(unread, BODY_BYTES_MAX).collect();
+        let _ = tokio::time::timeout(READ_OUT, rest).await;
+    }
+}
+
+const READ_OUT: Duration = Duration::from_secs(1);
+const BODY_TAKEN: Rejection = Rejection::BadRequest("the body ended early");
+
+/// A request's body: still to come, or read because a member of it says what the request is, or given away.
 enum Arriving {
     Stream(Incoming),
     Whole(Bytes),
+    Taken,
 }
 
 impl Arriving {
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Taken)
+    }
+
     async fn collect(self, gateway: &Gateway) -> Result<Bytes, Rejection> {
         match self {
             Self::Stream(body) => collect(gateway, body).await,
             Self::Whole(bytes) => Ok(bytes),
+            Self::Taken => Err(BODY_TAKEN),
         }
     }
 }
@@ -211,6 +246,7 @@ impl From<Arriving> for Body {
         match body {
             Arriving::Stream(body) => Self::stream(body),
             Arriving::Whole(bytes) => Self::whole(bytes),
+            Arriving::Taken => Self::broken("the body was given away".into()),
         }
     }
 }
