@@ -14,7 +14,7 @@
 //!
 //! {"ccy":"USDT","amt":"5","dest":"4","toAddr":"TX"}
 //! '''
-//! expect = { action = "withdrawal", fields = { amount = "5", asset = "USDT", tag = "absent" } }
+//! expect = { action = "withdrawal", fields = { amount = "5", asset = "USDT", fee = "absent" } }
 //! ```
 //!
 //! A message of a WebSocket is written `WS /path`, an empty line and the message. `expect` has one of `action` (guarded,
