@@ -210,7 +210,7 @@ impl RouteSeen {
         let name: Vec<String> = words.map(|word| word.chars().map(letter).collect()).collect();
         let name = name.join(".");
         Some(format!(
-            "[[action]]\nname = \"{name}\"\nmatch = [\"{pattern}\"]\nbody = [\"json\", \"form\", \"none\"]\n"
+            "[[action]]\nname = \"{name}\"\nmatch = [\"{pattern}\"]\nbody = [\"json\", \"form\", \"none\"]\nsample = '{{}}'\n"
         ))
     }
 
