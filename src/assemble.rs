@@ -46,10 +46,10 @@ pub fn assemble(
     let prices = prices(config, &mut faults);
     let (mut sites, mut cases) = (Vec::new(), 0);
     for site in &config.sites {
-        let mut assembler = Assembler { config, site, fetch, faults: &mut faults, cases: 0 };
+        let mut assembler = Assembler { config, site, fetch, faults: &mut faults, ran: 0 };
         let previous = site.hosts.first().and_then(|host| previous?.site(host));
         sites.extend(assembler.site(metrics, &prices, previous.map(Arc::as_ref)));
-        cases += assembler.cases;
+        cases += assembler.ran;
     }
     if faults.is_empty() { Ok(Assembled { live: Live::new(sites), cases }) } else { Err(faults) }
 }
@@ -124,7 +124,10 @@ pub fn watched(config: &Config) -> Vec<PathBuf> {
             }
         }
     }
-    files.extend(config.sites.iter().map(|site| cases_beside(&site.policy.path)));
+    for site in &config.sites {
+        files.push(cases_beside(&site.policy.path));
+        files.extend(site.actions.iter().map(|pack| pack_cases_beside(&pack.path)));
+    }
     files
 }
 
@@ -141,9 +144,18 @@ fn prices(config: &Config, faults: &mut Vec<Fault>) -> Arc<Prices> {
 
 /// `x.cases.toml` beside `x.policy.toml`.
 fn cases_beside(policy: &Path) -> PathBuf {
-    let name = policy.file_name().and_then(|name| name.to_str()).unwrap_or("");
-    let stem = name.strip_suffix(".policy.toml").or(name.strip_suffix(".toml")).unwrap_or(name);
-    policy.with_file_name(format!("{stem}.cases.toml"))
+    beside(policy, ".policy.toml", ".cases.toml")
+}
+
+/// `x.actions.cases.toml` beside `x.actions.toml`: never a file that a policy has for its cases too.
+fn pack_cases_beside(pack: &Path) -> PathBuf {
+    beside(pack, ".actions.toml", ".actions.cases.toml")
+}
+
+fn beside(file: &Path, ending: &str, cases: &str) -> PathBuf {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or("");
+    let stem = name.strip_suffix(ending).or(name.strip_suffix(".toml")).unwrap_or(name);
+    file.with_file_name(format!("{stem}{cases}"))
 }
 
 struct Assembler<'a> {
@@ -151,7 +163,8 @@ struct Assembler<'a> {
     site: &'a config::Site,
     fetch: &'a Fetch,
     faults: &'a mut Vec<Fault>,
-    cases: usize,
+    /// Cases, of packs and of the policy.
+    ran: usize,
 }
 
 impl Assembler<'_> {
@@ -168,6 +181,9 @@ impl Assembler<'_> {
             .filter_map(|file| self.config.read(file, self.faults))
             .collect();
         let mut actions = classify::load(&packs, self.faults);
+        if let Some(actions) = &actions {
+            packs.iter().for_each(|pack| self.pack_cases(actions, &pack.path));
+        }
         let policy = self.config.read(&self.site.policy, self.faults);
         let policy = match (&actions, policy) {
             (Some(actions), Some(source)) => self.policy(actions, &packs, &source),
@@ -195,6 +211,21 @@ impl Assembler<'_> {
         })
     }
 
+    /// What the packs take requests for, before any policy has a say.
+    fn pack_cases(&mut self, actions: &ActionSet, pack: &Path) {
+        if let Some(cases) = self.cases(&pack_cases_beside(pack)) {
+            self.ran += classify::cases::run(&cases, actions, self.faults);
+        }
+    }
+
+    /// A file of cases, if there is one.
+    fn cases(&mut self, beside: &Path) -> Option<Source> {
+        if !beside.exists() {
+            return None;
+        }
+        config::read_source(beside).map_err(|fault| self.faults.push(*fault)).ok()
+    }
+
     /// The policy, after its cases have been run against it.
     fn policy(
         &mut self,
@@ -204,15 +235,9 @@ impl Assembler<'_> {
     ) -> Option<PolicySet> {
         let salt: Vec<&[u8]> = packs.iter().map(|pack| pack.text.as_bytes()).collect();
         let policy = policy::load(source, &actions.action_names(), &salt, self.faults)?;
-        let beside = cases_beside(&self.site.policy.path);
-        if beside.exists() {
-            match config::read_source(&beside) {
-                Ok(cases) => {
-                    let classify = |raw: &str| classify_raw(actions, raw);
-                    self.cases = cases::run(&cases, &policy, &classify, self.faults).ran;
-                }
-                Err(fault) => self.faults.push(*fault),
-            }
+        if let Some(cases) = self.cases(&cases_beside(&self.site.policy.path)) {
+            let classify = |raw: &str| classify_raw(actions, raw);
+            self.ran += cases::run(&cases, &policy, &classify, self.faults).ran;
         }
         Some(policy)
     }

@@ -3,6 +3,7 @@
 //! Lenient where a person types (bare LF, a missing Content-Length), exact in what it passes on.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
@@ -37,20 +38,25 @@ pub fn read(raw: &str) -> Result<(Inbound, Bytes), String> {
         headers.append(name, value.map_err(|_| format!("`{line}` has no readable value"))?);
     }
     let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let authority: Arc<str> = authority.into();
     let host = authority.split(':').next().unwrap_or("").to_lowercase();
+    // An editor ends the file with a line break that is not part of the body.
+    let body = body.strip_suffix('\n').map_or(body, |body| body.strip_suffix('\r').unwrap_or(body));
+    let announced = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    if !body.is_empty() && !announced.iter().any(|name| headers.contains_key(name)) {
+        headers.insert(header::CONTENT_LENGTH, body.len().into());
+    }
     let head = Inbound {
         request: RequestId::new("explain"),
         method,
         host: host.into(),
-        authority: authority.into(),
+        authority,
         target: target.into(),
         version: Version::HTTP_11,
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         received: UnixMs(0),
         headers,
     };
-    // An editor ends the file with a line break that is not part of the body.
-    let body = body.strip_suffix('\n').map_or(body, |body| body.strip_suffix('\r').unwrap_or(body));
     Ok((head, Bytes::copy_from_slice(body.as_bytes())))
 }
 
@@ -67,6 +73,9 @@ mod tests {
             ("POST", "/a?b=1", "x.example")
         );
         assert_eq!(&*body, b"{\"a\":1}");
+        // No server would take the body for one otherwise.
+        assert_eq!(head.headers[header::CONTENT_LENGTH], "7");
+        assert!(read("GET /a\n\n\n").unwrap().0.headers.is_empty());
         assert!(read("nonsense").is_err());
         assert!(read("GET / HTTP/1.1\nbroken").is_err());
     }

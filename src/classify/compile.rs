@@ -54,11 +54,7 @@ pub(super) fn pack(
         "websocket",
         "action",
     ]);
-    match keys.integer("version") {
-        Some((1, _)) => {}
-        Some((_, span)) => keys.fault(span, "only version 1 is known"),
-        None => keys.missing("version", "write `version = 1`"),
-    }
+    version(&keys);
     if keys.text("exchange").is_none() {
         keys.missing("exchange", "name the exchange that this file describes");
     }
@@ -74,6 +70,14 @@ pub(super) fn pack(
     let (rules, origins): (Vec<ActionRule>, _) = described.unzip();
     private(&keys, &rules, socket.as_deref());
     Some((Pack { unlisted, sensitive, sensitive_reads, answer, socket, rules }, origins))
+}
+
+pub(super) fn version(keys: &Keys<'_>) {
+    match keys.integer("version") {
+        Some((1, _)) => {}
+        Some((_, span)) => keys.fault(span, "only version 1 is known"),
+        None => keys.missing("version", "write `version = 1`"),
+    }
 }
 
 /// Reads are allowed and writes denied unless the pack says otherwise.

@@ -58,6 +58,8 @@ pub enum Unclassified {
 }
 
 impl Unclassified {
+    pub(super) const ALL: [Self; 3] = [Self::Allow, Self::Require, Self::Deny];
+
     pub fn word(self) -> &'static str {
         match self {
             Self::Allow => "allow",

@@ -17,6 +17,8 @@
 mod amount;
 mod answer;
 pub(crate) mod canonical;
+mod case_file;
+pub mod cases;
 mod compile;
 mod detect;
 mod draft;

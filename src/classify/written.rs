@@ -81,6 +81,14 @@ impl<'a> Keys<'a> {
         self.fault(value.span(), format!("`{key}` is {wanted}, not {found}"));
     }
 
+    pub fn has(&self, key: &str) -> bool {
+        self.value(key).is_some()
+    }
+
+    pub fn holds_text(&self, key: &str) -> bool {
+        self.value(key).is_some_and(|value| value.get_ref().is_str())
+    }
+
     pub fn text(&self, key: &str) -> Option<Text> {
         let value = self.value(key)?;
         let text = text_of(value);
@@ -153,6 +161,14 @@ impl<'a> Keys<'a> {
             }
         }
         tables
+    }
+
+    /// A table, or a list of tables; empty if absent.
+    pub fn one_or_more_tables(&self, key: &str) -> Vec<Keys<'a>> {
+        match self.value(key).and_then(|value| self.table_of(value)) {
+            Some(table) => vec![table],
+            None => self.tables(key),
+        }
     }
 
     fn table_of(&self, value: &'a Spanned<DeValue<'a>>) -> Option<Keys<'a>> {

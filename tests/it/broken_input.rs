@@ -223,6 +223,37 @@ expect = { verdict = "require" }
 }
 
 #[test]
+fn cases_of_a_pack() {
+    let cases = r#"version = 1
+
+[[case]]
+name = "another amount"
+request = """
+POST /api/v5/asset/transfer
+Content-Type: application/json
+
+{"ccy":"USDT","amt":"5","from":"18","to":"6"}
+"""
+expect = { action = "transfer", fields = { amount = "6", "transfer.to" = "contract" } }
+
+[[case]]
+name = "an order is not read"
+request = "POST /api/v5/trade/order"
+expect = { action = "order" }
+
+[[case]]
+name = "mistakes"
+requst = "GET /"
+expect = { action = "transfer", fields = { amont = "5" } }
+
+[[case]]
+name = "nothing is sent"
+expect = { refused = true }
+"#;
+    insta::assert_snapshot!(faults("policies/site.actions.cases.toml", cases));
+}
+
+#[test]
 fn geo_databases() {
     let (dir, _kit) = good();
     let city = std::fs::read(dir.path().join("geo/city.mmdb")).unwrap();

@@ -21,6 +21,7 @@ mod messages;
 mod packs;
 mod packs_binance;
 mod packs_bybit_deribit;
+mod packs_cases;
 mod packs_kraken_coinbase;
 mod pages;
 mod readme;

@@ -83,7 +83,7 @@ async fn an_approval_from_before_a_reload_is_still_good_if_the_new_rules_ask_for
     assert_eq!(world.exchange.seen_at(TRANSFER).len(), 1);
 }
 
-const BROKEN: [(&str, &str); 11] = [
+const BROKEN: [(&str, &str); 12] = [
     ("stepgate.toml", "[listen"),
     (
         "policies/site.policy.toml",
@@ -91,6 +91,7 @@ const BROKEN: [(&str, &str); 11] = [
     ),
     ("policies/site.actions.toml", "version = 1\nexchange = \"okx\"\nactions = 3\n"),
     ("policies/site.cases.toml", CASE_THAT_FAILS),
+    ("policies/site.actions.cases.toml", PACK_CASE_THAT_FAILS),
     ("secrets/session.jwks", r#"{"keys":[{"kty":"EC"}]}"#),
     ("secrets/api-keys.toml", "[[key]]\nid = \"k\"\n"),
     ("prices.toml", "[usd]\nBTC = \"much\"\n"),
@@ -108,6 +109,14 @@ const CASE_THAT_FAILS: &str = r#"version = 1
 name = "contract to spot passes"
 request = { action = "transfer", fields = { "transfer.from" = "contract", "transfer.to" = "spot" } }
 expect = { verdict = "allow", rules = [] }
+"#;
+
+const PACK_CASE_THAT_FAILS: &str = r#"version = 1
+
+[[case]]
+name = "a transfer is nobody's business"
+request = "POST /api/v5/asset/transfer"
+expect = { ordinary = true }
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,6 +264,9 @@ async fn replaced_files_are_noticed_without_being_told() {
     world.write("policies/site.policy.toml", "version = 1\nbroken");
     world.reloads(2).await;
     assert_eq!(alice.post_json(TRANSFER, TO_CONTRACT).await.status, 403, "the last good one");
+    // One that was not there before.
+    world.write("policies/site.actions.cases.toml", PACK_CASE_THAT_FAILS);
+    world.reloads(3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
