@@ -169,6 +169,17 @@ impl World {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// The first line of this event, which is written behind the answer.
+    pub async fn noted(&self, event: &str) -> serde_json::Value {
+        for _ in 0..200 {
+            if let Some(line) = self.audit().into_iter().find(|line| line["event"] == event) {
+                return line;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        panic!("no {event} in {:#?}", self.audit());
+    }
+
     /// A call to the admin interface.
     pub async fn admin(&self, method: &str, path: &str, body: &str) -> Answer {
         admin(self.running.admin_address().unwrap(), method, path, body).await

@@ -253,3 +253,22 @@ async fn there_are_no_websockets_over_http_2() {
     }
     assert_eq!(world.exchange.seen().len(), before);
 }
+
+/// Over HTTP/2 an answer that overtakes the body it is about is followed by a reset, over which curl loses the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_waits_a_little_for_the_body_it_is_about() {
+    let (_world, alice, token) = world().await;
+    let json = ("content-type", "application/json");
+    let head = head("POST", "/api/v5/asset/brand-new", &token, &[json]);
+    let mut raw = Raw::open(&alice, &[]).await;
+    raw.write(&frame(HEADERS, END_HEADERS, 1, &block(&head))).await;
+    raw.read(&[1], Duration::from_millis(300)).await;
+    raw.write(&frame(DATA, END_STREAM, 1, b"{}")).await;
+    raw.read(&[1], Duration::from_secs(5)).await;
+    let got = raw.streams.get(&1).expect("an answer");
+    assert_eq!((got.status, got.ended, got.reset), (Some(403), true, None), "{got:?}");
+    // One that never ends is not waited for.
+    raw.write(&frame(HEADERS, END_HEADERS, 3, &block(&head))).await;
+    raw.read(&[3], Duration::from_secs(10)).await;
+    assert_eq!(raw.streams.get(&3).and_then(|got| got.status), Some(403));
+}

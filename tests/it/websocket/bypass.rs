@@ -63,8 +63,7 @@ async fn an_operation_that_no_action_names_is_refused_and_the_connection_stays()
     refused(&answer);
     assert_eq!(bot.ask(r#"{"id":"1","op":"order"}"#).await["code"], "0");
     assert!(scene.sockets.with("mass-cancel").is_empty());
-    let noted = scene.world.audit().into_iter().find(|line| line["event"] == "refusal");
-    assert_eq!(noted.expect("the refusal is noted")["path"], PRIVATE);
+    assert_eq!(scene.world.noted("refusal").await["path"], PRIVATE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
