@@ -15,7 +15,7 @@ use super::pattern::Pattern;
 use super::place::Place;
 use super::rule::{ActionRule, BodyKinds, Sign};
 use super::sample::{Carrier, Origin, Sample};
-use super::socket::{Bearing, Socket};
+use super::socket::{Bearing, Only, Socket};
 use super::written::{Keys, Text};
 use crate::fault::{Fault, Source};
 use crate::types::ActionName;
@@ -197,6 +197,7 @@ fn rule(
         "guarded",
         "login",
         "credentials",
+        "only",
         "learn",
         "accepted",
         "sample",
@@ -236,6 +237,7 @@ fn rule(
         volatile: Vec::new(),
         login: keys.boolean("login").unwrap_or(false),
         credentials: Bearing::compile(keys),
+        only: Only::compile(keys),
         learn: learn(keys),
         patterns,
         select,

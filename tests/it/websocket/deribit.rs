@@ -63,6 +63,11 @@ async fn nobody_changes_whom_a_connection_speaks_for() {
         r#"{"grant_type":"refresh_token","refresh_token":"r"}"#,
         r#"{"grant_type":"refresh_token","refresh_token":"r","client_id":"key-alice"}"#,
         r#"{"grant_type":"password","username":"bob","password":"p"}"#,
+        r#"{"grant_type":"authorization_code","code":"bobs","client_id":"key-alice"}"#,
+        r#"{"grant_type":"refresh_token","client_id":"key-alice"}"#,
+        r#"{"client_id":"key-alice","client_secret":"s"}"#,
+        r#"{"grant_type":"client_credentials","Grant_Type":"password","client_id":"key-alice"}"#,
+        r#"{"grant_type":["client_credentials"],"client_id":"key-alice"}"#,
         r#"{"grant_type":"client_credentials","client_id":"key-mallory"}"#,
         r#"{"grant_type":"client_credentials","client_id":"key-alice","Client_Id":"key-bob"}"#,
     ] {
