@@ -78,3 +78,17 @@ async fn nobody_changes_whom_a_connection_speaks_for() {
     }
     assert!(scene.sockets.texts().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_is_not_recorded_as_done() {
+    let scene = scene().await;
+    let mut bot = scene.open("/ws/api/v2").await;
+    let login =
+        r#"{"grant_type":"client_credentials","client_id":"key-alice","client_secret":"s"}"#;
+    bot.ask(auth(login)).await;
+    let id = challenge_in(error(&bot.ask(withdraw(3, "1")).await, 3));
+    scene.approve(&id).await;
+    scene.sockets.answer_with("10009");
+    assert_eq!(bot.ask(withdraw(5, "1")).await["error"]["code"], "10009");
+    assert_eq!(scene.outcomes(1).await[0]["state"], "unknown");
+}

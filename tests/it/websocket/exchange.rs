@@ -157,6 +157,9 @@ impl Sockets {
             Some(op) => {
                 serde_json::json!({ "id": value["id"], "op": op, "code": code, "data": [] })
             }
+            None if state.code.is_some() => serde_json::json!({
+                "jsonrpc": "2.0", "id": value["id"], "error": { "code": code, "message": "no" },
+            }),
             None => serde_json::json!({ "echo": text.as_str() }),
         };
         if value["late"] == true {
