@@ -153,3 +153,37 @@ async fn messages_that_are_sent_at_once_keep_their_order() {
         [before.to_owned(), withdraw(2, "0.5"), after.to_owned()]
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_another_account_is_no_use_on_a_connection() {
+    let scene = Scene::start().await;
+    let bob = scene.world.client().with("ok-access-key", "key-bob");
+    assert_eq!(bob.send("POST", "/token", &[("content-length", "0")], "").await.status, 200);
+    let (mut bot, _) = scene.open_with("/ws/token", &[("ok-access-key", "key-alice")]).await;
+    let order = |id: u32| format!(r#"{{"op":"order","id":{id},"params":{{"token":"t0ken"}}}}"#);
+    refused(&bot.ask(order(1)).await);
+    refused(&bot.ask(withdraw(2, "0.5").replace("\"ts\"", "\"token\":\"t0ken\",\"ts\"")).await);
+    assert!(scene.sockets.texts().is_empty());
+    let mut bobs = scene.open("/ws/token").await;
+    assert_eq!(bobs.ask(order(3)).await["code"], "0");
+    let alices = r#"{"op":"order","id":4,"params":{"apiKey":"key-alice"}}"#;
+    refused(&bobs.ask(alices).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_no_request_and_nothing_but_websocket_is_switched_to() {
+    let scene = Scene::start().await;
+    let client = scene.world.client().with("ok-access-key", "key-alice");
+    let length = withdraw(1, "0.5").len().to_string();
+    let answer =
+        client.send("WS", PRIVATE, &[("content-length", &length)], &withdraw(1, "0.5")).await;
+    assert_eq!(answer.status, 501);
+    for upgrade in ["h2c, websocket", "websocket, h2c", "WebSocket/13", "h2c"] {
+        let headers = [("connection", "upgrade"), ("upgrade", upgrade)];
+        assert_eq!(
+            client.send("GET", PRIVATE, &headers, "").await.status,
+            200,
+            "a plain request: {upgrade}"
+        );
+    }
+}
