@@ -35,6 +35,11 @@ pub fn observe(rule: &ActionRule, status: u16, body_prefix: Option<&[u8]>) -> Ou
 }
 
 fn accepted(rule: &ActionRule, body_prefix: Option<&[u8]>) -> Outcome {
+    // JSON-RPC has an error for what failed, and over a WebSocket no status that says so. It may have been done in part.
+    let error = ["error", "code"].map(str::to_owned);
+    if rule.accepted.is_empty() && body_prefix.is_some_and(|it| scalar_at(it, &error).is_some()) {
+        return Outcome::Unknown;
+    }
     let mut outcome = Outcome::Accepted;
     for sign in &rule.accepted {
         match body_prefix.and_then(|body| scalar_at(body, &sign.path)) {
@@ -150,6 +155,18 @@ mod tests {
         assert_eq!(outcome(200, Some(r#"{"a":{"x":[1],"ok":true},"code":2}"#)), Outcome::Accepted);
         assert_eq!(outcome(200, Some(r#"{"code":"58350","a":{"ok":true}}"#)), Outcome::Refused);
         assert_eq!(outcome(200, Some(r#"{"code":"0","a":{"ok":false}}"#)), Outcome::Refused);
+    }
+
+    #[test]
+    fn without_signs_a_2xx_is_accepted_unless_it_is_an_error_of_json_rpc() {
+        let pack = "version = 1\nexchange = \"t\"\n[[action]]\nname = \"w\"\nmatch = \"POST /w\"";
+        let set = crate::classify::load(&[Source::new("t", pack)], &mut Vec::new()).unwrap();
+        let outcome = |body: &str| observe(&set.rules()[0], 200, Some(body.as_bytes()));
+        for body in ["", "[]", r#"{"id":1,"result":{}}"#, r#"{"error":null}"#, r#"{"error":[]}"#] {
+            assert_eq!(outcome(body), Outcome::Accepted, "{body}");
+        }
+        let error = r#"{"jsonrpc":"2.0","error":{"message":"no","code":10009},"id":1}"#;
+        assert_eq!(outcome(error), Outcome::Unknown);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::pattern::Pattern;
 use super::place::Place;
 use super::rule::{ActionRule, BodyKinds, Sign};
 use super::sample::{Carrier, Origin, Sample};
-use super::socket::{Bearing, Socket};
+use super::socket::{Bearing, Only, Socket};
 use super::written::{Keys, Text};
 use crate::fault::{Fault, Source};
 use crate::types::ActionName;
@@ -201,6 +201,7 @@ fn rule(
         "guarded",
         "login",
         "credentials",
+        "only",
         "learn",
         "accepted",
         "sample",
@@ -240,6 +241,7 @@ fn rule(
         volatile: Vec::new(),
         login: keys.boolean("login").unwrap_or(false),
         credentials: Bearing::compile(keys),
+        only: Only::compile(keys),
         learn: learn(keys),
         patterns,
         select,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::answer::NativeAnswer;
 use super::pattern::Pattern;
 use super::place::Place;
-use super::socket::Bearing;
+use super::socket::{Bearing, Only};
 use super::{names, pairs};
 use crate::types::ActionName;
 
@@ -37,6 +37,8 @@ pub struct ActionRule {
     pub login: bool,
     /// Where its messages name who sends them, beside where all messages do.
     pub(super) credentials: Vec<Bearing>,
+    /// What a login must say besides: other ways to log in name others.
+    pub(super) only: Vec<Only>,
     /// The member of its answer that is a credential of whoever asked.
     pub learn: Option<Vec<String>>,
     pub(super) patterns: Vec<Pattern>,

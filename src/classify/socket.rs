@@ -35,6 +35,13 @@ pub(super) struct Bearing {
     as_what: Means,
 }
 
+/// A member that a login must have, and the values that it may have.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Only {
+    path: Vec<Step>,
+    values: Vec<String>,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Member(String),
@@ -120,8 +127,11 @@ impl Socket {
         let Json::Object(_) = &root else { return Err("the message is not a JSON object".into()) };
         let names = named(&root, &self.credentials, None)?;
         let place = self.answer.echo.iter().find(|(hole, _)| hole == ID).map(|(_, path)| path);
-        let id = place.and_then(|path| token_at(&root, path)).and_then(json::scalar_text);
-        Ok(Envelope { names, id: id.map(Into::into) })
+        let id = match place.and_then(|path| token_at(&root, path)) {
+            Some(token) => id_of(token)?,
+            None => None,
+        };
+        Ok(Envelope { names, id })
     }
 
     /// The id that an answer of the exchange names, in its text.
@@ -131,7 +141,7 @@ impl Socket {
         let value = place.iter().try_fold(&root, |value, name| value.get(name))?;
         match value {
             serde_json::Value::String(text) => Some(text.as_str().into()),
-            serde_json::Value::Number(number) => Some(number.to_string().into()),
+            serde_json::Value::Number(number) => id_of(&number.to_string()).ok().flatten(),
             _ => None,
         }
     }
@@ -150,11 +160,13 @@ impl ActionRule {
     /// # Errors
     /// If it names more than one credential, `already` included, or one in a second spelling.
     pub fn named(&self, message: &[u8], already: Option<Names>) -> Result<Option<Names>, Refused> {
-        if self.credentials.is_empty() {
+        if self.credentials.is_empty() && self.only.is_empty() {
             return Ok(already);
         }
         let text = std::str::from_utf8(message).map_err(|_| "the message is not UTF-8")?;
-        named(&json::parse(text)?, &self.credentials, already)
+        let root = json::parse(text)?;
+        self.only.iter().try_for_each(|only| only.check(&root))?;
+        named(&root, &self.credentials, already)
     }
 }
 
@@ -197,6 +209,21 @@ fn token_at<'a>(root: &Json<'a>, path: &[String]) -> Option<&'a str> {
     }
 }
 
+/// The text of an id. A number beyond 15 digits is none, because some exchanges round it.
+fn id_of(token: &str) -> Result<Option<Arc<str>>, Refused> {
+    let digits = token.strip_prefix('-').unwrap_or(token);
+    match token.as_bytes().first() {
+        Some(b'"') => Ok(json::scalar_text(token).map(Into::into)),
+        Some(b'-' | b'0'..=b'9')
+            if token == "-0" || !digits.bytes().all(|it| it.is_ascii_digit()) =>
+        {
+            Err("an id that is no plain integer: the exchange may repeat another spelling".into())
+        }
+        Some(b'-' | b'0'..=b'9') => Ok((digits.len() <= 15).then(|| token.into())),
+        _ => Ok(None),
+    }
+}
+
 /// Every value at a path. Another spelling of a member on the way is refused: the exchange may read that one.
 fn look(value: &Json<'_>, path: &[Step], found: &mut Vec<String>) -> Result<(), Refused> {
     let Some((step, rest)) = path.split_first() else {
@@ -205,7 +232,7 @@ fn look(value: &Json<'_>, path: &[Step], found: &mut Vec<String>) -> Result<(), 
                 found.extend(json::scalar_text(token));
                 Ok(())
             }
-            _ => Err("a credential is no string".into()),
+            _ => Err("what says who logs in is no string".into()),
         };
     };
     match (step, value) {
@@ -223,6 +250,36 @@ fn look(value: &Json<'_>, path: &[Step], found: &mut Vec<String>) -> Result<(), 
         }
         // Another message than the one that names somebody.
         _ => Ok(()),
+    }
+}
+
+impl Only {
+    /// `only = { "json.params.grant_type" = ["client_credentials"] }`, of a login.
+    pub fn compile(keys: &Keys<'_>) -> Vec<Self> {
+        let Some(table) = keys.table("only") else { return Vec::new() };
+        if keys.boolean("login") != Some(true) {
+            keys.fault(table.span.clone(), "`only` belongs to an action with `login = true`");
+        }
+        let mut all = Vec::new();
+        for (place, values) in table.entries() {
+            match steps(&place.value) {
+                Ok(path) => {
+                    let values = values.into_iter().map(|value| value.value).collect();
+                    all.push(Self { path, values });
+                }
+                Err(why) => table.fault(place.span, why),
+            }
+        }
+        all
+    }
+
+    fn check(&self, root: &Json<'_>) -> Result<(), Refused> {
+        let mut found = Vec::new();
+        look(root, &self.path, &mut found)?;
+        match found.as_slice() {
+            [value] if self.values.contains(value) => Ok(()),
+            _ => Err("a way to log in that does not say who does".into()),
+        }
     }
 }
 
@@ -508,17 +565,60 @@ mod tests {
     }
 
     #[test]
+    fn a_login_is_taken_only_in_the_ways_that_the_pack_names() {
+        let only = "login = true\n only = { \"json.params.how\" = [\"key\", \"signature\"] }";
+        let text = SOCKET.replace("login = true", only);
+        let text = format!("version = 1\nexchange = \"t\"\n{text}");
+        let set = load(&[Source::new("t.toml", text)], &mut Vec::new()).unwrap();
+        let named = |how: &str| {
+            let message = format!(r#"{{"op":"login","args":[{{"key":"k"}}],"params":{{{how}}}}}"#);
+            set.rules()[0].named(message.as_bytes(), None)
+        };
+        for how in [r#""how":"key""#, r#""how":"signature""#, r#""\u0068ow":"k\u0065y""#] {
+            assert!(named(how).unwrap().is_some(), "{how}");
+        }
+        for how in [
+            "",
+            r#""how":"code""#,
+            r#""how":"KEY""#,
+            r#""How":"key""#,
+            r#""how":"key","How":"code""#,
+            r#""how":["key"]"#,
+            r#""how":null"#,
+        ] {
+            assert!(named(how).is_err(), "{how}");
+        }
+    }
+
+    #[test]
     fn an_answer_is_known_by_its_id() {
         with(|socket, _| {
             for (message, id) in [
                 (r#"{"id":"7","op":"x"}"#, Some("7")),
                 (r#"{"op":"x","id":7}"#, Some("7")),
                 (r#"{"id":{"a":1}}"#, None),
+                (r#"{"id":7.0}"#, None),
+                (r#"{"id":1795176000000000}"#, None),
+                (r#"{"id":"1795176000000000"}"#, Some("1795176000000000")),
                 ("pong", None),
             ] {
                 assert_eq!(socket.answers(message.as_bytes()).as_deref(), id, "{message}");
             }
             assert_eq!(socket.open(br#"{"id":7}"#).unwrap().id.as_deref(), Some("7"));
+            for (id, text) in [
+                ("-7", Some("-7")),
+                ("\"7.0\"", Some("7.0")),
+                ("null", None),
+                ("true", None),
+                ("[7]", None),
+                ("1795176000000000", None),
+            ] {
+                let message = format!(r#"{{"id":{id}}}"#);
+                assert_eq!(socket.open(message.as_bytes()).unwrap().id.as_deref(), text, "{id}");
+            }
+            for id in ["7.0", "7e0", "-0", "-7E1", "17951760000000000000.5"] {
+                assert!(socket.open(format!(r#"{{"id":{id}}}"#).as_bytes()).is_err(), "{id}");
+            }
             assert!(socket.is_plain(b"ping") && !socket.is_plain(b"ping "));
         });
     }
@@ -565,6 +665,10 @@ mod tests {
             let found = faults(&format!("[websocket]\n{table}"));
             assert!(found.iter().any(|fault| fault.contains(says)), "{table}: {found:?}");
         }
+        let only = SOCKET.replace("login = true", "only = { \"json.how\" = \"key\" }");
+        assert!(faults(&only)[0].contains("belongs to an action with `login = true`"));
+        let only = SOCKET.replace("login = true", "login = true\nonly = { how = \"key\" }");
+        assert!(faults(&only)[0].contains("is written"), "{:?}", faults(&only));
         let action = SOCKET.replace("WS /ws/private", "WS /ws/elsewhere");
         assert!(faults(&action)[0].contains("messages of `/ws/elsewhere` are not read"));
     }

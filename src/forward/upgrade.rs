@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{Method, StatusCode, Version};
 use hyper::Response;
+use hyper::body::Body as _;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
@@ -56,6 +57,10 @@ impl Pool {
         }
         let accept = accept_for(&cleared.head().headers)?;
         let mut request = prepare(cleared, &stamp, false)?;
+        // A server that knows no body of a GET would take it for frames, or for another request.
+        if !request.body().is_end_stream() {
+            return Err(ForwardError::Refused("a WebSocket request has no body"));
+        }
         headers::say_websocket(request.headers_mut());
         let line = self.fresh_for_upgrade(upstream).await;
         let mut line = line.map_err(ForwardError::NotSent)?;

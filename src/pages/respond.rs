@@ -27,6 +27,8 @@ use crate::types::{ChallengeId, RequestId, Shown, UnixMs};
 pub struct Native<'a> {
     /// Status of a challenge. Other refusals keep their own.
     pub status: u16,
+    /// It answers a WebSocket's message.
+    pub message: bool,
     /// The pack's error body around a message.
     pub render: &'a (dyn Fn(&str) -> String + Send + Sync),
 }
@@ -203,8 +205,14 @@ impl Pages {
             ("factors", &factors.join(" ")),
             ("url", &url),
         ];
-        let about =
-            if challenge.approves_transaction() { "step_up_transaction" } else { "step_up_place" };
+        // A message has no header for a code.
+        let message = ctx.native.is_some_and(|native| native.message);
+        let about = match (challenge.approves_transaction(), message) {
+            (true, false) => "step_up_transaction",
+            (true, true) => "step_up_transaction_message",
+            (false, false) => "step_up_place",
+            (false, true) => "step_up_place_message",
+        };
         let detail = fill(table.api(about), &values);
         if let Some(native) = ctx.native {
             let status = StatusCode::from_u16(native.status).unwrap_or(StatusCode::UNAUTHORIZED);

@@ -7,6 +7,7 @@ mod ask;
 mod caller;
 mod facts;
 mod guarded;
+mod ids;
 mod receive;
 mod record;
 mod socket;
@@ -124,7 +125,7 @@ async fn story(
                     // An answer in another coding would not be read.
                     visit.head.headers.remove(http::header::ACCEPT_ENCODING);
                 }
-                ordinary(worker, visit, permit, body.take().into()).await
+                ordinary(worker, visit, permit, body.take().into(), identity).await
             }
         }
     };
@@ -313,14 +314,23 @@ async fn decide(
 
 /// Who is asking. For a guarded action the answer is fresh and must be there.
 pub(crate) async fn identify(visit: &Visit, guarded: bool) -> Result<Option<Arc<Identity>>, End> {
+    identify_by(visit, &visit.head.headers, guarded).await
+}
+
+/// The same, by these headers.
+async fn identify_by(
+    visit: &Visit,
+    headers: &HeaderMap,
+    guarded: bool,
+) -> Result<Option<Arc<Identity>>, End> {
     let (head, identifier) = (&visit.head, &visit.site.identifier);
-    let recalled = (!guarded)
-        .then(|| identifier.recall(&head.headers, head.query(), head.client, head.received));
+    let recalled =
+        (!guarded).then(|| identifier.recall(headers, head.query(), head.client, head.received));
     let answer = match recalled.flatten() {
         Some(answer) => answer,
         None => {
-            let (headers, query) = (&head.headers, head.query());
-            Box::pin(identifier.identify(headers, query, head.client, guarded, head.received)).await
+            let (query, now) = (head.query(), head.received);
+            Box::pin(identifier.identify(headers, query, head.client, guarded, now)).await
         }
     };
     match answer {
@@ -344,6 +354,7 @@ async fn ordinary(
     visit: &mut Visit,
     permit: Permit,
     body: Body,
+    identity: Option<Arc<Identity>>,
 ) -> Result<Response<Body>, End> {
     let tunnel = visit.take_upgrade();
     let mut private = None;
@@ -364,7 +375,8 @@ async fn ordinary(
     let sent = match (tunnel, private) {
         (None, _) => worker.pool.forward(upstream, cleared, stamp).await,
         (Some(tunnel), Some(head)) => {
-            Box::pin(socket::open(worker, visit, tunnel, (cleared, stamp), head)).await
+            let opened = socket::open(worker, visit, tunnel, (cleared, stamp), (head, identity));
+            Box::pin(opened).await
         }
         (Some(Tunnel { client, .. }), None) => {
             match Box::pin(worker.pool.upgrade(upstream, cleared, stamp)).await {

@@ -249,7 +249,11 @@ impl Visit {
         f(&Ctx {
             audience,
             request: &self.head.request,
-            native: status.map(|status| Native { status, render: &render }),
+            native: status.map(|status| Native {
+                status,
+                message: self.frame.is_some(),
+                render: &render,
+            }),
             host: &self.head.authority,
             language: self.language(),
             now: self.head.received,

@@ -3,7 +3,6 @@
 //! Never passes a message that is not `Cleared`, and never one whose sender is another account than the connection's.
 //! Invariant: messages reach the exchange in the order in which they came, each after it was decided.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Decided, End, LastCaller, Visit, decide, guarded, identify, request_id};
+use super::ids::Ids;
+use super::{Decided, End, LastCaller, Visit, decide, guarded, identify, identify_by, request_id};
 use crate::body::Body;
 use crate::classify::{ActionRule, Detected, Envelope, Names, Socket, Unclassified, frame_method};
 use crate::clearance::Cleared;
@@ -27,9 +27,9 @@ use crate::forward::upgrade::Upgrade;
 use crate::forward::wire::{Incoming, Wire};
 use crate::forward::{Cause, ForwardError, Stamp};
 use crate::gateway::{Gateway, Site, Worker};
+use crate::identify::Identity;
 use crate::inbound::Inbound;
 use crate::rejection::Rejection;
-use crate::types::AccountId;
 
 /// The client's end, taken from the request, and what tells that the gateway stops.
 pub(super) struct Tunnel {
@@ -82,13 +82,13 @@ impl Sending {
 }
 
 /// Switches protocols with the exchange and leaves the connection to a task of its own. `head` is the client's, as it
-/// came.
+/// came, with whom it named.
 pub(super) async fn open(
     worker: &Arc<Worker>,
     visit: &Visit,
     tunnel: Tunnel,
     (cleared, stamp): (Cleared, Stamp),
-    head: Inbound,
+    (head, identity): (Inbound, Option<Arc<Identity>>),
 ) -> Result<Response<Body>, ForwardError> {
     let upgrade = worker.pool.upgrade(&visit.site.upstream, cleared, stamp).await?;
     let (response, server) = match upgrade {
@@ -100,7 +100,8 @@ pub(super) async fn open(
         return Err(ForwardError::NoAnswer(Cause::Switched));
     }
     let (incoming, wire) = Wire::new(server, worker.gateway.entropy.clone());
-    let line = Line::new(worker.clone(), visit.tasks.clone(), head, Arc::new(wire));
+    let mut line = Line::new(worker.clone(), visit.tasks.clone(), head, Arc::new(wire));
+    line.known = identity;
     // Among the connection's tasks: a drain waits until the farewell is said.
     visit.tasks.spawn(line.run(tunnel, incoming));
     Ok(response)
@@ -112,14 +113,14 @@ struct Line {
     tasks: TaskTracker,
     head: Inbound,
     wire: Arc<Wire>,
-    /// The account that this connection is for, once a message of it has passed.
-    account: Option<AccountId>,
-    /// What the last message that named a credential said.
+    /// Whose connection it is: who asked for it, or the last one whose message has passed.
+    known: Option<Arc<Identity>>,
+    /// What the login said or, without one, the last message that named a credential.
     named: HeaderMap,
+    logged_in: bool,
     token: Option<Arc<str>>,
     caller: LastCaller,
-    /// Ids of the last messages that were sent: an answer to one of them could be taken for another's.
-    ids: VecDeque<Arc<str>>,
+    ids: Ids,
 }
 
 /// What goes to the client beside the exchange's own frames.
@@ -134,8 +135,6 @@ const OWN_MAX: usize = 16;
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// From the one side's close to the other's.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Messages after which an answer that is still missing is not expected any more.
-const IDS_MAX: usize = 256;
 const BUFFER_BYTES: usize = 8 * 1024;
 /// Close codes (RFC 6455 §7.4.1 and its registry): the gateway stops; its configuration is another now.
 const GOING_AWAY: u16 = 1001;
@@ -161,9 +160,9 @@ impl Line {
             head.headers.remove(name);
         }
         head.method = frame_method();
-        let (account, named, token) = (None, HeaderMap::new(), None);
-        let (ids, caller) = (VecDeque::new(), LastCaller::default());
-        Self { worker, tasks, head, wire, account, named, token, caller, ids }
+        let (known, named, logged_in, token) = (None, HeaderMap::new(), false, None);
+        let (ids, caller) = (Ids::default(), LastCaller::default());
+        Self { worker, tasks, head, wire, known, named, logged_in, token, caller, ids }
     }
 
     async fn run(mut self, tunnel: Tunnel, incoming: Incoming) {
@@ -298,7 +297,7 @@ impl Line {
             // A client could have what is refused taken for what was done, and its amount forgotten.
             self.wire.doubt(id);
         }
-        visit.framed(id.clone().filter(|id| !self.ids.contains(id)));
+        visit.framed(id.clone().filter(|id| self.ids.is_fresh(id)));
         let site = visit.site.clone();
         let rule = match plain {
             true => None,
@@ -320,23 +319,11 @@ impl Line {
         }
         let visit = &*visit;
         let guarded = rule.is_some_and(|rule| rule.guarded || visit.site.policy.names(&rule.name));
-        let identity = identify(visit, guarded).await?;
-        match &identity {
-            Some(identity) => {
-                visit.identified(identity);
-                if self.account.as_ref().is_some_and(|account| *account != identity.account) {
-                    let why = "this connection is for another account";
-                    return Err(Rejection::BadRequest(why).into());
-                }
-            }
-            None if guarded || names.is_some() => {
-                let why = "this needs a valid session or API key";
-                return Err(Rejection::Unauthenticated(why).into());
-            }
-            None => {}
+        let identity = self.sender(visit, names.is_some().then_some(&named), guarded).await?;
+        if let Some(identity) = &identity {
+            visit.identified(identity);
         }
-        let account = identity.as_ref().map(|identity| identity.account.clone());
-        let response = match identity {
+        let response = match identity.clone() {
             Some(identity) if guarded => {
                 guarded::run(&worker, visit, rule, text, identity, false).await?
             }
@@ -353,12 +340,13 @@ impl Line {
                 }
             },
         };
-        self.account = account.or(self.account.take());
+        self.known = identity;
         if let Some(id) = id {
-            self.ids.push_back(id);
-            self.ids.drain(..self.ids.len().saturating_sub(IDS_MAX));
+            self.ids.remember(&id);
         }
-        if let Some(names) = names {
+        let login = rule.is_some_and(|rule| rule.login);
+        if let Some(names) = names.filter(|_| login || !self.logged_in) {
+            self.logged_in |= login;
             self.named = named;
             self.token = match names {
                 Names::Token(token) => Some(token),
@@ -366,6 +354,31 @@ impl Line {
             };
         }
         Ok(response)
+    }
+
+    /// Who sends a message. `named`: what it names, which must prove an account by itself.
+    async fn sender(
+        &self,
+        visit: &Visit,
+        named: Option<&HeaderMap>,
+        guarded: bool,
+    ) -> Result<Option<Arc<Identity>>, End> {
+        const NOBODY: Rejection =
+            Rejection::Unauthenticated("this needs a valid session or API key");
+        if let Some(named) = named
+            && identify_by(visit, named, guarded).await?.is_none()
+        {
+            return Err(NOBODY.into());
+        }
+        match (identify(visit, guarded).await?, &self.known) {
+            (None, _) if guarded || named.is_some() => Err(NOBODY.into()),
+            // Its session may have ended or cannot be checked: to the exchange it is still the same one's.
+            (None, known) => Ok(known.clone()),
+            (Some(sender), Some(known)) if sender.account != known.account => {
+                Err(Rejection::BadRequest("this connection is for another account").into())
+            }
+            (sender, _) => Ok(sender),
+        }
     }
 
     /// The headers in which what the message names would stand in a request; without a name, the last one's.

@@ -245,7 +245,7 @@ async fn every_answer_to_programs() {
 async fn every_answer_in_an_exchanges_own_words() {
     let (pages, request) = (Pages::new(), request_id());
     let render = |message: &str| serde_json::json!({ "code": "50114", "msg": message }).to_string();
-    let native = Native { status: 401, render: &render };
+    let native = Native { status: 401, message: false, render: &render };
     let ctx = context(Audience::Api, Language::En, &request, Some(native));
     let mut all = vec![("challenge", pages.challenge(&withdrawal(), &ctx))];
     all.extend(refused(&pages, &ctx));
@@ -256,7 +256,7 @@ async fn every_answer_in_an_exchanges_own_words() {
 async fn a_pack_may_choose_the_status_of_its_challenge() {
     let (pages, request) = (Pages::new(), request_id());
     let render = |message: &str| message.to_owned();
-    let native = Native { status: 200, render: &render };
+    let native = Native { status: 200, message: false, render: &render };
     let ctx = context(Audience::Api, Language::En, &request, Some(native));
     assert_eq!(pages.challenge(&withdrawal(), &ctx).status(), 200);
     assert_eq!(pages.rejection(&Rejection::Frozen, &ctx).status(), 423);

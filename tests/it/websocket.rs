@@ -1,5 +1,6 @@
 //! Private WebSockets over real sockets: every message is decided as a request is, and the owner approves elsewhere.
 
+mod accounts;
 mod bybit;
 mod bypass;
 mod connection;

@@ -63,6 +63,11 @@ async fn nobody_changes_whom_a_connection_speaks_for() {
         r#"{"grant_type":"refresh_token","refresh_token":"r"}"#,
         r#"{"grant_type":"refresh_token","refresh_token":"r","client_id":"key-alice"}"#,
         r#"{"grant_type":"password","username":"bob","password":"p"}"#,
+        r#"{"grant_type":"authorization_code","code":"bobs","client_id":"key-alice"}"#,
+        r#"{"grant_type":"refresh_token","client_id":"key-alice"}"#,
+        r#"{"client_id":"key-alice","client_secret":"s"}"#,
+        r#"{"grant_type":"client_credentials","Grant_Type":"password","client_id":"key-alice"}"#,
+        r#"{"grant_type":["client_credentials"],"client_id":"key-alice"}"#,
         r#"{"grant_type":"client_credentials","client_id":"key-mallory"}"#,
         r#"{"grant_type":"client_credentials","client_id":"key-alice","Client_Id":"key-bob"}"#,
     ] {
@@ -72,4 +77,18 @@ async fn nobody_changes_whom_a_connection_speaks_for() {
         error(&bot.ask(call(1, method, r#"{"refresh_token":"r","subject_id":7}"#)).await, 1);
     }
     assert!(scene.sockets.texts().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_is_not_recorded_as_done() {
+    let scene = scene().await;
+    let mut bot = scene.open("/ws/api/v2").await;
+    let login =
+        r#"{"grant_type":"client_credentials","client_id":"key-alice","client_secret":"s"}"#;
+    bot.ask(auth(login)).await;
+    let id = challenge_in(error(&bot.ask(withdraw(3, "1")).await, 3));
+    scene.approve(&id).await;
+    scene.sockets.answer_with("10009");
+    assert_eq!(bot.ask(withdraw(5, "1")).await["error"]["code"], "10009");
+    assert_eq!(scene.outcomes(1).await[0]["state"], "unknown");
 }

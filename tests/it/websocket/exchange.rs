@@ -24,6 +24,8 @@ struct State {
     /// Guarded operations get no answer.
     silent: bool,
     code: Option<&'static str>,
+    /// The answer to a message that said `late`: it comes with the next guarded operation.
+    late: Option<String>,
 }
 
 /// The running fake; it stops with the runtime.
@@ -80,6 +82,10 @@ impl Sockets {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("only {:?}", self.messages());
+    }
+
+    pub fn upgrades(&self) -> usize {
+        self.state.lock().unwrap().upgrades.len()
     }
 
     /// The headers of the last upgrade.
@@ -141,16 +147,25 @@ impl Sockets {
             return Some(Message::text("pong"));
         }
         let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         let code = state.code.unwrap_or("0");
         let reply = match value["op"].as_str() {
             Some("login") => serde_json::json!({ "event": "login", "code": "0" }),
-            Some("withdraw" | "mass-cancel") if state.silent => return None,
+            Some("withdraw" | "mass-cancel") if state.silent => {
+                return state.late.take().map(Message::text);
+            }
             Some(op) => {
                 serde_json::json!({ "id": value["id"], "op": op, "code": code, "data": [] })
             }
+            None if state.code.is_some() => serde_json::json!({
+                "jsonrpc": "2.0", "id": value["id"], "error": { "code": code, "message": "no" },
+            }),
             None => serde_json::json!({ "echo": text.as_str() }),
         };
+        if value["late"] == true {
+            state.late = Some(reply.to_string());
+            return None;
+        }
         Some(Message::text(reply.to_string()))
     }
 }

@@ -12,6 +12,7 @@ async fn a_guarded_message_is_asked_about_and_its_repeat_passes_once() {
     let id = challenge(&asked);
     let message = asked["msg"].as_str().unwrap();
     assert!(message.contains(&format!("https://{}/.stepgate/challenge/{id}", crate::kit::HOST)));
+    assert!(!message.contains("Step-Up-Code"), "a message has no header: {message}");
     assert!(scene.sockets.with("withdraw").is_empty(), "nothing was sent");
 
     let shown = scene.owner.get(&format!("/.stepgate/challenge/{id}")).await.json();
