@@ -447,6 +447,22 @@ fn deribit_actions_have_the_names_that_policies_know() {
 }
 
 #[test]
+fn what_leaves_a_deribit_account_for_another_may_come_from_contracts() {
+    let set = compile(DERIBIT);
+    let method = "private/submit_transfer_to_subaccount";
+    let params = r#"{"currency":"ETH","amount":1,"destination":20}"#;
+    for action in [
+        get(&set, &format!("/api/v2/{method}?currency=ETH&amount=1&destination=20")),
+        post(&set, "/api/v2", &rpc("1", method, params)),
+    ] {
+        for wallet in ["transfer.from", "transfer.to"] {
+            let found = action.as_ref().unwrap().elements[0].find(wallet).cloned();
+            assert_eq!(found, Some(FieldValue::Unreadable), "{wallet}");
+        }
+    }
+}
+
+#[test]
 fn what_deribit_has_and_nobody_has_listed_is_refused_as_a_read_too() {
     let set = compile(DERIBIT);
     for (method, target) in [
