@@ -434,6 +434,56 @@ fn an_empty_value_is_the_exchanges_own_and_cannot_be_told() {
     assert_eq!(action.elements[0].find("network"), Some(&FieldValue::Unreadable));
 }
 
+#[test]
+fn who_lets_unlisted_writes_pass_still_has_those_refused_beside_the_known_ways_out() {
+    for (pack, paths) in [
+        (
+            include_str!("../../policies/binance.actions.toml"),
+            &[
+                "/wapi/v3/withdraw.html",
+                "/sapi/v2/capital/withdraw/apply",
+                "/sapi/v2/localentity/withdraw/apply",
+                "/sapi/v2/broker/subAccountApi",
+                "/sapi/v3/asset/transfer",
+                "/sapi/v2/futures/transfer",
+                "/sapi/v1/portfolio/transfer",
+                "/sapi/v1/mining/hash-transfer/edit",
+                "/sapi/v1/pay/transfer",
+            ][..],
+        ),
+        (
+            include_str!("../../policies/bybit.actions.toml"),
+            &[
+                "/contract/v3/private/copytrading/wallet/transfer",
+                "/contract/v3/private/order/cancel-all",
+                "/unified/v3/private/order/cancel-all",
+                "/spot/v3/private/cancel-orders",
+                "/asset/v3/private/withdraw/create",
+                "/v5/bybitpay/payout",
+                "/v5/earn/redeem",
+            ],
+        ),
+        (
+            include_str!("../../policies/okx.actions.toml"),
+            &["/api/v5/finance/okusd/subscribe", "/api/v5/fiat/buy-sell/trade"],
+        ),
+        (include_str!("../../policies/deribit.actions.toml"), &["/api/v1/private/withdraw"]),
+        (
+            include_str!("../../policies/kraken-futures.actions.toml"),
+            &["/derivatives/api/v4/withdrawal"],
+        ),
+    ] {
+        let lax = pack.replace(r#"write = "deny" }"#, r#"write = "allow" }"#);
+        assert_ne!(lax, pack);
+        let set = compile(&lax);
+        for path in paths {
+            let found = set.detect(&Method::POST, path, &HeaderMap::new());
+            let refused = matches!(found, Detected::Unlisted { sensitive: true, .. });
+            assert!(refused, "{path}: {found:?}");
+        }
+    }
+}
+
 /// Guarded actions that the shipped policy asks nobody about, knowingly: they move nothing out of the account's owner's
 /// reach, or bots repeat them all the time.
 const LEFT_FREE: [&str; 16] = [
