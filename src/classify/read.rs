@@ -182,7 +182,7 @@ impl ActionRule {
                 if names::is_token(&pair.name) {
                     return Err(TOKEN.into());
                 }
-                for bound in self.bound_places().filter_map(Place::parameter) {
+                for bound in self.bound_places().flat_map(Place::names) {
                     if names::is_variant(&pair.name, bound) {
                         return Err("a parameter's name is a variant of the action's".into());
                     }

@@ -447,6 +447,18 @@ fn deribit_actions_have_the_names_that_policies_know() {
 }
 
 #[test]
+fn what_a_call_says_in_its_params_cannot_stand_in_the_query_too() {
+    let set = compile(DERIBIT);
+    let body = withdraw("1", "1");
+    for query in ["address=2Thief", "amount=9", "Address=2Thief", "tag=7", "id=e"] {
+        for path in ["/api/v2", "/api/v2/private/withdraw"] {
+            let found = why(post(&set, &format!("{path}?{query}"), &body));
+            assert!(found.starts_with("not canonical"), "{path} {query}: {found}");
+        }
+    }
+}
+
+#[test]
 fn what_leaves_a_deribit_account_for_another_may_come_from_contracts() {
     let set = compile(DERIBIT);
     let method = "private/submit_transfer_to_subaccount";
