@@ -24,11 +24,13 @@ pub enum Outcome {
 
 /// Reads status and the beginning of the answer's body. Exchanges answer 200 to what they refuse,
 /// so the pack's `accepted` decides on a 2xx; an answer in which its members cannot be found is
-/// `Unknown`. 302 and 303 are what web sites answer to a form that was accepted.
+/// `Unknown`. 302 and 303 are what web sites answer to a form that was accepted; with 408 Binance says that it waited in
+/// vain for its own back end, which may have executed.
 pub fn observe(rule: &ActionRule, status: u16, body_prefix: Option<&[u8]>) -> Outcome {
     match status {
         200..=299 => accepted(rule, body_prefix),
         302 | 303 => Outcome::Accepted,
+        408 => Outcome::Unknown,
         400..=499 => Outcome::Refused,
         _ => Outcome::Unknown,
     }
@@ -210,6 +212,7 @@ mod tests {
             (303, Outcome::Accepted),
             (307, Outcome::Unknown),
             (400, Outcome::Refused),
+            (408, Outcome::Unknown),
             (429, Outcome::Refused),
             (500, Outcome::Unknown),
             (504, Outcome::Unknown),

@@ -96,6 +96,16 @@ impl Place {
         }
     }
 
+    /// Every name under which it could stand among the pairs of the same request: of a member, that of each object that it
+    /// is in too, for a server may take `?address=` for the `address` in `params`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let (path, own) = match self {
+            Self::Json { path, .. } => (path.as_slice(), None),
+            _ => (&[][..], self.parameter()),
+        };
+        path.iter().filter(|name| !is_list(name)).map(String::as_str).chain(own)
+    }
+
     /// The path of the array below the root in whose elements it is.
     pub fn list(&self) -> Option<&[String]> {
         let Self::Json { path, .. } = self else { return None };

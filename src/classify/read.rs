@@ -182,7 +182,7 @@ impl ActionRule {
                 if names::is_token(&pair.name) {
                     return Err(TOKEN.into());
                 }
-                for bound in self.bound_places().filter_map(Place::parameter) {
+                for bound in self.bound_places().flat_map(Place::names) {
                     if names::is_variant(&pair.name, bound) {
                         return Err("a parameter's name is a variant of the action's".into());
                     }
@@ -261,13 +261,14 @@ impl ActionRule {
             {
                 return Err("a field that the action needs is missing".into());
             }
+            let defaulted = field.amount || DEFAULTED.contains(&&*field.name);
             match found.map(|found| field.value(found)).transpose()? {
-                Some(value) => fields.set(field.name.clone(), value),
-                // The exchange puts something of its own in its place; nothing can be said of it.
-                None if field.amount || DEFAULTED.contains(&&*field.name) => {
-                    fields.set(field.name.clone(), FieldValue::Unreadable);
+                Some(FieldValue::Text(text)) if !defaulted || !text.is_empty() => {
+                    fields.set(field.name.clone(), FieldValue::Text(text));
                 }
-                None => {}
+                // The exchange puts something of its own in its place; nothing can be said of it.
+                None if !defaulted => {}
+                _ => fields.set(field.name.clone(), FieldValue::Unreadable),
             }
         }
         self.choose(parts, json, &mut fields)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::types::ActionName;
 
 /// Actions that every policy may name, whether or not a pack of the site has them.
-pub const STANDING_ACTIONS: [&str; 13] = [
+pub const STANDING_ACTIONS: [&str; 14] = [
     "ordinary",
     "login",
     "order",
@@ -23,6 +23,7 @@ pub const STANDING_ACTIONS: [&str; 13] = [
     "api_key.create",
     "api_key.change",
     "api_key.delete",
+    "subaccount.access",
 ];
 
 /// Known action names.

@@ -419,6 +419,127 @@ fn an_okx_transfer_from_contract_to_spot_is_told_apart() {
 }
 
 #[test]
+fn which_orders_a_dead_mans_switch_cancels_is_bound_and_shown() {
+    let after = |tag: &str| {
+        okx_post("trade/cancel-all-after", &format!(r#"{{"timeOut":"10","tag":"{tag}"}}"#)).unwrap()
+    };
+    assert_ne!(after("a").intent, after("b").intent);
+    assert!(after("a").shown.iter().any(|line| *line.value == *"a"));
+}
+
+#[test]
+fn an_empty_value_is_the_exchanges_own_and_cannot_be_told() {
+    let empty = r#"{"ccy":"USDT","toAddr":"TX","dest":"4","amt":"5","chain":""}"#;
+    let action = okx_post("asset/withdrawal", empty).unwrap();
+    assert_eq!(action.elements[0].find("network"), Some(&FieldValue::Unreadable));
+}
+
+#[test]
+fn who_lets_unlisted_writes_pass_still_has_those_refused_beside_the_known_ways_out() {
+    for (pack, paths) in [
+        (
+            include_str!("../../policies/binance.actions.toml"),
+            &[
+                "/wapi/v3/withdraw.html",
+                "/sapi/v2/capital/withdraw/apply",
+                "/sapi/v2/localentity/withdraw/apply",
+                "/sapi/v2/broker/subAccountApi",
+                "/sapi/v3/asset/transfer",
+                "/sapi/v2/futures/transfer",
+                "/sapi/v1/portfolio/transfer",
+                "/sapi/v1/mining/hash-transfer/edit",
+                "/sapi/v1/pay/transfer",
+            ][..],
+        ),
+        (
+            include_str!("../../policies/bybit.actions.toml"),
+            &[
+                "/contract/v3/private/copytrading/wallet/transfer",
+                "/contract/v3/private/order/cancel-all",
+                "/unified/v3/private/order/cancel-all",
+                "/spot/v3/private/cancel-orders",
+                "/asset/v3/private/withdraw/create",
+                "/v5/bybitpay/payout",
+                "/v5/earn/redeem",
+            ],
+        ),
+        (
+            include_str!("../../policies/okx.actions.toml"),
+            &["/api/v5/finance/okusd/subscribe", "/api/v5/fiat/buy-sell/trade"],
+        ),
+        (include_str!("../../policies/deribit.actions.toml"), &["/api/v1/private/withdraw"]),
+        (
+            include_str!("../../policies/kraken-futures.actions.toml"),
+            &["/derivatives/api/v4/withdrawal"],
+        ),
+    ] {
+        let lax = pack.replace(r#"write = "deny" }"#, r#"write = "allow" }"#);
+        assert_ne!(lax, pack);
+        let set = compile(&lax);
+        for path in paths {
+            let found = set.detect(&Method::POST, path, &HeaderMap::new());
+            let refused = matches!(found, Detected::Unlisted { sensitive: true, .. });
+            assert!(refused, "{path}: {found:?}");
+        }
+    }
+}
+
+/// Guarded actions that the shipped policy asks nobody about, knowingly: they move nothing out of the account's owner's
+/// reach, or bots repeat them all the time.
+const LEFT_FREE: [&str; 16] = [
+    "account.upgrade",
+    "address_book.remove",
+    "api_key.delete",
+    "batch_cancel",
+    "batch_order",
+    "cancel_all_after",
+    "convert",
+    "copy_trading",
+    "deposit_address.change",
+    "earn",
+    "position.move",
+    "risk_setting",
+    "subaccount.change",
+    "subaccount.create",
+    "subaccount.transfer_out",
+    "withdrawal.fast_switch",
+];
+
+#[test]
+fn the_shipped_policy_speaks_of_every_guarded_action_that_is_not_left_free() {
+    let policy: toml::Table = include_str!("../../policies/exchange.policy.toml").parse().unwrap();
+    let rules = policy["rule"].as_array().unwrap();
+    let named: Vec<&str> = rules
+        .iter()
+        .flat_map(|rule| match &rule["on"] {
+            toml::Value::Array(names) => names.iter().filter_map(toml::Value::as_str).collect(),
+            name => Vec::from_iter(name.as_str()),
+        })
+        .collect();
+    let packs = [
+        include_str!("../../policies/binance.actions.toml"),
+        include_str!("../../policies/bybit.actions.toml"),
+        include_str!("../../policies/coinbase-exchange.actions.toml"),
+        include_str!("../../policies/deribit.actions.toml"),
+        include_str!("../../policies/kraken.actions.toml"),
+        include_str!("../../policies/kraken-futures.actions.toml"),
+        include_str!("../../policies/okx.actions.toml"),
+    ];
+    let mut silent: Vec<String> = packs
+        .iter()
+        .flat_map(|pack| {
+            let set = compile(pack);
+            let guarded = set.rules().iter().filter(|rule| rule.guarded);
+            guarded.map(|rule| rule.name.to_string()).collect::<Vec<_>>()
+        })
+        .filter(|name| !named.contains(&&**name) && !LEFT_FREE.contains(&&**name))
+        .collect();
+    silent.sort();
+    silent.dedup();
+    assert!(silent.is_empty(), "no rule speaks of {silent:?}");
+}
+
+#[test]
 fn okx_orders_are_named_and_not_guarded_and_cancels_by_the_list_are_read_one_by_one() {
     let set = okx();
     let orders = set.detect(&Method::POST, "/api/v5/trade/batch-orders", &HeaderMap::new());

@@ -137,6 +137,7 @@ fn every_way_out_is_a_withdrawal() {
         ("/sapi/v1/giftcard/buyCode", "baseToken=USDT&faceToken=BTC&baseTokenAmount=1"),
         ("/sapi/v1/fiat/withdraw", "currency=EUR&amount=1&apiPaymentMethod=sepa"),
         ("/sapi/v1/managed-subaccount/withdraw", "fromEmail=a&asset=BTC&amount=1"),
+        ("/sapi/v1/mining/hash-transfer/config", "userName=a&algo=sha256&toPoolUser=b&hashRate=1"),
     ] {
         let action = ccxt(path, form).unwrap_or_else(|why| panic!("{path}: {why}"));
         assert_eq!(action.name.as_str(), "withdrawal", "{path}");
@@ -191,11 +192,11 @@ fn keys_and_lists_of_orders_are_guarded_under_every_method() {
             "email=a&subAccountApiKey=k&ipAddress=203.0.113.7",
             "api_key.change",
         ),
-        ("DELETE", "/api/v3/openOrders", "symbol=BTCUSDT", "order.cancel_all"),
-        ("DELETE", "/fapi/v1/allOpenOrders", "symbol=BTCUSDT", "order.cancel_all"),
-        ("DELETE", "/papi/v1/um/allOpenOrders", "symbol=BTCUSDT", "order.cancel_all"),
+        ("DELETE", "/api/v3/openOrders", "symbol=BTCUSDT", "mass_cancel"),
+        ("DELETE", "/fapi/v1/allOpenOrders", "symbol=BTCUSDT", "mass_cancel"),
+        ("DELETE", "/papi/v1/um/allOpenOrders", "symbol=BTCUSDT", "mass_cancel"),
         ("DELETE", "/fapi/v1/batchOrders", "symbol=BTCUSDT&orderIdList=%5B1%5D", "batch_cancel"),
-        ("POST", "/fapi/v1/batchOrders", "batchOrders=%5B%5D", "order.batch"),
+        ("POST", "/fapi/v1/batchOrders", "batchOrders=%5B%5D", "batch_order"),
         ("POST", "/fapi/v1/leverage", "symbol=BTCUSDT&leverage=125", "risk_setting"),
     ] {
         let action = connector(method, path, query).unwrap_or_else(|why| panic!("{path}: {why}"));
@@ -282,7 +283,7 @@ fn messages_of_the_web_socket_api_are_told_apart_by_their_method() {
     assert_eq!(say(&call("order.place")), "order, not guarded");
     assert_eq!(say(&call("account.status")), "read, not guarded");
     assert_eq!(say(&call("session.logon")), "login, not guarded");
-    assert_eq!(say(&call("openOrders.cancelAll")), "order.cancel_all");
+    assert_eq!(say(&call("openOrders.cancelAll")), "mass_cancel");
     assert_eq!(say(&call("capital.withdraw")), "Deny");
     for other in ["OpenOrders.CancelAll", "openOrders.cancel_all", "openOrders.cancelAll "] {
         assert_ne!(say(&call(other)), "read, not guarded", "{other}");

@@ -249,6 +249,42 @@ fn a_bybit_transfer_out_of_the_trading_account_is_told_apart() {
 }
 
 #[test]
+fn earning_is_no_way_from_the_trading_account_to_funding_at_bybit() {
+    let order = |order: &str, account: &str| {
+        let body = format!(
+            r#"{{"category":"FlexibleSaving","orderType":"{order}","amount":"1","coin":"BTC","productId":"430","orderLinkId":"e-1"{account}}}"#
+        );
+        let action = bybit("earn/place-order", &body).unwrap();
+        assert_eq!(action.name.as_str(), "transfer");
+        format!("{} {}", side(&action, "transfer.from"), side(&action, "transfer.to"))
+    };
+    let from = |account: &str| format!(r#","accountType":"{account}""#);
+    // What is staked from UNIFIED can be redeemed to FUND.
+    assert_eq!(order("Stake", &from("UNIFIED")), "contract spot");
+    assert_eq!(order("Stake", &from("FUND")), "spot spot");
+    assert_eq!(order("Redeem", &from("FUND")), "spot spot");
+    assert_eq!(order("Redeem", &from("UNIFIED")), "spot contract");
+    assert_eq!(order("Stake", &from("unified")), "? ?");
+    assert_eq!(order("Stake", ""), "? ?");
+}
+
+#[test]
+fn what_bybit_pays_to_others_without_an_address_is_a_withdrawal() {
+    for (path, body, line) in [
+        ("p2p/order/finish", r#"{"orderId":"19"}"#, "order=19"),
+        (
+            "broker/award/distribute-award",
+            r#"{"accountId":"7","awardId":"a","specCode":"s","amount":"1","brokerId":"b"}"#,
+            "account=7",
+        ),
+    ] {
+        let action = bybit(path, body).unwrap();
+        assert_eq!(action.name.as_str(), "withdrawal", "{path}");
+        assert!(shown(&action).contains(&line.to_owned()), "{path}");
+    }
+}
+
+#[test]
 fn what_a_bybit_key_may_do_is_shown() {
     let body = r#"{"subuid":53888000,"readOnly":0,"ips":"*","permissions":{"Wallet":["AccountTransfer","Withdraw"]}}"#;
     let action = bybit("user/create-sub-api", body).unwrap();
@@ -407,6 +443,34 @@ fn deribit_actions_have_the_names_that_policies_know() {
         ("public/brand_new", "passes"),
     ] {
         assert_eq!(why(get(&set, &format!("/api/v2/{target}"))), is, "{target}");
+    }
+}
+
+#[test]
+fn what_a_call_says_in_its_params_cannot_stand_in_the_query_too() {
+    let set = compile(DERIBIT);
+    let body = withdraw("1", "1");
+    for query in ["address=2Thief", "amount=9", "Address=2Thief", "tag=7", "id=e"] {
+        for path in ["/api/v2", "/api/v2/private/withdraw"] {
+            let found = why(post(&set, &format!("{path}?{query}"), &body));
+            assert!(found.starts_with("not canonical"), "{path} {query}: {found}");
+        }
+    }
+}
+
+#[test]
+fn what_leaves_a_deribit_account_for_another_may_come_from_contracts() {
+    let set = compile(DERIBIT);
+    let method = "private/submit_transfer_to_subaccount";
+    let params = r#"{"currency":"ETH","amount":1,"destination":20}"#;
+    for action in [
+        get(&set, &format!("/api/v2/{method}?currency=ETH&amount=1&destination=20")),
+        post(&set, "/api/v2", &rpc("1", method, params)),
+    ] {
+        for wallet in ["transfer.from", "transfer.to"] {
+            let found = action.as_ref().unwrap().elements[0].find(wallet).cloned();
+            assert_eq!(found, Some(FieldValue::Unreadable), "{wallet}");
+        }
     }
 }
 
