@@ -104,6 +104,8 @@ pub struct ActionSet {
     sensitive: Vec<Sensitive>,
     /// Some guarded action is a GET.
     guards_reads: bool,
+    /// Topmost paths of operations, and the members that say which it is.
+    members: Vec<(Box<str>, Box<str>)>,
     /// Private WebSockets, by path.
     private: Vec<(Box<str>, Arc<Socket>)>,
     /// Loose keys of the paths below which WebSockets pass untouched.
@@ -164,6 +166,7 @@ impl ActionSet {
             templated: Vec::new(),
             sensitive: Vec::new(),
             guards_reads: false,
+            members: Vec::new(),
             private: Vec::new(),
             public: Vec::new(),
             leads: HashMap::default(),
@@ -203,6 +206,15 @@ impl ActionSet {
             for pattern in &rule.patterns {
                 self.guards_reads |= rule.guarded && is_safe(&pattern.method);
                 let known = pattern.text.split("/{").next().unwrap_or("");
+                if let Some(operation) = pattern.operation.as_ref().filter(|_| !pattern.is_frame())
+                {
+                    let member = operation.member.as_str();
+                    let covers =
+                        |(at, own): &(Box<str>, Box<str>)| is_below(known, at) && **own == *member;
+                    if !self.members.iter().any(covers) {
+                        self.members.push((known.into(), member.into()));
+                    }
+                }
                 self.lead(known, &lead);
                 let holders = if pattern.is_literal() {
                     self.literal.entry(pattern.text.to_ascii_lowercase().into()).or_default()
@@ -418,6 +430,9 @@ impl ActionSet {
         if overrides_method(headers) || query_overrides_method(target) {
             return Detected::NotCanonical("the request asks to be taken as another method");
         }
+        if self.query_names_operation(target) {
+            return Detected::NotCanonical("the query names an operation");
+        }
         // Who looks into the body of a GET may find another action there than the path's.
         if smell.sensitive.is_some() && is_safe(method) && !is_empty(headers) {
             return Detected::NotCanonical("a read with a body");
@@ -446,6 +461,15 @@ impl ActionSet {
                 answer: sensitive.answer.as_ref(),
             },
         }
+    }
+
+    /// Below a path whose bodies say which operation is meant, a server may look for the same word in the query.
+    fn query_names_operation(&self, target: &str) -> bool {
+        let Some((path, query)) = target.split_once('?') else { return false };
+        let mut members = self.members.iter().filter(|(at, _)| is_below(path, at));
+        members.any(|(_, known)| {
+            query_has(query, |name| name == &**known || names::is_variant(name, known))
+        })
     }
 
     /// Whether a request to a guarded path that the pack does not name for this method can only be
@@ -572,11 +596,13 @@ fn is_known(method: &Method) -> bool {
 
 /// `_method=PUT`, as several frameworks have it. Found in any spelling, for it only ever refuses.
 fn query_overrides_method(target: &str) -> bool {
-    let query = target.split_once('?').map_or("", |(_, query)| query);
+    query_has(target.split_once('?').map_or("", |(_, query)| query), names::is_reserved)
+}
+
+fn query_has(query: &str, such: impl Fn(&str) -> bool) -> bool {
     query.split(['&', ';']).any(|pair| {
         let name = pair.split('=').next().unwrap_or("");
-        let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-        names::is_reserved(&decoded)
+        such(&percent_encoding::percent_decode_str(name).decode_utf8_lossy())
     })
 }
 
@@ -752,9 +778,10 @@ mod tests {
         assert_eq!(select("PUT", "/rpc", &call("private/withdraw")), "refused");
         assert_eq!(select("GET", "/rpc?method=private/withdraw", ""), "refused");
         assert_eq!(select("GET", "/rpc", ""), "ordinary");
-        for target in ["/rpc?method=x", "/rpc?METHOD=x", "/rpc?x=%zz"] {
-            assert_eq!(select("POST", target, &call("private/get_x")), "unreadable", "{target}");
+        for target in ["/rpc?method=x", "/rpc?METHOD=x"] {
+            assert_eq!(select("POST", target, &call("private/get_x")), "refused", "{target}");
         }
+        assert_eq!(select("POST", "/rpc?x=%zz", &call("private/get_x")), "unreadable");
     }
 
     #[test]

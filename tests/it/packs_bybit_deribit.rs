@@ -459,6 +459,20 @@ fn what_a_call_says_in_its_params_cannot_stand_in_the_query_too() {
 }
 
 #[test]
+fn the_query_names_no_method_beside_the_path() {
+    let set = compile(DERIBIT);
+    let test = r#"{"method":"public/test","params":{}}"#;
+    for path in ["/api/v2/public/test", "/api/v2/private/get_positions", "/api/v2"] {
+        for query in ["method=private/withdraw", "a=1&Method=private%2Fwithdraw", "m%65thod=x"] {
+            let target = format!("{path}?{query}");
+            assert!(why(get(&set, &target)).starts_with("NotCanonical"), "GET {target}");
+            assert!(!why(post(&set, &target, test)).starts_with("passes"), "POST {target}");
+        }
+        assert_eq!(why(get(&set, "/api/v2/public/test?expected_result=method")), "passes");
+    }
+}
+
+#[test]
 fn what_leaves_a_deribit_account_for_another_may_come_from_contracts() {
     let set = compile(DERIBIT);
     let method = "private/submit_transfer_to_subaccount";
