@@ -17,8 +17,8 @@ use crate::types::AccountId;
 /// A way to the gateway that this configuration describes.
 pub struct Operator {
     client: Client,
-    /// Group that a bare account name belongs to: the first site's.
-    group: String,
+    /// The groups of all sites, each once.
+    groups: Vec<String>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -33,10 +33,13 @@ impl Operator {
         let mut faults = Vec::new();
         let token = config.secret(&admin.token, &mut faults);
         let token = token.with_context(|| render(&faults))?;
-        let group = config.sites.first().map_or("main", |site| &*site.accounts).to_owned();
+        let mut groups: Vec<_> =
+            config.sites.iter().map(|site| site.accounts.to_string()).collect();
+        groups.sort();
+        groups.dedup();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = Client::new(admin.address.to_string(), Token::new(&token.text)?);
-        Ok(Self { client, group, runtime })
+        Ok(Self { client, groups, runtime })
     }
 
     /// # Errors
@@ -50,10 +53,14 @@ impl Operator {
         };
         let mut lines = Vec::new();
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let mut value: serde_json::Value = serde_json::from_str(line)
-                .with_context(|| format!("{}:{}", file.display(), number + 1))?;
-            if let Some(object) = value.as_object_mut() {
-                object.entry("group").or_insert_with(|| json!(self.group));
+            let place = || format!("{}:{}", file.display(), number + 1);
+            let mut value: serde_json::Value = serde_json::from_str(line).with_context(place)?;
+            if value.get("group").is_none()
+                && let Some(text) = value["account"].as_str()
+            {
+                let account = self.account(text).with_context(place)?;
+                value["group"] = json!(&*account.group);
+                value["account"] = json!(&*account.name);
             }
             lines.push(value.to_string());
         }
@@ -63,33 +70,33 @@ impl Operator {
     /// # Errors
     /// If the gateway does not answer.
     pub fn factors(&self, account: &str) -> anyhow::Result<ExitCode> {
-        self.get(&account_path("factor", &self.account(account), ""))
+        self.get(&account_path("factor", &self.account(account)?, ""))
     }
 
     /// # Errors
     /// If the gateway does not answer.
     pub fn reset(&self, account: &str, factor: &str) -> anyhow::Result<ExitCode> {
-        let path = account_path("factor", &self.account(account), "/reset");
+        let path = account_path("factor", &self.account(account)?, "/reset");
         self.post(&path, json!({ "factor": factor, "by": by() }).to_string())
     }
 
     /// # Errors
     /// If the gateway does not answer.
     pub fn show(&self, account: &str) -> anyhow::Result<ExitCode> {
-        self.get(&account_path("account", &self.account(account), ""))
+        self.get(&account_path("account", &self.account(account)?, ""))
     }
 
     /// # Errors
     /// If the gateway does not answer.
     pub fn freeze(&self, account: &str) -> anyhow::Result<ExitCode> {
-        let path = account_path("account", &self.account(account), "/freeze");
+        let path = account_path("account", &self.account(account)?, "/freeze");
         self.post(&path, json!({ "by": by() }).to_string())
     }
 
     /// # Errors
     /// If the gateway does not answer.
     pub fn thaw(&self, account: &str) -> anyhow::Result<ExitCode> {
-        let path = account_path("account", &self.account(account), "/thaw");
+        let path = account_path("account", &self.account(account)?, "/thaw");
         self.post(&path, json!({ "by": by() }).to_string())
     }
 
@@ -112,10 +119,19 @@ impl Operator {
     }
 
     /// `alice`, or `group/alice` where sites have several groups.
-    fn account(&self, text: &str) -> AccountId {
-        match text.split_once('/') {
-            Some((group, name)) => AccountId::new(group, name),
-            None => AccountId::new(self.group.as_str(), text),
+    fn account(&self, text: &str) -> anyhow::Result<AccountId> {
+        let all = self.groups.join(", ");
+        match (text.split_once('/'), self.groups.as_slice()) {
+            (Some((group, name)), groups) if groups.iter().any(|known| known == group) => {
+                Ok(AccountId::new(group, name))
+            }
+            (Some((group, _)), _) => {
+                bail!("no site has the group `{group}` of accounts; there is: {all}")
+            }
+            (None, [only]) => Ok(AccountId::new(only.as_str(), text)),
+            (None, _) => {
+                bail!("sites have several groups of accounts: write `GROUP/{text}` ({all})")
+            }
         }
     }
 
