@@ -231,13 +231,19 @@ impl Pool {
     }
 
     /// The last one kept that is ready. One that is not yet stays: its last exchange is being put
-    /// away.
+    /// away. Only what is taken is looked at closely: with many kept, looking at all of them would
+    /// cost more than the request.
     fn take_idle(&self, name: &Arc<str>) -> Option<http1::SendRequest<Outgoing>> {
         let mut idle = lock(&self.idle);
         let kept = idle.get_mut(name)?;
-        kept.retain(|idle| self.is_fresh(idle));
-        let at = kept.iter().rposition(|idle| idle.sender.is_ready())?;
-        Some(kept.remove(at).sender)
+        let usable = |idle: &Idle| idle.sender.is_ready() || idle.sender.is_closed();
+        while let Some(at) = kept.iter().rposition(usable) {
+            let last = kept.remove(at);
+            if self.is_fresh(&last) {
+                return Some(last.sender);
+            }
+        }
+        None
     }
 
     /// Puts a connection back whose answer has been read to the end.
