@@ -26,7 +26,7 @@
 //! | `observe` | what the exchange made of it |
 //! | `routes` | which writes no action names |
 //! | `audit` | what is remembered: hash-linked, signed, durable before the forward |
-//! | `store` | state as atomic sentences; `embedded` keeps it in one file |
+//! | `store` | state as atomic sentences; `embedded` keeps it in one file, `redis` shares it among gateways |
 //! | `sms` | how codes are sent |
 //! | `serve`, `assemble`, `reload` | how it is put together, from one configuration, and replaced while it runs |
 //! | `admin`, `operations`, `commands` | what operators can ask and order |
@@ -39,7 +39,7 @@
 //! | --- | --- |
 //! | root | config, assemble, reload, messenger, operations, serve, commands, fuzz, main |
 //! | stories | pipeline, answer, gateway |
-//! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, sms, admin, metrics, telemetry, tokens, watch |
+//! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, store::redis, sms, admin, metrics, telemetry, tokens, watch |
 //! | outgoing | fetch |
 //! | ports | store (trait), locate (trait) |
 //! | core, pure and sync | classify, policy, stepup, clearance, observe, routes, prices, rawhttp, locate::travel, audit::{record, chain, redact, keys} |

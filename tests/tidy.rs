@@ -17,6 +17,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["identify", "lib"]),
     ("maxminddb", &["locate::maxmind"]),
     ("redb", &["store::embedded"]),
+    ("redis", &["store::redis"]),
     ("rand", &["world", "crypto"]),
 ];
 

@@ -111,7 +111,7 @@ async fn find(
     id: &ChallengeId,
     identity: &Identity,
 ) -> Result<Challenge, End> {
-    let found = gateway.store.challenge(id, visit.head.received).await;
+    let found = gateway.store.challenge(id, &identity.account, visit.head.received).await;
     let found = found.map_err(|error| End::from(visit.store_failed(&error)))?;
     found.filter(|challenge| may_answer(challenge, identity)).ok_or_else(not_found)
 }
@@ -188,7 +188,10 @@ impl Desk<'_> {
 
     async fn reject(&self, challenge: &Challenge, freeze: bool) -> Result<Response<Body>, End> {
         let (gateway, visit) = (self.gateway, self.visit);
-        let rejected = gateway.store.reject(&challenge.id, freeze, visit.head.received).await;
+        let rejected = gateway
+            .store
+            .reject(&challenge.id, &challenge.account, freeze, visit.head.received)
+            .await;
         let rejected = rejected.map_err(|error| End::from(visit.store_failed(&error)))?;
         let after = rejected.ok_or_else(not_found)?;
         visit.note_challenge(gateway, Event::ChallengeRejected, &after, None);

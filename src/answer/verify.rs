@@ -66,7 +66,7 @@ pub(super) async fn attempt(
             return Ok(failed(gateway, visit, challenge, factor, left, result));
         }
     };
-    let proven = gateway.store.prove(id, factor, step, mac, now).await;
+    let proven = gateway.store.prove(id, &challenge.account, factor, step, mac, now).await;
     match proven.map_err(|error| End::from(visit.store_failed(&error)))? {
         Proven::Approved(after) => {
             Ok(proved(gateway, visit, after, factor, AnswerResult::Approved))

@@ -232,7 +232,8 @@ pub(crate) async fn queue_code(
     let text = gateway.pages.sms(visit.language(), challenge, site, host, &code);
     let key = NumberKey(IntentDigest(mac("number", &[number.as_str().as_bytes()])).hex());
     let sealed = sms::seal(&gateway.keyring, &challenge.id, number.as_str(), &text);
-    let queued = gateway.store.send_code(&challenge.id, key, sent, sealed, now).await;
+    let queued =
+        gateway.store.send_code(&challenge.id, &challenge.account, key, sent, sealed, now).await;
     let queued = queued.map_err(|error| End::from(visit.store_failed(&error)))?;
     if let CodeQueued::Queued(challenge) = &queued {
         gateway.outbox.notify_one();

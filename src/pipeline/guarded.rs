@@ -31,7 +31,7 @@ use crate::prices::decimal;
 use crate::rejection::Rejection;
 use crate::stepup::Proof;
 use crate::store::{Begin, Begun, Learn, Settled, attempt_of, destination_key};
-use crate::types::{ActionName, AttemptId, Fields, IntentDigest, RuleId, Shown};
+use crate::types::{AccountId, ActionName, AttemptId, Fields, IntentDigest, RuleId, Shown};
 
 /// A guarded action as far as the body tells.
 struct Attempt<'a> {
@@ -264,7 +264,10 @@ async fn abandon(
     attempt: &Attempt<'_>,
     starts: Vec<RuleId>,
 ) -> Result<(), End> {
-    let abandoned = gateway.store.abandon(attempt.id.clone(), starts, visit.head.received).await;
+    let abandoned = gateway
+        .store
+        .abandon(attempt.id.clone(), &attempt.identity.account, starts, visit.head.received)
+        .await;
     abandoned.map_err(|error| visit.store_failed(&error).into())
 }
 
@@ -317,6 +320,7 @@ async fn forward(
         site: visit.site.clone(),
         closing: visit.closing(),
         attempt: attempt.id.clone(),
+        account: attempt.identity.account.clone(),
         learn: learn(&attempt.action),
         rule: attempt.rule.and_then(|rule| rules.iter().position(|it| std::ptr::eq(it, rule))),
     };
@@ -365,6 +369,7 @@ struct Ending {
     site: Arc<Site>,
     closing: Closing,
     attempt: AttemptId,
+    account: AccountId,
     learn: Option<Learn>,
     /// Place of the action's rule in the site's pack; none for a write that no action names.
     rule: Option<usize>,
@@ -382,7 +387,9 @@ impl Ending {
         if let Err(error) = gateway.audit.commit(intent).await {
             tracing::error!(%error, "no record, no forward");
             let now = gateway.clock.now();
-            if let Err(error) = gateway.store.abandon(self.attempt.clone(), Vec::new(), now).await {
+            if let Err(error) =
+                gateway.store.abandon(self.attempt.clone(), &self.account, Vec::new(), now).await
+            {
                 tracing::error!(%error, "what was reserved stays so until the next start");
             }
             self.closing.unsent(gateway, now);
@@ -423,7 +430,9 @@ impl Ending {
         let learn = self.learn.filter(|_| settled == Settled::Done);
         let now = gateway.clock.now();
         self.closing.outcome(gateway, settled, status, now).await;
-        if let Err(error) = gateway.store.settle(self.attempt, settled, learn, now).await {
+        if let Err(error) =
+            gateway.store.settle(self.attempt, &self.account, settled, learn, now).await
+        {
             // The attempt stays `sending`; the next start reports it as unknown.
             tracing::error!(%error, "a finished attempt could not be settled");
         }

@@ -213,16 +213,16 @@ mod tests {
             look(&AccountId, &Credential, UnixMs) -> Task<'_, Arc<Standing>>;
             sight(&AccountId, &Credential, Sighting) -> bool;
             begin(Begin, UnixMs) -> Task<'_, Begun>;
-            abandon(AttemptId, Vec<RuleId>, UnixMs) -> Task<'_, ()>;
-            settle(AttemptId, Settled, Option<Learn>, UnixMs) -> Task<'_, ()>;
+            abandon(AttemptId, &AccountId, Vec<RuleId>, UnixMs) -> Task<'_, ()>;
+            settle(AttemptId, &AccountId, Settled, Option<Learn>, UnixMs) -> Task<'_, ()>;
             recover(UnixMs) -> Task<'_, Vec<Orphan>>;
             open_challenge(Challenge, UnixMs) -> Task<'_, Opened>;
-            challenge(&ChallengeId, UnixMs) -> Task<'_, Option<Challenge>>;
+            challenge(&ChallengeId, &AccountId, UnixMs) -> Task<'_, Option<Challenge>>;
             spend_attempt(&ChallengeId, &AccountId, &Credential, Factor, UnixMs) -> Task<'_, Spent>;
-            prove(&ChallengeId, Factor, Option<u64>, Option<String>, UnixMs) -> Task<'_, Proven>;
-            reject(&ChallengeId, bool, UnixMs) -> Task<'_, Option<Challenge>>;
+            prove(&ChallengeId, &AccountId, Factor, Option<u64>, Option<String>, UnixMs) -> Task<'_, Proven>;
+            reject(&ChallengeId, &AccountId, bool, UnixMs) -> Task<'_, Option<Challenge>>;
             take_held(&ChallengeId, &AccountId, &Credential, UnixMs) -> Task<'_, Option<Vec<u8>>>;
-            send_code(&ChallengeId, NumberKey, SentCode, Vec<u8>, UnixMs) -> Task<'_, CodeQueued>;
+            send_code(&ChallengeId, &AccountId, NumberKey, SentCode, Vec<u8>, UnixMs) -> Task<'_, CodeQueued>;
             freeze(&AccountId, Arc<str>, UnixMs) -> Task<'_, ()>;
             thaw(&AccountId, UnixMs) -> Task<'_, bool>;
             enrol(&AccountId, Enrolled, UnixMs) -> Task<'_, ()>;
@@ -230,6 +230,12 @@ mod tests {
             disenrol(&AccountId, Factor, UnixMs) -> Task<'_, bool>;
             account(&AccountId, UnixMs) -> Task<'_, AccountCard>;
             adopt(&str, Vec<u8>) -> Task<'_, Vec<u8>>;
+            export(Option<String>) -> Task<'_, crate::store::moved::Export>;
+            import(Vec<crate::store::moved::Kept>, UnixMs) -> Task<'_, ()>;
+            lend(&str, Vec<u8>, UnixMs, UnixMs) -> Task<'_, ()>;
+            lent(&str, UnixMs) -> Task<'_, Option<Vec<u8>>>;
+            announce(crate::store::Notice) -> Task<'_, ()>;
+            heard() -> Task<'_, crate::store::Notice>;
             ping() -> Task<'_, ()>;
         }
     }

@@ -4,6 +4,9 @@
 //! answered is durable; an error means that nothing may be assumed, and a guarded action is refused.
 
 pub mod embedded;
+pub mod moved;
+pub mod redis;
+mod view;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -230,7 +233,15 @@ pub struct FactorCard {
     pub disabled: bool,
 }
 
-/// The sentences. Implementations: `embedded`; each passes the contract suite.
+/// What one gateway tells all others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// An operator had its files read again: the others read theirs.
+    Reload,
+}
+
+/// The sentences. Implementations: `embedded` and `redis`; each passes the contract suite.
 pub trait Store: Send + Sync {
     /// The local view, if it is fresh enough for ordinary traffic. No I/O.
     fn glance(
@@ -259,12 +270,19 @@ pub trait Store: Send + Sync {
     /// It will not be forwarded: the reservation is given back. `holds` begin for (account, rule,
     /// destination), or the intent of an action without one, unless they run already. A grant that
     /// `begin` took stays used.
-    fn abandon(&self, attempt: AttemptId, holds: Vec<RuleId>, now: UnixMs) -> Task<'_, ()>;
+    fn abandon(
+        &self,
+        attempt: AttemptId,
+        account: &AccountId,
+        holds: Vec<RuleId>,
+        now: UnixMs,
+    ) -> Task<'_, ()>;
 
     /// It was forwarded and ended so.
     fn settle(
         &self,
         attempt: AttemptId,
+        account: &AccountId,
         settled: Settled,
         learn: Option<Learn>,
         now: UnixMs,
@@ -277,8 +295,13 @@ pub trait Store: Send + Sync {
     /// `open_per_account_max` are open; the oldest is voided.
     fn open_challenge(&self, challenge: Challenge, now: UnixMs) -> Task<'_, Opened>;
 
-    /// A challenge by id. Callers check the account and credential before they show anything.
-    fn challenge(&self, id: &ChallengeId, now: UnixMs) -> Task<'_, Option<Challenge>>;
+    /// A challenge of this account. Callers check the credential before they show anything.
+    fn challenge(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        now: UnixMs,
+    ) -> Task<'_, Option<Challenge>>;
 
     /// Counts one attempt, on the challenge and on the account, before any comparing. After the
     /// last one the challenge is locked for everybody but the `prove` of that very answer.
@@ -297,6 +320,7 @@ pub trait Store: Send + Sync {
     fn prove(
         &self,
         id: &ChallengeId,
+        account: &AccountId,
         factor: Factor,
         step: Option<u64>,
         mac: Option<String>,
@@ -304,7 +328,13 @@ pub trait Store: Send + Sync {
     ) -> Task<'_, Proven>;
 
     /// The owner says "not me": the challenge is dead; `freeze` freezes the account in the same transaction.
-    fn reject(&self, id: &ChallengeId, freeze: bool, now: UnixMs) -> Task<'_, Option<Challenge>>;
+    fn reject(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        freeze: bool,
+        now: UnixMs,
+    ) -> Task<'_, Option<Challenge>>;
 
     /// Takes the browser's request off its challenge once the owner has approved it; `None` to all
     /// who come later, so that it is released once even where an elevation, which is not used up,
@@ -321,6 +351,7 @@ pub trait Store: Send + Sync {
     fn send_code(
         &self,
         id: &ChallengeId,
+        account: &AccountId,
         number: NumberKey,
         sent: SentCode,
         sealed: Vec<u8>,
@@ -345,6 +376,25 @@ pub trait Store: Send + Sync {
 
     /// Keeps `value` under `name` unless something is there; answers what is kept. For the gateways' common keys.
     fn adopt(&self, name: &str, value: Vec<u8>) -> Task<'_, Vec<u8>>;
+
+    /// A part of everything that is kept, beginning at `from` (`next` of the part before). What changes meanwhile may
+    /// be in it as it was or as it is.
+    fn export(&self, from: Option<String>) -> Task<'_, moved::Export>;
+
+    /// Puts exported records into a store. One that is there already is replaced.
+    fn import(&self, kept: Vec<moved::Kept>, now: UnixMs) -> Task<'_, ()>;
+
+    /// Keeps something for a short time under a name, for any gateway to find.
+    fn lend(&self, name: &str, value: Vec<u8>, until: UnixMs, now: UnixMs) -> Task<'_, ()>;
+
+    /// What was lent under this name and is not over.
+    fn lent(&self, name: &str, now: UnixMs) -> Task<'_, Option<Vec<u8>>>;
+
+    /// Tells every gateway of this store, this one included.
+    fn announce(&self, notice: Notice) -> Task<'_, ()>;
+
+    /// Waits for the next notice of another gateway. A store of one gateway never has any.
+    fn heard(&self) -> Task<'_, Notice>;
 
     /// Readiness: one cheap round trip.
     fn ping(&self) -> Task<'_, ()>;

@@ -186,4 +186,23 @@ pub(super) fn adopt(
     Ok(value)
 }
 
+/// Keeps the last value that was lent under a name.
+pub(super) fn lend(
+    desk: &mut Desk<'_>,
+    name: &str,
+    value: &[u8],
+    until: UnixMs,
+) -> Result<(), StoreError> {
+    desk.put_bytes(&Key::new(Kind::Lent).part(name), until, value);
+    Ok(())
+}
+
+pub(super) fn lent(
+    rows: &impl Rows,
+    name: &str,
+    now: UnixMs,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    rows.bytes_until(&Key::new(Kind::Lent).part(name), now)
+}
+
 const SIGHTINGS_APART_MS: u64 = 60_000;

@@ -7,7 +7,7 @@
 //! reader sees as locked. `prove` looks past that, so that the answer which spent the last attempt
 //! may still be right.
 
-use super::docs::{Account, Session, as_of, end, load_challenge, save_challenge};
+use super::docs::{Account, Session, as_of, challenge_of, end, load_challenge, save_challenge};
 use super::rows::{Desk, corrupt};
 use super::rows::{Key, Kind, Rows};
 use crate::policy::facts::Elevation;
@@ -124,27 +124,26 @@ pub(super) fn theirs(
     account: &AccountId,
     credential: &Credential,
 ) -> Result<Option<Challenge>, StoreError> {
-    Ok(load_challenge(rows, id)?
-        .filter(|known| known.account == *account && known.credential == *credential))
+    Ok(challenge_of(rows, id, account)?.filter(|known| known.credential == *credential))
 }
 
 pub(super) fn prove(
     desk: &mut Desk<'_>,
     limits: &Limits,
     id: &ChallengeId,
+    owner: &AccountId,
     factor: Factor,
     step: Option<u64>,
     mac: Option<&str>,
     now: UnixMs,
 ) -> Result<Proven, StoreError> {
     let key = Key::new(Kind::Challenge).part(id.as_str());
-    let challenge = load_challenge(desk, id)?.ok_or_else(|| corrupt(&key))?;
+    let challenge = challenge_of(desk, id, owner)?.ok_or_else(|| corrupt(&key))?;
     // Not `state_at`: the attempt that was just spent may have been the last.
     if challenge.state != State::Open || now >= challenge.expires {
         return Ok(Proven::Closed(as_of(challenge, now)));
     }
-    let owner = challenge.account.clone();
-    let mut account = Account::load(desk, &owner)?;
+    let mut account = Account::load(desk, owner)?;
     let fresh = match factor {
         Factor::Totp => remember_step(&mut account, step),
         Factor::Sms => is_last_code(&challenge, mac, now),
@@ -157,13 +156,13 @@ pub(super) fn prove(
     let challenge = Challenge { proven: challenge.proven.with(factor), sent, ..challenge };
     if !challenge.requirement.met_by(challenge.proven) {
         account.tally.prove_part(factor, limits);
-        account.save(desk, &owner)?;
+        account.save(desk, owner)?;
         save_challenge(desk, challenge.clone(), limits)?;
         return Ok(Proven::More(as_of(challenge, now)));
     }
     account.tally.prove(factor);
     let challenge = approve(desk, limits, &mut account, challenge, now)?;
-    account.save(desk, &owner)?;
+    account.save(desk, owner)?;
     save_challenge(desk, challenge.clone(), limits)?;
     Ok(Proven::Approved(challenge))
 }
@@ -245,16 +244,17 @@ pub(super) fn reject(
     desk: &mut Desk<'_>,
     limits: &Limits,
     id: &ChallengeId,
+    owner: &AccountId,
     freeze: bool,
     now: UnixMs,
 ) -> Result<Option<Challenge>, StoreError> {
-    let Some(mut challenge) = load_challenge(desk, id)? else { return Ok(None) };
+    let Some(mut challenge) = challenge_of(desk, id, owner)? else { return Ok(None) };
     if matches!(challenge.state_at(now), State::Open | State::Approved) {
         challenge = end(challenge, State::Rejected);
         save_challenge(desk, challenge.clone(), limits)?;
     }
     if freeze {
-        super::accounts::freeze(desk, limits, &challenge.account, "owner".into(), now)?;
+        super::accounts::freeze(desk, limits, owner, "owner".into(), now)?;
     }
     Ok(Some(as_of(challenge, now)))
 }

@@ -294,6 +294,15 @@ pub(super) fn load_challenge(
     apart().map(Some).ok_or_else(|| corrupt(&key))
 }
 
+/// A challenge, if it is of this account.
+pub(super) fn challenge_of(
+    rows: &impl Rows,
+    id: &ChallengeId,
+    account: &AccountId,
+) -> Result<Option<Challenge>, StoreError> {
+    Ok(load_challenge(rows, id)?.filter(|known| known.account == *account))
+}
+
 /// Stores it until a day after its end, so that a late answer still hears what became of it. The
 /// held request stands beside the JSON, because 64 KiB of numbers in JSON would cost more than all
 /// the rest.

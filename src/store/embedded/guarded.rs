@@ -99,10 +99,13 @@ fn take_grant(
 pub(super) fn abandon(
     desk: &mut Desk<'_>,
     attempt: &AttemptId,
+    owner: &AccountId,
     holds: Vec<RuleId>,
     now: UnixMs,
 ) -> Result<(), StoreError> {
-    let Some(attempt) = leave_sending(desk, attempt, Stage::Abandoned)? else { return Ok(()) };
+    let Some(attempt) = leave_sending(desk, attempt, Some(owner), Stage::Abandoned)? else {
+        return Ok(());
+    };
     give_back(desk, &attempt)?;
     if holds.is_empty() {
         return Ok(());
@@ -121,6 +124,7 @@ pub(super) fn abandon(
 pub(super) fn settle(
     desk: &mut Desk<'_>,
     attempt: &AttemptId,
+    owner: &AccountId,
     settled: Settled,
     learn: Option<Learn>,
     now: UnixMs,
@@ -130,7 +134,7 @@ pub(super) fn settle(
         Settled::Refused => Stage::Refused,
         Settled::Unknown => Stage::Unknown,
     };
-    let Some(attempt) = leave_sending(desk, attempt, stage)? else { return Ok(()) };
+    let Some(attempt) = leave_sending(desk, attempt, Some(owner), stage)? else { return Ok(()) };
     match (settled, learn) {
         (Settled::Refused, _) => give_back(desk, &attempt),
         (Settled::Done, Some(learn)) => learn_address(desk, &attempt, learn, now),
@@ -144,7 +148,7 @@ pub(super) fn recover(desk: &mut Desk<'_>) -> Result<Vec<Orphan>, StoreError> {
     let mut orphans = Vec::new();
     for (key, _) in desk.raw_range(&prefix, usize::MAX)? {
         let id = AttemptId::new(key.last_part(&prefix).ok_or_else(|| corrupt(&key))?);
-        match leave_sending(desk, &id, Stage::Unknown)? {
+        match leave_sending(desk, &id, None, Stage::Unknown)? {
             Some(attempt) => orphans.push(attempt.who),
             None => desk.remove(&key),
         }
@@ -152,13 +156,16 @@ pub(super) fn recover(desk: &mut Desk<'_>) -> Result<Vec<Orphan>, StoreError> {
     Ok(orphans)
 }
 
-/// Ends an attempt; `None` if it is unknown or has ended before, which is then final.
+/// Ends an attempt of `owner`, or of whomever; `None` if it is unknown or has ended before, which is then final.
 fn leave_sending(
     desk: &mut Desk<'_>,
     id: &AttemptId,
+    owner: Option<&AccountId>,
     stage: Stage,
 ) -> Result<Option<Attempt>, StoreError> {
-    let found = Attempt::load(desk, id)?.filter(|attempt| attempt.stage == Stage::Sending);
+    let found = Attempt::load(desk, id)?
+        .filter(|attempt| attempt.stage == Stage::Sending)
+        .filter(|attempt| owner.is_none_or(|owner| *owner == attempt.who.account));
     let Some(attempt) = found else { return Ok(None) };
     let attempt = Attempt { stage, ..attempt };
     attempt.save(desk)?;

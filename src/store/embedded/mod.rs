@@ -12,7 +12,6 @@ mod guarded;
 mod ledger;
 mod outbox;
 mod rows;
-mod view;
 mod writer;
 
 use std::fs::{DirBuilder, OpenOptions};
@@ -25,14 +24,16 @@ use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase as _};
 
 use self::docs::Account;
 use self::rows::{Desk, FOR_EVER, Key, Kind, Rows as _, STATE, Shelf, unavailable};
-use self::view::View;
+
 use self::writer::{Job, Writer};
+use super::moved::{Export, Kept};
 use super::{
-    AccountCard, Begin, Begun, CodeQueued, Enrolled, Learn, Message, NumberKey, Opened, Orphan,
-    Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    AccountCard, Begin, Begun, CodeQueued, Enrolled, Learn, Message, Notice, NumberKey, Opened,
+    Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::challenge::{Challenge, Limits, SentCode};
+use crate::store::view::View;
 use crate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId, UnixMs};
 
 /// The embedded store.
@@ -100,14 +101,15 @@ type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
 /// next start, which is the stricter side.
 struct Unheard<'a> {
     store: &'a Embedded,
-    begun: Option<(AttemptId, UnixMs)>,
+    begun: Option<(AttemptId, AccountId, UnixMs)>,
 }
 
 impl Drop for Unheard<'_> {
     fn drop(&mut self) {
-        let Some((attempt, now)) = self.begun.take() else { return };
-        let (job, _told) =
-            Job::asked(Some(now), move |desk| guarded::abandon(desk, &attempt, Vec::new(), now));
+        let Some((attempt, account, now)) = self.begun.take() else { return };
+        let (job, _told) = Job::asked(Some(now), move |desk| {
+            guarded::abandon(desk, &attempt, &account, Vec::new(), now)
+        });
         if self.store.writer.submit(job).is_err() {
             tracing::warn!("a beginning that nobody waits for stays counted");
         }
@@ -158,7 +160,10 @@ impl Store for Embedded {
     fn begin(&self, begin: Begin, now: UnixMs) -> Task<'_, Begun> {
         let limits = Arc::clone(&self.limits);
         Box::pin(async move {
-            let mut unheard = Unheard { store: self, begun: Some((begin.attempt.clone(), now)) };
+            let mut unheard = Unheard {
+                store: self,
+                begun: Some((begin.attempt.clone(), begin.account.clone(), now)),
+            };
             let answer =
                 self.ask(Some(now), move |desk| guarded::begin(desk, &limits, begin, now)).await;
             if !matches!(answer, Err(StoreError::Deadline(_))) {
@@ -168,20 +173,31 @@ impl Store for Embedded {
         })
     }
 
-    fn abandon(&self, attempt: AttemptId, holds: Vec<RuleId>, now: UnixMs) -> Task<'_, ()> {
-        Box::pin(self.ask(Some(now), move |desk| guarded::abandon(desk, &attempt, holds, now)))
+    fn abandon(
+        &self,
+        attempt: AttemptId,
+        account: &AccountId,
+        holds: Vec<RuleId>,
+        now: UnixMs,
+    ) -> Task<'_, ()> {
+        let account = account.clone();
+        Box::pin(
+            self.ask(Some(now), move |desk| guarded::abandon(desk, &attempt, &account, holds, now)),
+        )
     }
 
     fn settle(
         &self,
         attempt: AttemptId,
+        account: &AccountId,
         settled: Settled,
         learn: Option<Learn>,
         now: UnixMs,
     ) -> Task<'_, ()> {
-        Box::pin(
-            self.ask(Some(now), move |desk| guarded::settle(desk, &attempt, settled, learn, now)),
-        )
+        let account = account.clone();
+        Box::pin(self.ask(Some(now), move |desk| {
+            guarded::settle(desk, &attempt, &account, settled, learn, now)
+        }))
     }
 
     fn recover(&self, now: UnixMs) -> Task<'_, Vec<Orphan>> {
@@ -193,10 +209,15 @@ impl Store for Embedded {
         Box::pin(self.ask(Some(now), move |desk| asking::open(desk, &limits, challenge, now)))
     }
 
-    fn challenge(&self, id: &ChallengeId, now: UnixMs) -> Task<'_, Option<Challenge>> {
-        let id = id.clone();
+    fn challenge(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        now: UnixMs,
+    ) -> Task<'_, Option<Challenge>> {
+        let (id, account) = (id.clone(), account.clone());
         Box::pin(async move {
-            let found = self.read(|rows| docs::load_challenge(rows, &id))?;
+            let found = self.read(|rows| docs::challenge_of(rows, &id, &account))?;
             Ok(found.map(|challenge| docs::as_of(challenge, now)))
         })
     }
@@ -219,22 +240,33 @@ impl Store for Embedded {
     fn prove(
         &self,
         id: &ChallengeId,
+        account: &AccountId,
         factor: Factor,
         step: Option<u64>,
         mac: Option<String>,
         now: UnixMs,
     ) -> Task<'_, Proven> {
         let limits = Arc::clone(&self.limits);
-        let id = id.clone();
+        let (id, account) = (id.clone(), account.clone());
         Box::pin(self.ask(Some(now), move |desk| {
-            asking::prove(desk, &limits, &id, factor, step, mac.as_deref(), now)
+            asking::prove(desk, &limits, &id, &account, factor, step, mac.as_deref(), now)
         }))
     }
 
-    fn reject(&self, id: &ChallengeId, freeze: bool, now: UnixMs) -> Task<'_, Option<Challenge>> {
+    fn reject(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        freeze: bool,
+        now: UnixMs,
+    ) -> Task<'_, Option<Challenge>> {
         let limits = Arc::clone(&self.limits);
-        let id = id.clone();
-        Box::pin(self.ask(Some(now), move |desk| asking::reject(desk, &limits, &id, freeze, now)))
+        let (id, account) = (id.clone(), account.clone());
+        Box::pin(
+            self.ask(Some(now), move |desk| {
+                asking::reject(desk, &limits, &id, &account, freeze, now)
+            }),
+        )
     }
 
     fn take_held(
@@ -254,15 +286,16 @@ impl Store for Embedded {
     fn send_code(
         &self,
         id: &ChallengeId,
+        account: &AccountId,
         number: NumberKey,
         sent: SentCode,
         sealed: Vec<u8>,
         now: UnixMs,
     ) -> Task<'_, CodeQueued> {
         let limits = Arc::clone(&self.limits);
-        let id = id.clone();
+        let (id, account) = (id.clone(), account.clone());
         Box::pin(self.ask(Some(now), move |desk| {
-            outbox::send_code(desk, &limits, &id, &number, sent, sealed, now)
+            outbox::send_code(desk, &limits, &id, &account, &number, sent, sealed, now)
         }))
     }
 
@@ -323,6 +356,32 @@ impl Store for Embedded {
     fn adopt(&self, name: &str, value: Vec<u8>) -> Task<'_, Vec<u8>> {
         let name = name.to_owned();
         Box::pin(self.ask(None, move |desk| accounts::adopt(desk, &name, value)))
+    }
+
+    fn export(&self, _from: Option<String>) -> Task<'_, Export> {
+        Box::pin(async { Err(StoreError::Unavailable("cannot be exported yet".to_owned())) })
+    }
+
+    fn import(&self, _kept: Vec<Kept>, _now: UnixMs) -> Task<'_, ()> {
+        Box::pin(async { Err(StoreError::Unavailable("cannot be imported yet".to_owned())) })
+    }
+
+    fn lend(&self, name: &str, value: Vec<u8>, until: UnixMs, now: UnixMs) -> Task<'_, ()> {
+        let name = name.to_owned();
+        Box::pin(self.ask(Some(now), move |desk| accounts::lend(desk, &name, &value, until)))
+    }
+
+    fn lent(&self, name: &str, now: UnixMs) -> Task<'_, Option<Vec<u8>>> {
+        let name = name.to_owned();
+        Box::pin(async move { self.read(|rows| accounts::lent(rows, &name, now)) })
+    }
+
+    fn announce(&self, _notice: Notice) -> Task<'_, ()> {
+        Box::pin(async { Ok(()) }) // there is nobody else
+    }
+
+    fn heard(&self) -> Task<'_, Notice> {
+        Box::pin(std::future::pending())
     }
 
     fn ping(&self) -> Task<'_, ()> {

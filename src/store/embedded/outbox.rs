@@ -3,27 +3,28 @@
 //! Never sees a number or a text: both are sealed. Invariant: at most one code of a challenge is
 //! alive, and a message whose code is dead is not sent any more.
 
-use super::docs::{Account, Outgoing, as_of, load_challenge, save_challenge};
+use super::docs::{Account, Outgoing, as_of, challenge_of, load_challenge, save_challenge};
 use super::rows::{Desk, FOR_EVER, Key, Kind, Rows};
 use crate::stepup::attempts::{DAY_MS, wait_for_code};
 use crate::stepup::challenge::{Challenge, Limits, SentCode, State};
 use crate::store::{CodeQueued, Message, NumberKey, StoreError};
-use crate::types::{ChallengeId, UnixMs};
+use crate::types::{AccountId, ChallengeId, UnixMs};
 
 pub(super) fn send_code(
     desk: &mut Desk<'_>,
     limits: &Limits,
     id: &ChallengeId,
+    owner: &AccountId,
     number: &NumberKey,
     sent: SentCode,
     sealed: Vec<u8>,
     now: UnixMs,
 ) -> Result<CodeQueued, StoreError> {
-    let Some(challenge) = load_challenge(desk, id)? else { return Ok(CodeQueued::Missing) };
+    let Some(challenge) = challenge_of(desk, id, owner)? else { return Ok(CodeQueued::Missing) };
     if challenge.state_at(now) != State::Open {
         return Ok(CodeQueued::Closed(as_of(challenge, now)));
     }
-    let account = Account::load(desk, &challenge.account)?;
+    let account = Account::load(desk, owner)?;
     if let Some(until) = account.tally.blocked(limits, now) {
         return Ok(CodeQueued::Limited { retry_after_ms: until.since_ms(now) });
     }

@@ -37,6 +37,7 @@ pub(super) enum Kind {
     Due = 12,
     Sequence = 13,
     Kept = 14,
+    Lent = 15,
     /// (keep until, key) of every row that does not stay for ever.
     Expiry = 255,
 }
@@ -100,6 +101,13 @@ pub(super) trait Rows {
         self.raw(key)?
             .map(|raw| open_envelope(key, &raw).map(|(_, value)| value.to_vec()))
             .transpose()
+    }
+
+    /// The value, if its time is not over.
+    fn bytes_until(&self, key: &Key, now: UnixMs) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(raw) = self.raw(key)? else { return Ok(None) };
+        let (keep, value) = open_envelope(key, &raw)?;
+        Ok((now < keep).then(|| value.to_vec()))
     }
 
     fn find<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, StoreError>

@@ -14,8 +14,8 @@ use redb::{Database, Durability};
 use tokio::sync::oneshot;
 
 use super::rows::{Desk, Rows, STATE, Shelf, Written, apply, sweep, unavailable};
-use super::view::View;
 use crate::store::StoreError;
+use crate::store::view::View;
 use crate::types::{AccountId, UnixMs};
 
 /// A sentence on its way to the writer. Dropped untold, its caller hears that the store is not

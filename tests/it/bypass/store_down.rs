@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use stepgate::locate::Sighting;
 use stepgate::stepup::challenge::{Challenge, SentCode};
+use stepgate::store::moved::{Export, Kept};
 use stepgate::store::{
-    AccountCard, Begin, Begun, CodeQueued, Enrolled, Learn, Message, NumberKey, Opened, Orphan,
-    Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    AccountCard, Begin, Begun, CodeQueued, Enrolled, Learn, Message, Notice, NumberKey, Opened,
+    Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use stepgate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId, UnixMs};
 
@@ -62,18 +63,25 @@ impl Store for Fragile {
         self.unless_down(self.store.begin(begin, now))
     }
 
-    fn abandon(&self, attempt: AttemptId, holds: Vec<RuleId>, now: UnixMs) -> Task<'_, ()> {
-        self.unless_down(self.store.abandon(attempt, holds, now))
+    fn abandon(
+        &self,
+        attempt: AttemptId,
+        account: &AccountId,
+        holds: Vec<RuleId>,
+        now: UnixMs,
+    ) -> Task<'_, ()> {
+        self.unless_down(self.store.abandon(attempt, account, holds, now))
     }
 
     fn settle(
         &self,
         attempt: AttemptId,
+        account: &AccountId,
         settled: Settled,
         learn: Option<Learn>,
         now: UnixMs,
     ) -> Task<'_, ()> {
-        self.unless_down(self.store.settle(attempt, settled, learn, now))
+        self.unless_down(self.store.settle(attempt, account, settled, learn, now))
     }
 
     fn recover(&self, now: UnixMs) -> Task<'_, Vec<Orphan>> {
@@ -84,8 +92,13 @@ impl Store for Fragile {
         self.unless_down(self.store.open_challenge(challenge, now))
     }
 
-    fn challenge(&self, id: &ChallengeId, now: UnixMs) -> Task<'_, Option<Challenge>> {
-        self.unless_down(self.store.challenge(id, now))
+    fn challenge(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        now: UnixMs,
+    ) -> Task<'_, Option<Challenge>> {
+        self.unless_down(self.store.challenge(id, account, now))
     }
 
     fn spend_attempt(
@@ -102,16 +115,23 @@ impl Store for Fragile {
     fn prove(
         &self,
         id: &ChallengeId,
+        account: &AccountId,
         factor: Factor,
         step: Option<u64>,
         mac: Option<String>,
         now: UnixMs,
     ) -> Task<'_, Proven> {
-        self.unless_down(self.store.prove(id, factor, step, mac, now))
+        self.unless_down(self.store.prove(id, account, factor, step, mac, now))
     }
 
-    fn reject(&self, id: &ChallengeId, freeze: bool, now: UnixMs) -> Task<'_, Option<Challenge>> {
-        self.unless_down(self.store.reject(id, freeze, now))
+    fn reject(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        freeze: bool,
+        now: UnixMs,
+    ) -> Task<'_, Option<Challenge>> {
+        self.unless_down(self.store.reject(id, account, freeze, now))
     }
 
     fn take_held(
@@ -127,12 +147,13 @@ impl Store for Fragile {
     fn send_code(
         &self,
         id: &ChallengeId,
+        account: &AccountId,
         number: NumberKey,
         sent: SentCode,
         sealed: Vec<u8>,
         now: UnixMs,
     ) -> Task<'_, CodeQueued> {
-        self.unless_down(self.store.send_code(id, number, sent, sealed, now))
+        self.unless_down(self.store.send_code(id, account, number, sent, sealed, now))
     }
 
     fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>> {
@@ -169,6 +190,30 @@ impl Store for Fragile {
 
     fn adopt(&self, name: &str, value: Vec<u8>) -> Task<'_, Vec<u8>> {
         self.unless_down(self.store.adopt(name, value))
+    }
+
+    fn export(&self, from: Option<String>) -> Task<'_, Export> {
+        self.unless_down(self.store.export(from))
+    }
+
+    fn import(&self, kept: Vec<Kept>, now: UnixMs) -> Task<'_, ()> {
+        self.unless_down(self.store.import(kept, now))
+    }
+
+    fn lend(&self, name: &str, value: Vec<u8>, until: UnixMs, now: UnixMs) -> Task<'_, ()> {
+        self.unless_down(self.store.lend(name, value, until, now))
+    }
+
+    fn lent(&self, name: &str, now: UnixMs) -> Task<'_, Option<Vec<u8>>> {
+        self.unless_down(self.store.lent(name, now))
+    }
+
+    fn announce(&self, notice: Notice) -> Task<'_, ()> {
+        self.unless_down(self.store.announce(notice))
+    }
+
+    fn heard(&self) -> Task<'_, Notice> {
+        self.store.heard()
     }
 
     fn ping(&self) -> Task<'_, ()> {

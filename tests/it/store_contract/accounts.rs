@@ -88,7 +88,7 @@ pub async fn a_sighting_makes_the_place_known(make: Make) {
     look(&store, &alice(), &session("s")).await;
     sight(&store, "DE", NOW).await;
     let standing = look(&store, &alice(), &session("s")).await;
-    assert_eq!(standing.countries, ["DE".into()]);
+    assert_eq!(standing.countries, ["DE"].map(Arc::from));
     assert_eq!(standing.asns, [3320]);
     assert_eq!(standing.last, Some(seen("DE", NOW)));
     // Another session of the same account has been nowhere yet: the account's last place counts.
@@ -101,7 +101,7 @@ pub async fn a_sighting_makes_the_place_known(make: Make) {
     assert_eq!(look(&store, &alice(), &session("s")).await.last, Some(seen("DE", after(MINUTE))));
     sight(&store, "FR", after(MINUTE)).await;
     let standing = look(&store, &alice(), &session("s")).await;
-    assert_eq!(standing.countries, ["DE".into(), "FR".into()]);
+    assert_eq!(standing.countries, ["DE", "FR"].map(Arc::from));
 }
 
 pub async fn sixty_four_places_are_remembered(make: Make) {
@@ -202,7 +202,7 @@ pub async fn the_card_shows_everything_but_secrets(make: Make) {
     begun(&store, begin("a"), NOW).await;
     let added = Some(Learn::Added { destination: "x".into() });
     let attempt = stepgate::types::AttemptId::new("a");
-    store.settle(attempt, Settled::Done, added, NOW).await.expect("settles");
+    store.settle(attempt, &alice(), Settled::Done, added, NOW).await.expect("settles");
     store.freeze(&alice(), "owner".into(), NOW).await.expect("freezes");
     let card = store.account(&alice(), NOW).await.expect("answers");
     assert_eq!((card.failures, card.blocked_until), (5, Some(after(15 * MINUTE))));

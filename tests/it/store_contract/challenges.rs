@@ -153,7 +153,7 @@ pub async fn another_account_or_credential_finds_nothing(make: Make) {
         assert!(matches!(spent.expect("answers"), Spent::Missing));
     }
     assert!(matches!(spend(&store, "none", Factor::Totp, NOW).await, Spent::Missing));
-    let found = store.challenge(&id, NOW).await.expect("answers").expect("is there");
+    let found = store.challenge(&id, &alice(), NOW).await.expect("answers").expect("is there");
     assert_eq!(found.attempts_left, 5);
     assert_eq!(store.account(&account("bob"), NOW).await.expect("answers").failures, 0);
 }
@@ -208,7 +208,8 @@ pub async fn a_step_is_accepted_once_per_account_and_none_before_it(make: Make) 
     for step in [10, 9, 0] {
         assert!(matches!(prove_totp(&store, "d", step, NOW).await, Proven::Replayed));
     }
-    let without_step = store.prove(&ChallengeId::new("d"), Factor::Totp, None, None, NOW).await;
+    let without_step =
+        store.prove(&ChallengeId::new("d"), &alice(), Factor::Totp, None, None, NOW).await;
     assert!(matches!(without_step.expect("answers"), Proven::Replayed));
     assert_eq!(state(&store, "d", NOW).await, State::Open);
     assert!(matches!(prove_totp(&store, "d", 11, NOW).await, Proven::Approved(_)));
@@ -227,7 +228,7 @@ pub async fn all_factors_of_all_rules_are_needed(make: Make) {
     let terms = vec![term("large", both, None), term("far", either(), Some(Valid::Session))];
     open(&store, Challenge { requirement: requirement(terms), ..challenge("c") }, NOW).await;
     let id = ChallengeId::new("c");
-    store.send_code(&id, number("n"), code("m", NOW), vec![], NOW).await.expect("sends");
+    store.send_code(&id, &alice(), number("n"), code("m", NOW), vec![], NOW).await.expect("sends");
     spend(&store, "c", Factor::Totp, NOW).await;
     match prove_totp(&store, "c", 10, NOW).await {
         Proven::More(open) => {
@@ -290,15 +291,18 @@ pub async fn a_rejected_challenge_is_dead(make: Make) {
     store.enrol(&alice(), totp(), NOW).await.expect("enrols");
     open(&store, challenge("c"), NOW).await;
     let id = ChallengeId::new("c");
-    let rejected = store.reject(&id, false, NOW).await.expect("answers").expect("is there");
+    let rejected =
+        store.reject(&id, &alice(), false, NOW).await.expect("answers").expect("is there");
     assert_eq!(rejected.state, State::Rejected);
     assert!(matches!(spend(&store, "c", Factor::Totp, NOW).await, Spent::Closed(_)));
     assert!(matches!(prove_totp(&store, "c", 10, NOW).await, Proven::Closed(_)));
     approve(&store, about(2, challenge("d")), 10, NOW).await;
-    store.reject(&ChallengeId::new("d"), false, NOW).await.expect("answers");
+    store.reject(&ChallengeId::new("d"), &alice(), false, NOW).await.expect("answers");
     let late = stepgate::store::Begin { intent: intent(2), ..begin("a") };
     assert!(begun(&store, late, NOW).await.proof.is_none());
-    assert!(store.reject(&ChallengeId::new("x"), true, NOW).await.expect("answers").is_none());
+    assert!(
+        store.reject(&ChallengeId::new("x"), &alice(), true, NOW).await.expect("answers").is_none()
+    );
 }
 
 pub async fn not_me_can_freeze_the_account_at_once(make: Make) {
@@ -306,7 +310,7 @@ pub async fn not_me_can_freeze_the_account_at_once(make: Make) {
     store.look(&alice(), &session("s"), NOW).await.expect("answers");
     open(&store, challenge("c"), NOW).await;
     open(&store, about(2, challenge("d")), NOW).await;
-    store.reject(&ChallengeId::new("c"), true, after(1)).await.expect("answers");
+    store.reject(&ChallengeId::new("c"), &alice(), true, after(1)).await.expect("answers");
     assert_eq!(state(&store, "c", after(1)).await, State::Rejected);
     assert_eq!(state(&store, "d", after(1)).await, State::Expired);
     let frozen = begun(&store, begin("a"), after(1)).await.standing.frozen.expect("frozen");
@@ -332,7 +336,7 @@ pub async fn a_held_request_is_released_once_and_only_to_its_owner(make: Make) {
     assert_eq!(take("bob", "s", NOW).await, None);
     assert_eq!(take("alice", "t", NOW).await, None);
     assert_eq!(take("alice", "s", after(5 * MINUTE)).await, None);
-    let found = store.challenge(&id, NOW).await.expect("answers").expect("is there");
+    let found = store.challenge(&id, &alice(), NOW).await.expect("answers").expect("is there");
     assert_eq!(found.held.as_ref(), Some(&held));
     assert_eq!(take("alice", "s", NOW).await, Some(held));
     assert_eq!(take("alice", "s", NOW).await, None);

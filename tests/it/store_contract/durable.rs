@@ -97,7 +97,12 @@ fn a_caller_waits_no_longer_than_the_deadline_and_leaves_nothing_counted() {
                 if late.is_ok() {
                     // Answered in no time at all; then it is this caller's to end.
                     let _ = hasty
-                        .abandon(stepgate::types::AttemptId::new(format!("a{n}")), vec![], NOW)
+                        .abandon(
+                            stepgate::types::AttemptId::new(format!("a{n}")),
+                            &alice(),
+                            vec![],
+                            NOW,
+                        )
                         .await;
                 }
             }
@@ -145,7 +150,7 @@ fn what_is_over_is_forgotten_in_time_and_not_before() {
             store.freeze(&account("x"), "owner".into(), at).await.expect("freezes");
         }
         let id = stepgate::types::ChallengeId::new("c");
-        assert!(store.challenge(&id, after(4 * DAY)).await.expect("answers").is_none());
+        assert!(store.challenge(&id, &alice(), after(4 * DAY)).await.expect("answers").is_none());
         assert!(
             store.begin(begin("a"), after(5 * DAY)).await.is_err(),
             "the attempt is remembered"

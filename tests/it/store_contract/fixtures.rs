@@ -141,12 +141,18 @@ pub async fn spend(store: &Arc<dyn Store>, id: &str, factor: Factor, now: UnixMs
 }
 
 pub async fn prove_totp(store: &Arc<dyn Store>, id: &str, step: u64, now: UnixMs) -> Proven {
-    store.prove(&ChallengeId::new(id), Factor::Totp, Some(step), None, now).await.expect("answers")
+    store
+        .prove(&ChallengeId::new(id), &alice(), Factor::Totp, Some(step), None, now)
+        .await
+        .expect("answers")
 }
 
 pub async fn prove_sms(store: &Arc<dyn Store>, id: &str, mac: &str, now: UnixMs) -> Proven {
     let mac = Some(mac.to_owned());
-    store.prove(&ChallengeId::new(id), Factor::Sms, None, mac, now).await.expect("answers")
+    store
+        .prove(&ChallengeId::new(id), &alice(), Factor::Sms, None, mac, now)
+        .await
+        .expect("answers")
 }
 
 /// Enrols Alice's TOTP, opens the challenge and answers it with this step.
@@ -165,7 +171,7 @@ pub async fn approve(store: &Arc<dyn Store>, challenge: Challenge, step: u64, no
 }
 
 pub async fn state(store: &Arc<dyn Store>, id: &str, now: UnixMs) -> State {
-    let found = store.challenge(&ChallengeId::new(id), now).await.expect("answers");
+    let found = store.challenge(&ChallengeId::new(id), &alice(), now).await.expect("answers");
     found.expect("is there").state
 }
 
@@ -174,12 +180,12 @@ pub async fn begun(store: &Arc<dyn Store>, begin: Begin, now: UnixMs) -> Begun {
 }
 
 pub async fn settle(store: &Arc<dyn Store>, id: &str, settled: Settled, now: UnixMs) {
-    store.settle(AttemptId::new(id), settled, None, now).await.expect("settles");
+    store.settle(AttemptId::new(id), &alice(), settled, None, now).await.expect("settles");
 }
 
 pub async fn abandon(store: &Arc<dyn Store>, id: &str, holds: &[&str], now: UnixMs) {
     let holds = holds.iter().map(|rule| RuleId::new(*rule)).collect();
-    store.abandon(AttemptId::new(id), holds, now).await.expect("abandons");
+    store.abandon(AttemptId::new(id), &alice(), holds, now).await.expect("abandons");
 }
 
 /// Count and sum of Alice's withdrawals within the window, as a probing beginning sees them.

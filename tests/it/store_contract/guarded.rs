@@ -125,19 +125,31 @@ pub async fn an_address_is_known_once_the_exchange_accepted_it(make: Make) {
     let unknown = begun(&store, to("x", "a"), NOW).await.address.expect("facts");
     assert_eq!((unknown.known, unknown.age_ms), (false, 0));
     let added = || Some(Learn::Added { destination: "x".into() });
-    store.settle(AttemptId::new("a"), Settled::Refused, added(), NOW).await.expect("settles");
+    store
+        .settle(AttemptId::new("a"), &alice(), Settled::Refused, added(), NOW)
+        .await
+        .expect("settles");
     assert!(!begun(&store, to("x", "b"), NOW).await.address.expect("facts").known);
-    store.settle(AttemptId::new("b"), Settled::Done, added(), NOW).await.expect("settles");
+    store
+        .settle(AttemptId::new("b"), &alice(), Settled::Done, added(), NOW)
+        .await
+        .expect("settles");
 
     let known = begun(&store, to("x", "c"), after(HOUR)).await.address.expect("facts");
     assert_eq!((known.known, known.age_ms, known.idle_ms), (true, HOUR, HOUR));
     let used = Some(Learn::Used { destination: "x".into() });
-    store.settle(AttemptId::new("c"), Settled::Done, used, after(HOUR)).await.expect("settles");
+    store
+        .settle(AttemptId::new("c"), &alice(), Settled::Done, used, after(HOUR))
+        .await
+        .expect("settles");
     let paid = begun(&store, to("x", "d"), after(3 * HOUR)).await.address.expect("facts");
     assert_eq!((paid.age_ms, paid.idle_ms), (3 * HOUR, 2 * HOUR));
 
     let removed = Some(Learn::Removed { destination: "x".into() });
-    store.settle(AttemptId::new("d"), Settled::Done, removed, after(HOUR)).await.expect("settles");
+    store
+        .settle(AttemptId::new("d"), &alice(), Settled::Done, removed, after(HOUR))
+        .await
+        .expect("settles");
     assert!(!begun(&store, to("x", "e"), after(HOUR)).await.address.expect("facts").known);
     assert!(begun(&store, begin("f"), NOW).await.address.is_none());
 }
@@ -146,11 +158,17 @@ pub async fn an_address_is_verified_by_the_owners_proof(make: Make) {
     let store = make(Limits::default());
     let added = |name: &str| Some(Learn::Added { destination: name.into() });
     begun(&store, to("x", "a"), NOW).await;
-    store.settle(AttemptId::new("a"), Settled::Done, added("x"), NOW).await.expect("settles");
+    store
+        .settle(AttemptId::new("a"), &alice(), Settled::Done, added("x"), NOW)
+        .await
+        .expect("settles");
     assert!(!begun(&store, to("x", "b"), NOW).await.address.expect("facts").verified);
     approve(&store, challenge("c"), 10, NOW).await;
     assert!(begun(&store, to("y", "d"), NOW).await.proof.is_some());
-    store.settle(AttemptId::new("d"), Settled::Done, added("y"), NOW).await.expect("settles");
+    store
+        .settle(AttemptId::new("d"), &alice(), Settled::Done, added("y"), NOW)
+        .await
+        .expect("settles");
     assert!(begun(&store, to("y", "e"), NOW).await.address.expect("facts").verified);
 }
 
@@ -174,7 +192,10 @@ pub async fn an_address_that_comes_back_begins_its_hold_anew(make: Make) {
     abandon(&store, "a", &["young"], NOW).await;
     begun(&store, to("x", "b"), NOW).await;
     let added = Some(Learn::Added { destination: "x".into() });
-    store.settle(AttemptId::new("b"), Settled::Done, added, after(DAY)).await.expect("settles");
+    store
+        .settle(AttemptId::new("b"), &alice(), Settled::Done, added, after(DAY))
+        .await
+        .expect("settles");
     assert_eq!(begun(&store, to("x", "c"), after(DAY)).await.holds, []);
 }
 

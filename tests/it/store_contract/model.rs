@@ -99,7 +99,7 @@ impl Model {
             Step::Prove { intent, step } => self.prove(store, intent, step, now).await,
             Step::Reject { intent } => {
                 store
-                    .reject(&ChallengeId::new(self.id(intent)), false, now)
+                    .reject(&ChallengeId::new(self.id(intent)), &alice(), false, now)
                     .await
                     .expect("answers");
                 self.end(intent, State::Rejected, now);
@@ -202,7 +202,7 @@ impl Model {
     async fn compare(&self, store: &Arc<dyn Store>, now: UnixMs) {
         for intent in 0..3 {
             let id = ChallengeId::new(self.id(intent));
-            let found = store.challenge(&id, now).await.expect("answers");
+            let found = store.challenge(&id, &alice(), now).await.expect("answers");
             assert_eq!(found.map(|known| known.state), self.state(intent, now));
         }
         let card = store.account(&alice(), now).await.expect("answers");

@@ -12,7 +12,7 @@ use super::fixtures::*;
 async fn send(store: &Arc<dyn Store>, id: &str, to: &str, mac: &str, now: UnixMs) -> CodeQueued {
     let sealed = mac.as_bytes().to_vec();
     let id = ChallengeId::new(id);
-    store.send_code(&id, number(to), code(mac, now), sealed, now).await.expect("answers")
+    store.send_code(&id, &alice(), number(to), code(mac, now), sealed, now).await.expect("answers")
 }
 
 async fn queued(store: &Arc<dyn Store>, id: &str, mac: &str, now: UnixMs) {
@@ -155,7 +155,7 @@ pub async fn a_message_whose_code_is_dead_is_dropped(make: Make) {
     queued(&store, "replaced", "2", NOW).await;
     open(&store, about(2, challenge("rejected")), NOW).await;
     queued(&store, "rejected", "3", NOW).await;
-    store.reject(&ChallengeId::new("rejected"), false, NOW).await.expect("answers");
+    store.reject(&ChallengeId::new("rejected"), &alice(), false, NOW).await.expect("answers");
     assert_eq!(next(&store, NOW).await.expect("the newer").sealed, b"2");
     assert_eq!(next(&store, NOW).await, None);
     assert_eq!(next(&store, after(5 * MINUTE)).await, None);

@@ -1,8 +1,8 @@
 //! The local view: what ordinary traffic needs to know of its account, in memory.
 //!
 //! Never does I/O. Invariant: an entry is shown only while its account's generation is the one that
-//! was read *before* the table was; the writer raises the generation after it commits and before it
-//! answers. So nobody who was told "frozen" can still be shown "not frozen".
+//! was read *before* the store was; whoever changes the account raises the generation after the change is
+//! durable and before it is answered. So nobody who was told "frozen" can still be shown "not frozen".
 
 use std::hash::{BuildHasher as _, Hash};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::store::Standing;
 use crate::types::{AccountId, Credential};
 
 /// Standings by account and credential; bounded.
-pub(super) struct View {
+pub(in crate::store) struct View {
     entries: Cache<(AccountId, Credential), Entry, RandomState>,
     /// One generation for all accounts with the same hash: a bounded number of them, at the price
     /// of an entry that is read again for nothing now and then.
@@ -41,7 +41,7 @@ struct Entry {
 }
 
 impl View {
-    pub(super) fn new() -> Self {
+    pub(in crate::store) fn new() -> Self {
         Self {
             entries: Cache::builder()
                 .max_capacity(ENTRIES_MAX)
@@ -52,11 +52,11 @@ impl View {
     }
 
     /// Must be called before the table is read for `keep`.
-    pub(super) fn generation(&self, account: &AccountId) -> u64 {
+    pub(in crate::store) fn generation(&self, account: &AccountId) -> u64 {
         self.slot(account).load(Ordering::SeqCst)
     }
 
-    pub(super) fn glance(
+    pub(in crate::store) fn glance(
         &self,
         account: &AccountId,
         credential: &Credential,
@@ -67,7 +67,7 @@ impl View {
     }
 
     /// Keeps what was read after `generation` was.
-    pub(super) fn keep(
+    pub(in crate::store) fn keep(
         &self,
         account: &AccountId,
         credential: &Credential,
@@ -78,7 +78,7 @@ impl View {
     }
 
     /// Every entry of the account is stale from now on.
-    pub(super) fn raise(&self, account: &AccountId) {
+    pub(in crate::store) fn raise(&self, account: &AccountId) {
         self.slot(account).fetch_add(1, Ordering::SeqCst);
     }
 
