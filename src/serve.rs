@@ -39,7 +39,8 @@ use crate::reload::Reloader;
 use crate::routes::Routes;
 use crate::stepup::phone;
 use crate::store::embedded::Embedded;
-use crate::store::{Store, StoreError, redis};
+use crate::store::redis::Settings as RedisSettings;
+use crate::store::{Store, StoreError};
 use crate::tokens::Tokens;
 use crate::types::UnixMs;
 use crate::world::{Clock, Entropy};
@@ -266,10 +267,7 @@ fn collect<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<
 }
 
 /// `redis` is what `[store]` says of Redis, with its secrets.
-fn open_store(
-    config: &Config,
-    redis: Option<redis::Settings>,
-) -> Result<Arc<dyn Store>, StartError> {
+fn open_store(config: &Config, redis: Option<RedisSettings>) -> Result<Arc<dyn Store>, StartError> {
     match &config.store {
         StoreConfig::File(file) => {
             make_folder_of(file)?;

@@ -342,7 +342,8 @@ impl<'a> Checker<'a> {
         if let Some(name) = text.get_ref().strip_prefix("env:") {
             return Some(SecretRef::Env { name: name.to_owned(), span });
         }
-        self.fault(span, "a secret is never written inline")
+        let inside = span.start + 1..span.end.saturating_sub(1).max(span.start + 1);
+        self.secret_fault(inside, "a secret is never written inline")
             .help("write `file:PATH` or `env:NAME`");
         None
     }
@@ -385,8 +386,12 @@ impl<'a> Checker<'a> {
         message: impl Into<String>,
     ) -> Helped<'_> {
         let stars = "*".repeat(span.len());
-        let mut text = self.source.text.to_string();
-        text.replace_range(span.clone(), &stars);
+        let parts = (self.written(0..span.start), self.written(span.end..self.source.text.len()));
+        // Nothing is shown rather than too much.
+        let text = match parts {
+            (Some(before), Some(behind)) => format!("{before}{stars}{behind}"),
+            _ => String::new(),
+        };
         self.faults.push(Fault::new(&Source::new(&self.source.path, text), span, message));
         Helped(self.faults)
     }

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::check::Checker;
 use super::{Config, FileRef, SecretRef, file};
-use crate::fault::{Fault, suggest};
+use crate::fault::{Fault, Source, suggest};
 use crate::store::redis::{Server, Settings, Tls, Topology};
 
 /// Where the state is kept.
@@ -83,7 +83,9 @@ impl Config {
             let source = self.read(file.as_ref()?, faults)?;
             if !is(source.text.as_bytes()) {
                 let message = format!("there is no {what} in this file");
-                faults.push(Fault::new(&source, 0..0, message).help("it must be PEM"));
+                // Without its text: it may be another secret.
+                let nameless = Source::new(&source.path, "");
+                faults.push(Fault::new(&nameless, 0..0, message).help("it must be PEM"));
             }
             Some(source.text.as_bytes().to_vec())
         };
@@ -131,19 +133,22 @@ impl Checker<'_> {
             }));
             return None;
         };
-        self.no_password_in(store, &parts);
-        let topology = self.topology(store, &parts);
-        let database = self.database(store, &parts);
+        // One fault, which hides the password; others would show the line.
+        let is_clean = !self.has_password_in(store, &parts);
+        let topology = is_clean.then(|| self.topology(store, &parts)).flatten();
+        let database = is_clean.then(|| self.database(store, &parts)).flatten();
         let prefix = self.prefix(store);
         self.belonging_together(store, &parts);
+        let password = store.password.as_ref().and_then(|text| self.secret(text));
+        let sentinel_password = store.sentinel_password.as_ref().and_then(|text| self.secret(text));
         let text = |text: &Option<file::Text>| text.as_ref().map(|text| text.get_ref().clone());
         Some(StoreConfig::Redis(Box::new(RedisStore {
             topology: topology?,
             tls: parts.tls,
-            user: parts.user.map(|user| user.split(':').next().unwrap_or(user).to_owned()),
-            password: store.password.as_ref().and_then(|text| self.secret(text)),
+            user: parts.user.map(str::to_owned),
+            password,
             sentinel_user: text(&store.sentinel_user),
-            sentinel_password: store.sentinel_password.as_ref().and_then(|text| self.secret(text)),
+            sentinel_password,
             ca: store.ca.as_ref().map(|path| self.path(path)),
             certificate: store.certificate.as_ref().map(|path| self.path(path)),
             key: store.key.as_ref().map(|path| self.path(path)),
@@ -169,9 +174,9 @@ impl Checker<'_> {
         }
     }
 
-    fn no_password_in(&mut self, store: &file::Store, parts: &Parts<'_>) {
+    fn has_password_in(&mut self, store: &file::Store, parts: &Parts<'_>) -> bool {
         let Some((user, password)) = parts.user.and_then(|user| user.split_once(':')) else {
-            return;
+            return false;
         };
         let end = parts.hosts_at.saturating_sub(1);
         let span = self.within(&store.url, end.saturating_sub(password.len())..end);
@@ -179,6 +184,7 @@ impl Checker<'_> {
             "write `{}@…` here and `password = \"file:PATH\"` or `\"env:NAME\"` below",
             if user.is_empty() { "user" } else { user }
         ));
+        true
     }
 
     fn topology(&mut self, store: &file::Store, parts: &Parts<'_>) -> Option<Topology> {
@@ -356,7 +362,6 @@ fn server(text: &str, port: u16) -> Option<Server> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Source;
 
     fn store(lines: &str) -> Result<StoreConfig, Vec<String>> {
         let text = format!(

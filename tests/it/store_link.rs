@@ -216,7 +216,9 @@ async fn tls_is_spoken_with_our_own_authority_and_certificate_and_with_no_other(
     assert!(Link::open(&elsewhere, &SCRIPTS, Arc::new(Log::default())).is_err());
     let plain =
         refusal(&Settings { tls: tls(read("ca.pem"), true).tls, ..single(kit::shared(), "tls") });
-    assert!(plain.contains("does not speak TLS on this port"), "{plain}");
+    assert!(plain.contains("does not answer in TLS: is this its TLS port"), "{plain}");
+    let said = refusal(&single(&own, "tls"));
+    assert!(said.contains("hung up at once: does this port want TLS, `rediss://`?"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,6 +45,11 @@ impl Trouble {
                 Self::lasting(format!("{server} is too old: Redis 6.2 or newer is needed"))
             }
             Some(code) => Self::passing(format!("{server} answered {code} {detail}")),
+            None if error.is_connection_dropped() && !error.to_string().contains("alert") => {
+                Self::passing(format!(
+                    "{server} hung up at once: does this port want TLS, `rediss://`?"
+                ))
+            }
             None => {
                 let text = error.to_string();
                 let lasting = text.contains("alert"); // TLS: it did not like our certificate
