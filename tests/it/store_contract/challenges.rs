@@ -3,7 +3,7 @@
 use stepgate::policy::verdict::{FactorExpr, Valid};
 use stepgate::stepup::challenge::{Challenge, Limits, Scope, State};
 use stepgate::store::{Enrolled, Opened, Proven, Spent};
-use stepgate::types::{ChallengeId, Credential, Factor, FactorSet};
+use stepgate::types::{AccountId, ChallengeId, Credential, Factor, FactorSet};
 
 use super::Make;
 use super::fixtures::*;
