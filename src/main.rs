@@ -31,6 +31,8 @@ enum Command {
     /// Check config, packs, policies, cases, keys and certificates: every fault at once.
     Check(Configured),
     /// Try everything the gateway depends on (store, GeoIP, clock, SMS, upstream, certificate) and say what is wrong.
+    ///
+    /// Changes nothing, and may run beside the gateway. Run it as the gateway's user: permissions are tried as they are.
     Doctor {
         #[command(flatten)]
         at: Configured,

@@ -94,21 +94,37 @@ impl Try {
                 }
             }
             Self::KeySet(url) => {
+                let name = shown(&url);
                 let asked = here.probe.ask(Method::GET, &url, None, Speak::Http1).await;
-                (key_set(&url, asked.map(|it| (it.status.as_u16(), it.body))), None)
+                (key_set(&name, asked.map(|it| (it.status.as_u16(), it.body))), None)
             }
             Self::Introspection(url) => match here.probe.reach(&url).await {
-                Ok(()) => (Finding::ok(IDENTITY, format!("{url}: reachable")), None),
-                Err(why) => (wrong(IDENTITY, &url, &why, "the identity's `introspect`"), None),
+                Ok(()) => (Finding::ok(IDENTITY, format!("{}: reachable", shown(&url))), None),
+                Err(why) => {
+                    (wrong(IDENTITY, &shown(&url), &why, "the identity's `introspect`"), None)
+                }
             },
             Self::Sms(url) => match here.probe.reach(&url).await {
                 Ok(()) => {
-                    let what = format!("{url}: reachable (no message was sent)");
+                    let what = format!("{}: reachable (no message was sent)", shown(&url));
                     (Finding::ok(SMS, what), None)
                 }
-                Err(why) => (wrong(SMS, &url, &why, "[sms] url"), None),
+                Err(why) => (wrong(SMS, &shown(&url), &why, "[sms] url"), None),
             },
         }
+    }
+}
+
+/// An address without what may be a secret in it.
+fn shown(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}{path}")
+        }
+        None => url.to_owned(),
     }
 }
 
@@ -171,5 +187,17 @@ fn unsent(here: &Here) -> Option<Finding> {
             "for anything but a demo: provider = \"twilio\" or \"webhook\"",
         )),
         Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_a_secret() {
+        assert_eq!(shown("https://a.example:8/sms"), "https://a.example:8/sms");
+        assert_eq!(shown("https://me:word@a.example?key=1"), "https://a.example");
+        assert_eq!(shown("https://a.example/p@th?key=a@b/c"), "https://a.example/p@th");
     }
 }
