@@ -1,5 +1,6 @@
 //! `stepgate doctor` as a process, on real files and sockets: each thing that a gateway depends on is broken in turn.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -7,6 +8,12 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -99,7 +106,12 @@ impl Patient {
                 let (acceptor, jwks) = (acceptor.clone(), jwks.clone());
                 tokio::spawn(async move {
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        answer(stream, &http(200, &jwks)).await;
+                        let keys = |head: &str| match head.split(' ').nth(1) {
+                            Some("/gone") => http(404, ""),
+                            Some("/odd") => http(200, "<html>"),
+                            _ => http(200, &jwks),
+                        };
+                        answer(stream, keys).await;
                     }
                 });
             }
@@ -229,10 +241,16 @@ fn http(status: u16, body: &str) -> String {
     )
 }
 
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &str) {
+/// Reads something, and answers it.
+async fn answer(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    say: impl Fn(&str) -> String + Send,
+) {
     let mut head = [0; 4096];
-    if stream.read(&mut head).await.is_ok_and(|read| read > 0) {
-        let _ = stream.write_all(bytes.as_bytes()).await;
+    let read = stream.read(&mut head).await.unwrap_or(0);
+    if read > 0 {
+        let said = say(&String::from_utf8_lossy(&head[..read]));
+        let _ = stream.write_all(said.as_bytes()).await;
         let _ = stream.shutdown().await;
     }
 }
@@ -243,7 +261,7 @@ async fn speaker(bytes: String) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            answer(stream, &bytes).await;
+            answer(stream, |_| bytes.clone()).await;
         }
     });
     address
@@ -482,6 +500,7 @@ async fn an_upstream_behind_tls_is_asked_as_the_gateway_would_ask() {
     let good = format!("http://{}", patient.exchange.address);
     patient.in_front_of(&format!("{good}\", \"{url}"));
     patient.fine("upstream", &format!("{url} (site main): answers 200"));
+    patient.edit(&format!("{good}\", \"{url}"), &url);
     patient.edit("upstream = [", "upstream_h2 = true\nupstream = [");
     let all = patient.findings();
     let wrong = all.iter().find(|it| it["what"].as_str().unwrap().starts_with(&url)).unwrap();
@@ -489,10 +508,61 @@ async fn an_upstream_behind_tls_is_asked_as_the_gateway_would_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_speaks_http2_is_asked_in_it() {
+    let patient = Patient::healthy().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    patient.in_front_of(&format!("http://{}", listener.local_addr().unwrap()));
+    patient.edit("upstream = [", "upstream_h2 = true\nupstream = [");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service_fn(async |request: http::Request<Incoming>| {
+                assert_eq!(request.uri().authority().unwrap(), HOST);
+                let mut answer = http::Response::new(Empty::<Bytes>::new());
+                *answer.status_mut() = http::StatusCode::NO_CONTENT;
+                Ok::<_, Infallible>(answer)
+            });
+            tokio::spawn(
+                http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service),
+            );
+        }
+    });
+    patient.fine("upstream", "answers 204 to HEAD /");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_host_needs_one_certificate_of_several() {
+    let patient = Patient::healthy().await;
+    for name in ["gateway.pem", "gateway.key"] {
+        std::fs::copy(patient.path(name), patient.path(&format!("other-{name}"))).unwrap();
+    }
+    patient.allow("other-gateway.key", 0o600);
+    patient.edit("\"localhost\"]", "\"localhost\", \"api.more.example\"]");
+    patient.only("fault", "certificate", "`api.more.example` (site main)", "[[listen.tls]]");
+    patient.certificate(days(-1), days(40), &["*.more.example"]);
+    patient.edit(
+        "[admin]",
+        "[[listen.tls]]\ncertificate = \"other-gateway.pem\"\nkey = \"other-gateway.key\"\n\n[admin]",
+    );
+    let all = patient.findings();
+    let seen: Vec<_> = all.iter().filter(|it| it["subject"] == "certificate").collect();
+    assert!(seen.len() == 2 && seen.iter().all(|it| it["level"] == "ok"), "{seen:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_set_must_be_reachable_and_hold_keys() {
     let patient = Patient::healthy().await;
     let keys = format!("https://localhost:{}/jwks", patient.tls.port());
     patient.fine("identity", &format!("{keys}: 1 key(s)"));
+    for (path, what, advice) in [
+        ("gone", "answers 404 instead of a key set", "why its server refuses"),
+        ("odd", "answers, but not with a key set", "a JWKS document"),
+    ] {
+        let other = keys.replace("jwks", path);
+        patient.edit(&keys, &other);
+        patient.only("fault", "identity", what, advice);
+        patient.edit(&other, &keys);
+    }
     patient.edit(&keys, &format!("https://{}/jwks", nobody().await));
     patient.only("fault", "identity", "no connection", "the identity's `keys`");
     let patient = Patient::healthy().await;
@@ -503,6 +573,20 @@ async fn a_key_set_must_be_reachable_and_hold_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_knows_opaque_sessions_must_be_reachable_and_is_asked_nothing() {
+    let patient = Patient::healthy().await;
+    let opaque =
+        |url: &str| format!("kind = \"opaque\"\nfrom = [\"cookie:sid\"]\nintrospect = \"{url}\"\n");
+    let there = format!("http://{}/introspect", patient.exchange.address);
+    let text = std::fs::read_to_string(patient.kit.config()).unwrap();
+    patient.put("stepgate.toml", &format!("{text}\n[[site.identity]]\n{}", opaque(&there)));
+    patient.fine("identity", &format!("{there}: reachable"));
+    assert!(patient.exchange.seen_at("/introspect").is_empty());
+    patient.edit(&there, &format!("http://{}/introspect", nobody().await));
+    patient.only("fault", "identity", "no connection", "the identity's `introspect`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_sms_provider_must_be_reachable_and_is_sent_nothing() {
     let patient = Patient::healthy().await;
     let sms = format!("https://localhost:{}/sms", patient.tls.port());
@@ -510,6 +594,9 @@ async fn an_sms_provider_must_be_reachable_and_is_sent_nothing() {
     patient.edit(&sms, &local);
     patient.fine("sms", "reachable (no message was sent)");
     assert!(patient.exchange.seen_at("/sms").is_empty());
+    std::fs::rename(patient.path("secrets/sms"), patient.path("secrets/gone")).unwrap();
+    patient.only("fault", "configuration", "cannot read this file", "stepgate check");
+    std::fs::rename(patient.path("secrets/gone"), patient.path("secrets/sms")).unwrap();
     let dead = format!("http://{}/sms", nobody().await);
     patient.edit(&local, &dead);
     patient.only("fault", "sms", "no connection", "[sms] url");
