@@ -61,7 +61,7 @@ fn missing(here: &Here) -> Vec<Finding> {
     unsaid
         .filter_map(|(_, key, example, facts)| {
             let used = used(here, |fact| facts.contains(&fact))?;
-            let what = format!("rules look at {used}, and [geo] has no `{key}`: it is unknown");
+            let what = format!("rules look at {used}, and [geo] has no `{key}` to tell it");
             Some(Finding::warning(SUBJECT, what, format!("name one: {example}")))
         })
         .collect()
@@ -72,7 +72,7 @@ fn prices(here: &Here) -> Finding {
         return match used(here, is_usd) {
             Some(used) => Finding::warning(
                 PRICES,
-                format!("rules look at {used}, and there is no [prices]: it is unreadable"),
+                format!("rules look at {used}, and there is no [prices] to tell it"),
                 "name a file: [prices] file = \"prices.toml\", with [usd] BTC = \"64250.5\" in it",
             ),
             None => Finding::ok(PRICES, "not configured, and no rule looks at them"),
