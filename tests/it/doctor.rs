@@ -481,14 +481,21 @@ async fn an_upstream_must_answer_whatever_its_status() {
     let cases = [
         (format!("http://{}", nobody().await), "no connection", "start what should answer"),
         (format!("http://{}", silence().await), "no answer within 2 s", "firewall"),
-        (format!("http://{}", speaker("220 mail\r\n".into()).await), "not answer in HTTP", "port"),
-        (format!("https://{}", patient.exchange.address), "TLS handshake fails", "SSL_CERT_FILE"),
-        (format!("http://{long}.example"), "cannot be resolved", "name servers"),
+        (
+            format!("http://{}", speaker("220 mail\r\n".into()).await),
+            "it does not answer in HTTP",
+            "port",
+        ),
+        (
+            format!("https://{}", patient.exchange.address),
+            "the TLS handshake fails",
+            "SSL_CERT_FILE",
+        ),
+        (format!("http://{long}.example"), "the name `aaa", "name servers"),
     ];
     for (url, what, advice) in cases {
         with(url.clone());
-        patient.only("fault", "upstream", &format!("{url} (site main): "), advice);
-        patient.only("fault", "upstream", what, advice);
+        patient.only("fault", "upstream", &format!("{url} (site main): {what}"), advice);
         restore(url);
     }
 }
