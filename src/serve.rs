@@ -206,6 +206,7 @@ fn build(
     else {
         return Err(StartError::Faults(faults));
     };
+    certificates.warn_of_endings(&assemble::pairs(config), clock.now());
     let keyring = Arc::new(keyring);
     let store = around(open_store(config)?);
     let signer = Arc::new(background.block_on(common_key(&*store, &keyring))?);
@@ -417,4 +418,5 @@ pub async fn until_told(mut running: Running, signals: Signals) -> Result<(), st
     stopped.map_err(std::io::Error::other)
 }
 
-const SIGNING_KEY: &str = "signing-key";
+/// What the common key is kept under, and sealed with.
+pub(crate) const SIGNING_KEY: &str = "signing-key";

@@ -8,6 +8,7 @@
 mod accounts;
 mod asking;
 mod docs;
+mod examine;
 mod guarded;
 mod ledger;
 mod outbox;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase as _};
 
 use self::docs::Account;
+pub use self::examine::{FileState, examine};
 use self::rows::{Desk, FOR_EVER, Key, Kind, Rows as _, STATE, Shelf, unavailable};
 
 use self::writer::{Job, Writer};
