@@ -1,0 +1,3 @@
+-- Readiness: the server answers, and its state is the one we know.
+
+return 1
