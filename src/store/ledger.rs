@@ -37,7 +37,10 @@ pub(in crate::store) fn price(usd: Option<Decimal>) -> Option<String> {
 
 impl Ledger {
     /// The totals of every window at `now`, without those that are zero.
-    pub(in crate::store) fn totals(&self, now: UnixMs) -> Result<Vec<(Window, CounterTotal)>, Unreadable> {
+    pub(in crate::store) fn totals(
+        &self,
+        now: UnixMs,
+    ) -> Result<Vec<(Window, CounterTotal)>, Unreadable> {
         let mut totals = Vec::new();
         for window in Window::ALL {
             let mut count = 0u64;
@@ -57,7 +60,11 @@ impl Ledger {
     }
 
     /// One more at `now`, with its `price`.
-    pub(in crate::store) fn add(&mut self, usd: Option<&str>, now: UnixMs) -> Result<(), Unreadable> {
+    pub(in crate::store) fn add(
+        &mut self,
+        usd: Option<&str>,
+        now: UnixMs,
+    ) -> Result<(), Unreadable> {
         self.compact(now)?;
         let from = now.0.div_euclid(FINE_MS) * FINE_MS;
         let at = match self.0.iter().position(|bucket| bucket.from == from && bucket.ms == FINE_MS)
@@ -78,7 +85,11 @@ impl Ledger {
     }
 
     /// Takes back one that was added at `at` with this price; nothing if it has left the week.
-    pub(in crate::store) fn give_back(&mut self, usd: Option<&str>, at: UnixMs) -> Result<(), Unreadable> {
+    pub(in crate::store) fn give_back(
+        &mut self,
+        usd: Option<&str>,
+        at: UnixMs,
+    ) -> Result<(), Unreadable> {
         let holds = |bucket: &&mut Bucket| bucket.holds(at) && bucket.count > 0;
         let Some(bucket) = self.0.iter_mut().find(holds) else { return Ok(()) };
         bucket.count -= 1;

@@ -248,9 +248,9 @@ fn read_elevation(record: &[u8]) -> Result<Elevation, StoreError> {
 /// `<at>|<client>|<network>|<latitude;longitude;radius>|=<country>`, as short as it can be: there is one per session.
 pub(super) fn write_sighting(seen: &Sighting) -> Vec<u8> {
     let asn = seen.asn.map_or(String::new(), |asn| asn.to_string());
-    let coordinates = seen.coordinates.map_or(String::new(), |at| {
-        format!("{};{};{}", at.latitude, at.longitude, at.radius_km)
-    });
+    let coordinates = seen
+        .coordinates
+        .map_or(String::new(), |at| format!("{};{};{}", at.latitude, at.longitude, at.radius_km));
     let country = seen.country.as_ref().map_or(String::new(), |country| format!("={country}"));
     format!("{}|{}|{asn}|{coordinates}|{country}", seen.at.0, seen.client).into_bytes()
 }

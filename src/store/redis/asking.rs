@@ -227,13 +227,7 @@ pub(super) fn flag(set: bool) -> Vec<u8> {
     if set { b"1".to_vec() } else { b"0".to_vec() }
 }
 
-const STATES: [State; 6] = [
-    State::Open,
-    State::Approved,
-    State::Used,
-    State::Rejected,
-    State::Expired,
-    State::Locked,
-];
+const STATES: [State; 6] =
+    [State::Open, State::Approved, State::Used, State::Rejected, State::Expired, State::Locked];
 /// A code of a step that our clock thinks over may be right for the others'.
 const SKEW_MS_MAX: u64 = 5_000;

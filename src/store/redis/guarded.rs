@@ -237,11 +237,7 @@ fn address_facts(known: Option<&[u8]>, now: UnixMs) -> Result<AddressFacts, Stor
 }
 
 /// The round of freezes that they began in, then rule and time by turns.
-fn holds_running(
-    stored: &[u8],
-    freezes: i64,
-    now: UnixMs,
-) -> Result<Vec<HoldRunning>, StoreError> {
+fn holds_running(stored: &[u8], freezes: i64, now: UnixMs) -> Result<Vec<HoldRunning>, StoreError> {
     let items = list(stored)?;
     let Some((round, holds)) = items.split_first() else { return Ok(Vec::new()) };
     if number(round)? != freezes {

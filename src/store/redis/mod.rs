@@ -52,7 +52,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use self::keys::{PARTS, account_in, marker};
+use self::keys::{account_in, marker};
 use self::link::{Call, Heard, Link, Script};
 use self::reply::Reply;
 use self::tasks::{Seen, Tasks};
@@ -174,8 +174,7 @@ impl Redis {
         let ear = Ear { view: view.clone(), prefix: prefix.clone(), node: node.clone(), notices };
         let link = Link::open(&settings, Arc::new(ear))?;
         let limits_text = limits_text(&limits);
-        let shared =
-            Arc::new(Shared { link, view, limits, limits_text, clock, prefix, node });
+        let shared = Arc::new(Shared { link, view, limits, limits_text, clock, prefix, node });
         common::prepare(Arc::clone(&shared))?;
         let tasks = Tasks::start(Arc::clone(&shared))?;
         Ok(Self { tasks, shared, notices: tokio::sync::Mutex::new(heard) })
@@ -342,9 +341,9 @@ impl Store for Redis {
     fn freeze(&self, account: &AccountId, by: Arc<str>, now: UnixMs) -> Task<'_, ()> {
         let account = account.clone();
         let by = by.as_bytes().to_vec();
-        Box::pin(async move {
-            self.protect(&scripts::FREEZE, &account, vec![by], now).await.map(drop)
-        })
+        Box::pin(
+            async move { self.protect(&scripts::FREEZE, &account, vec![by], now).await.map(drop) },
+        )
     }
 
     fn thaw(&self, account: &AccountId, now: UnixMs) -> Task<'_, bool> {
@@ -355,9 +354,7 @@ impl Store for Redis {
     fn enrol(&self, account: &AccountId, enrolled: Enrolled, now: UnixMs) -> Task<'_, ()> {
         let account = account.clone();
         let args = vec![account::factor_text(enrolled.factor), account::write_enrolled(&enrolled)];
-        Box::pin(async move {
-            self.protect(&scripts::ENROL, &account, args, now).await.map(drop)
-        })
+        Box::pin(async move { self.protect(&scripts::ENROL, &account, args, now).await.map(drop) })
     }
 
     fn factors(&self, account: &AccountId) -> Task<'_, Vec<Enrolled>> {

@@ -132,11 +132,7 @@ async fn note(shared: &Shared, seen: Seen) {
 }
 
 /// One end that is not heard does not hold up the others for longer than a try.
-async fn tell_all(
-    shared: &Shared,
-    again: &mut Receiver<Again>,
-    untold: &mut VecDeque<Again>,
-) {
+async fn tell_all(shared: &Shared, again: &mut Receiver<Again>, untold: &mut VecDeque<Again>) {
     loop {
         if untold.is_empty() {
             let Some(end) = again.recv().await else { return };

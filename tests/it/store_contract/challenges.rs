@@ -218,7 +218,9 @@ pub async fn a_step_is_accepted_once_per_account_and_none_before_it(make: Make) 
     let at_enrolment = Enrolled { last_step: Some(20), ..totp() };
     store.enrol(&account("bob"), at_enrolment, NOW).await.expect("enrols");
     open(&store, Challenge { account: account("bob"), ..challenge("e") }, NOW).await;
-    assert!(matches!(prove_totp(&store, "e", 20, NOW).await, Proven::Replayed));
+    let (id, bob) = (ChallengeId::new("e"), account("bob"));
+    let proven = store.prove(&id, &bob, Factor::Totp, Some(20), None, NOW).await;
+    assert!(matches!(proven.expect("answers"), Proven::Replayed));
 }
 
 pub async fn all_factors_of_all_rules_are_needed(make: Make) {

@@ -20,7 +20,7 @@ local marker = redis.call('HMGET', KEYS[1], 'epoch', 'floor')
 if not marker[1] then
   return redis.error_reply('LOST the state behind this tag was lost')
 end
-local floor = tonumber(marker[2] or '0')
+local floor = tonumber(marker[2] or -1)
 if marker[1] ~= epoch then
   floor = math.max(floor, math.floor(now / 30000) + 1)
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'floor', floor)
