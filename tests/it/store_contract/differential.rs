@@ -192,8 +192,8 @@ fn told_begun(begun: Result<Begun, StoreError>) -> String {
 }
 
 fn shortest(usd: &Decimal) -> String {
-    let text = format!("{:.60}", usd);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    let reduced = usd.reduce();
+    if reduced == Decimal::ZERO { "0".to_owned() } else { reduced.to_string() }
 }
 
 fn told_message(message: Result<Option<Message>, StoreError>) -> String {
