@@ -70,7 +70,7 @@ impl Redis {
         factor: Factor,
         now: UnixMs,
     ) -> Result<Spent, StoreError> {
-        let skew_ms = self.shared.link.skew_ms();
+        let skew_ms = self.shared.link.skew_ms().unsigned_abs();
         if factor == Factor::Totp && skew_ms > SKEW_MS_MAX {
             let why = format!("its clock is {skew_ms} ms from ours, too far for TOTP");
             return Err(StoreError::Unavailable(why));

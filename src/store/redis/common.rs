@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::keys::{COMMON, NODES, PARTS};
+use super::keys::{COMMON, PARTS};
 use super::reply::{Reply, corrupt};
-use super::{CHANNEL, Redis, Shared, scripts, tasks};
+use super::{Redis, Shared, scripts, tasks};
 use crate::store::{Notice, StoreError};
 use crate::types::UnixMs;
 
@@ -89,13 +89,6 @@ impl Redis {
     pub(super) async fn do_announce(&self, notice: Notice) -> Result<(), StoreError> {
         let letter = Letter { from: self.shared.node.clone(), notice };
         let letter = serde_json::to_vec(&letter).map_err(|_| corrupt("a notice"))?;
-        let channel = format!("{}{CHANNEL}", self.shared.prefix).into_bytes();
-        let now = self.shared.clock.now();
-        self.shared.ask(&scripts::ANNOUNCE, NODES, now, vec![channel, letter]).await.map(drop)
-    }
-
-    pub(super) async fn do_ping(&self) -> Result<(), StoreError> {
-        let now = self.shared.clock.now();
-        self.shared.ask(&scripts::PING, COMMON, now, Vec::new()).await.map(drop)
+        self.shared.link.publish(&letter).await
     }
 }

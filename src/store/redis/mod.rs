@@ -24,7 +24,7 @@
 //! | `{out}n<number>` | when codes were sent to a number; a day |
 //! | `{out}i`, `{out}w`, `{out}o<id>` | the outbox: last id, what is due when, a message |
 //! | `{common}k<name>`, `{common}l<name>` | common keys; what is lent |
-//! | `{nodes}<id>` | a gateway that lives (30 s), or has gone |
+//! | `{nodes}n<id>` | a gateway that lives (30 s), or has gone |
 //!
 //! Keys are kept a day longer than needed: what is over is judged on read, by the time that the caller gives.
 //!
@@ -41,12 +41,13 @@ mod common;
 mod guarded;
 mod keys;
 mod ledger;
-mod link;
+pub mod link;
 mod outbox;
 mod reply;
 mod scripts;
 mod tasks;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +73,9 @@ pub struct Settings {
     pub topology: Topology,
     pub user: Option<String>,
     pub password: Option<Zeroizing<String>>,
+    /// Who we are to the sentinels, which have users of their own.
+    pub sentinel_user: Option<String>,
+    pub sentinel_password: Option<Zeroizing<String>>,
     pub tls: Option<Tls>,
     /// Number of the database; 0 in a Cluster.
     pub database: u16,
@@ -99,6 +103,15 @@ pub enum Topology {
 pub struct Server {
     pub host: String,
     pub port: u16,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            return write!(f, "[{}]:{}", self.host, self.port);
+        }
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }
 
 /// TLS to the servers (`rediss://`).
@@ -172,7 +185,7 @@ impl Redis {
         let (notices, heard) = tokio::sync::mpsc::channel(NOTICES_MAX);
         let prefix = settings.prefix.clone();
         let ear = Ear { view: view.clone(), prefix: prefix.clone(), node: node.clone(), notices };
-        let link = Link::open(&settings, Arc::new(ear))?;
+        let link = Link::open(&settings, &scripts::ALL, Arc::new(ear))?;
         let limits_text = limits_text(&limits);
         let shared = Arc::new(Shared { link, view, limits, limits_text, clock, prefix, node });
         common::prepare(Arc::clone(&shared))?;
@@ -408,7 +421,7 @@ impl Store for Redis {
     }
 
     fn ping(&self) -> Task<'_, ()> {
-        Box::pin(self.do_ping())
+        Box::pin(self.shared.link.ping())
     }
 }
 
@@ -429,5 +442,3 @@ fn limits_text(limits: &Limits) -> Vec<u8> {
 }
 
 const NOTICES_MAX: usize = 64;
-/// A notice's channel is named so, after the prefix.
-const CHANNEL: &str = ":notices";

@@ -10,12 +10,13 @@ macro_rules! scripts {
             name: stringify!($name),
             source: concat!($(include_str!(concat!("scripts/", $part, ".lua"))),*),
         };
-    )*};
+    )*
+        pub(super) static ALL: [&Script; [$(stringify!($name)),*].len()] = [$(&$name),*];
+    };
 }
 
 scripts! {
     MARK = "mark";
-    PING = "prelude" "ping";
     LOOK = "prelude" "look";
     SIGHT = "prelude" "sight";
     FREEZE = "prelude" "account" "freeze";
@@ -41,7 +42,6 @@ scripts! {
     ADOPT = "prelude" "adopt";
     LEND = "prelude" "lend";
     LENT = "prelude" "lent";
-    ANNOUNCE = "prelude" "announce";
     BEAT = "prelude" "beat";
     ALIVE = "prelude" "alive";
 }

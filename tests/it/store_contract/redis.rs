@@ -12,18 +12,24 @@ use stepgate::world::SystemClock;
 use super::Place;
 use crate::kit;
 
-/// A store in this server under this prefix.
-pub fn open_at(server: &kit::redis::Server, prefix: &str, limits: Limits) -> Arc<dyn Store> {
-    let server = Server { host: server.host.clone(), port: server.port };
-    let settings = Settings {
+fn settings(server: &kit::redis::Server, prefix: &str, deadline: Duration) -> Settings {
+    let server = Server { host: "127.0.0.1".to_owned(), port: server.port };
+    Settings {
         topology: Topology::Single(server),
         user: None,
         password: None,
+        sentinel_user: None,
+        sentinel_password: None,
         tls: None,
         database: 0,
         prefix: prefix.to_owned(),
-        deadline: Duration::from_secs(20),
-    };
+        deadline,
+    }
+}
+
+/// A store in this server under this prefix.
+fn open_at(server: &kit::redis::Server, prefix: &str, limits: Limits) -> Arc<dyn Store> {
+    let settings = settings(server, prefix, Duration::from_secs(20));
     Arc::new(Redis::open(settings, limits, Arc::new(SystemClock)).expect("opens"))
 }
 
@@ -34,10 +40,10 @@ pub fn prefix() -> String {
 }
 
 pub fn single(limits: Limits) -> Arc<dyn Store> {
-    open_at(&kit::redis::shared(), &prefix(), limits)
+    open_at(&kit::redis::shared().server, &prefix(), limits)
 }
 
 pub fn single_place() -> Place {
     let prefix = prefix();
-    Box::new(move |limits| open_at(&kit::redis::shared(), &prefix, limits))
+    Box::new(move |limits| open_at(&kit::redis::shared().server, &prefix, limits))
 }

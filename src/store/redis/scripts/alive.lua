@@ -2,6 +2,6 @@
 
 local words = {}
 for i, node in ipairs(split(ARGV[3])) do
-  words[i] = redis.call('GET', base .. node)
+  words[i] = redis.call('GET', base .. 'n' .. node)
 end
 return words

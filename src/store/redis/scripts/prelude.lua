@@ -15,7 +15,11 @@ if ARGV[1] ~= '0' then
 end
 
 -- Another replication id means: restarted, or another server was promoted. What was accepted last may be lost.
-local epoch = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+local replication = redis.call('INFO', 'replication')
+if not string.find(replication, 'role:master', 1, true) then
+  return redis.error_reply('READONLY this is no master any more')
+end
+local epoch = string.match(replication, 'master_replid:(%x+)')
 local marker = redis.call('HMGET', KEYS[1], 'epoch', 'floor')
 if not marker[1] then
   return redis.error_reply('LOST the state behind this tag was lost')
