@@ -4,6 +4,7 @@
 //! answered is durable; an error means that nothing may be assumed, and a guarded action is refused.
 
 pub mod embedded;
+mod ledger;
 pub mod moved;
 pub mod redis;
 mod view;

@@ -24,6 +24,7 @@ g++ g++
 chromium chromium
 chromium-driver chromedriver
 python3 python3
+redis-server redis-server
 TXT
         ;;
     differential)
@@ -38,6 +39,7 @@ TXT
     bench)
         cat <<TXT
 nginx-light nginx
+redis-server redis-server
 wrk wrk
 nghttp2-client h2load
 TXT

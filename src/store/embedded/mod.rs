@@ -10,7 +10,6 @@ mod asking;
 mod docs;
 mod examine;
 mod guarded;
-mod ledger;
 mod outbox;
 mod rows;
 mod writer;
@@ -36,7 +35,7 @@ use super::{
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::challenge::{Challenge, Limits, SentCode};
-use crate::store::view::View;
+use crate::store::view::{View, is_news};
 use crate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId, UnixMs};
 
 /// The embedded store.
@@ -150,7 +149,7 @@ impl Store for Embedded {
 
     fn sight(&self, account: &AccountId, credential: &Credential, sighting: Sighting) -> bool {
         let known = self.view.glance(account, credential).is_some_and(|known| {
-            !accounts::is_news(known.last.as_ref(), &known.countries, &known.asns, &sighting)
+            !is_news(known.last.as_ref(), &known.countries, &known.asns, &sighting)
         });
         if known {
             return true;
