@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::{Finding, Here, TIMEOUT, gateway, machine};
 use crate::assemble;
+use crate::config::StoreConfig;
 use crate::serve::SIGNING_KEY;
 use crate::store::StoreError;
 use crate::store::embedded::{self, FileState};
@@ -14,7 +15,14 @@ use crate::store::embedded::{self, FileState};
 pub(super) const SUBJECT: &str = "store";
 
 pub(super) async fn examine(here: &Here) -> Vec<Finding> {
-    embedded_file(here, &here.config.store).await
+    match &here.config.store {
+        StoreConfig::File(path) => embedded_file(here, path).await,
+        StoreConfig::Redis(_) => {
+            let what = "Redis servers are not examined here yet";
+            let advice = "start the gateway: it refuses servers that will not do, and says why";
+            vec![Finding::warning(SUBJECT, what, advice)]
+        }
+    }
 }
 
 async fn embedded_file(here: &Here, path: &Path) -> Vec<Finding> {

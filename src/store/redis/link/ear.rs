@@ -146,8 +146,7 @@ mod tests {
         for (kind, data) in pushes {
             ear.send(PushInfo { kind, data }).unwrap();
         }
-        let said = log.0.lock().unwrap().clone();
-        said
+        std::mem::take(&mut *log.0.lock().unwrap())
     }
 
     #[test]
