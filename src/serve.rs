@@ -21,7 +21,7 @@ use crate::admin::{self, Operations};
 use crate::assemble;
 use crate::audit::{self, Audit, Event, Record};
 use crate::body::Body;
-use crate::config::{self, Config};
+use crate::config::{self, Config, StoreConfig};
 use crate::crypto::{Keyring, SigningKey};
 use crate::fault::Fault;
 use crate::fetch::Fetch;
@@ -39,7 +39,8 @@ use crate::reload::Reloader;
 use crate::routes::Routes;
 use crate::stepup::phone;
 use crate::store::embedded::Embedded;
-use crate::store::{Store, StoreError};
+use crate::store::redis::Redis;
+use crate::store::{Store, StoreError, redis};
 use crate::types::UnixMs;
 use crate::world::{Clock, Entropy};
 
@@ -198,6 +199,7 @@ fn build(
     let keyring = assemble::master_key(config, &mut faults);
     let locator = assemble::locator(config, clock.clone(), &mut faults);
     assemble::admin_token(config, &mut faults);
+    let redis = config.redis_settings(&mut faults);
     let messenger = messenger::build(config, &fetch, clock, &mut faults);
     let certificates = collect(Certificates::load(&assemble::pairs(config)), &mut faults);
     let assembled = collect(assemble::assemble(config, &fetch, &metrics, None), &mut faults);
@@ -208,7 +210,8 @@ fn build(
     };
     certificates.warn_of_endings(&assemble::pairs(config), clock.now());
     let keyring = Arc::new(keyring);
-    let store = around(open_store(config)?);
+    let (store, clock) = open_store(config, redis, clock)?;
+    let store = around(store);
     let signer = Arc::new(background.block_on(common_key(&*store, &keyring))?);
     make_folder_of(&config.audit)?;
     let audit = Audit::open(
@@ -265,9 +268,25 @@ fn collect<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<
     result.map_err(|found| faults.extend(found)).ok()
 }
 
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
-    make_folder_of(&config.store)?;
-    Ok(Arc::new(Embedded::open(&config.store, config.limits.clone())?))
+/// `redis` is what `[store]` says of Redis, with its secrets.
+fn open_store(
+    config: &Config,
+    redis: Option<redis::Settings>,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<dyn Store>, Arc<dyn Clock>), StartError> {
+    let limits = config.limits.clone();
+    match (&config.store, redis) {
+        (StoreConfig::Redis(_), Some(settings)) => {
+            let store = Redis::open(settings, limits, clock.clone())?;
+            let common = store.clock();
+            Ok((Arc::new(store), common))
+        }
+        (StoreConfig::Redis(_), None) => Err(StartError::Faults(Vec::new())),
+        (StoreConfig::File(file), _) => {
+            make_folder_of(file)?;
+            Ok((Arc::new(Embedded::open(file, limits)?), clock.clone()))
+        }
+    }
 }
 
 fn make_folder_of(file: &std::path::Path) -> Result<(), std::io::Error> {
