@@ -206,7 +206,7 @@ fn build(
         return Err(StartError::Faults(faults));
     };
     let keyring = Arc::new(keyring);
-    let store = around(open_store(config)?);
+    let store = around(open_store(config, None)?);
     let signer = Arc::new(background.block_on(common_key(&*store, &keyring))?);
     make_folder_of(&config.audit)?;
     let audit = Audit::open(
@@ -264,9 +264,17 @@ fn collect<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<
     result.map_err(|found| faults.extend(found)).ok()
 }
 
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+/// The store that the configuration names; its sentences wait for `deadline_ms`, or as long as requests can.
+pub(crate) fn open_store(
+    config: &Config,
+    deadline_ms: Option<u64>,
+) -> Result<Arc<dyn Store>, StartError> {
     make_folder_of(&config.store)?;
-    Ok(Arc::new(Embedded::open(&config.store, config.limits.clone())?))
+    let store = Embedded::open(&config.store, config.limits.clone())?;
+    Ok(match deadline_ms {
+        Some(ms) => Arc::new(store.with_deadline_ms(ms)),
+        None => Arc::new(store),
+    })
 }
 
 fn make_folder_of(file: &std::path::Path) -> Result<(), std::io::Error> {
