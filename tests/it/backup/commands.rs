@@ -1,0 +1,1 @@
+//! `stepgate backup` and `stepgate restore`, beside a running gateway and without one.
