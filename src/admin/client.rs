@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::body::Incoming;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -164,9 +164,7 @@ async fn collected(status: u16, body: Incoming) -> Result<Reply, ClientError> {
     Ok(Reply { status, body })
 }
 
-async fn within<T>(
-    step: impl Future<Output = Result<T, ClientError>>,
-) -> Result<T, ClientError> {
+async fn within<T>(step: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
     tokio::time::timeout(REQUEST_MAX, step).await.unwrap_or(Err(ClientError::Deadline))
 }
 

@@ -36,11 +36,8 @@ impl Inventory {
         let kept = kept.in_order();
         // A record always has a JSON form: it has just come from one, or is on its way into one.
         let content = serde_json::to_vec(&kept).unwrap_or_default();
-        let entry = Entry {
-            subject: short(&kept.subject()),
-            content: short(&content),
-            kind: kept.kind(),
-        };
+        let entry =
+            Entry { subject: short(&kept.subject()), content: short(&content), kind: kept.kind() };
         self.entries.push(entry);
     }
 

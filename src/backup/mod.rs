@@ -96,7 +96,9 @@ pub enum BackupError {
          with; take another copy of the file"
     )]
     Altered { chunk: u64, key: String },
-    #[error("it is cut off: it ends after chunk {chunks}, which is not its last; take another copy of the file")]
+    #[error(
+        "it is cut off: it ends after chunk {chunks}, which is not its last; take another copy of the file"
+    )]
     Truncated { chunks: u64 },
     #[error("something was added behind its last chunk, {chunks}: take another copy of the file")]
     Continued { chunks: u64 },
@@ -104,7 +106,9 @@ pub enum BackupError {
     Unreadable { record: u64, why: String },
     #[error("it says that it holds {said}, and it holds {found}")]
     Miscounted { said: Counts, found: Counts },
-    #[error("a record is longer than {RECORD_BYTES_MAX} bytes ({kind}): it cannot be part of a backup")]
+    #[error(
+        "a record is longer than {RECORD_BYTES_MAX} bytes ({kind}): it cannot be part of a backup"
+    )]
     TooLong { kind: &'static str },
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -129,7 +133,8 @@ mod rfc3339 {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UnixMs, D::Error> {
-        let time: Timestamp = String::deserialize(deserializer)?.parse().map_err(D::Error::custom)?;
+        let time: Timestamp =
+            String::deserialize(deserializer)?.parse().map_err(D::Error::custom)?;
         Ok(UnixMs(time.as_millisecond()))
     }
 }

@@ -4,9 +4,7 @@
 
 use std::io::Write;
 
-use super::{
-    BackupError, CHUNK_BYTES, Counts, FORMAT, Head, PURPOSE, RECORD_BYTES_MAX, Trailer,
-};
+use super::{BackupError, CHUNK_BYTES, Counts, FORMAT, Head, PURPOSE, RECORD_BYTES_MAX, Trailer};
 use crate::crypto::{Keyring, StreamKey, TAG_BYTES, random_id};
 use crate::store::moved::Kept;
 use crate::types::UnixMs;

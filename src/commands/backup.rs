@@ -108,7 +108,10 @@ async fn write(store: &dyn Store, keyring: &Keyring, out: &mut File) -> anyhow::
 
 fn refuse_existing(file: &Path) -> anyhow::Result<()> {
     if file.symlink_metadata().is_ok() {
-        bail!("{} is there already: a backup overwrites nothing, name another file", file.display());
+        bail!(
+            "{} is there already: a backup overwrites nothing, name another file",
+            file.display()
+        );
     }
     Ok(())
 }
@@ -136,7 +139,10 @@ impl Part {
     }
 
     fn lost(&self) -> String {
-        format!("the backup could not be written to {}, and nothing is left there", self.path.display())
+        format!(
+            "the backup could not be written to {}, and nothing is left there",
+            self.path.display()
+        )
     }
 
     /// The rename is durable when the folder is.

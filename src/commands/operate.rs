@@ -132,7 +132,9 @@ impl Operator {
     pub(super) fn tell(&self, path: &str, body: String) {
         match self.runtime.block_on(self.client.post(path, body)) {
             Ok(reply) if reply.is_ok() => {}
-            Ok(reply) => eprintln!("stepgate: the running gateway was not told: {}", reply.detail()),
+            Ok(reply) => {
+                eprintln!("stepgate: the running gateway was not told: {}", reply.detail())
+            }
             Err(ClientError::Connect { .. }) => {}
             Err(error) => eprintln!("stepgate: the running gateway was not told: {error}"),
         }

@@ -28,8 +28,7 @@ use crate::world::{Clock as _, SystemClock};
 pub fn run(config: &Path, file: &Path, replace: bool) -> anyhow::Result<ExitCode> {
     let state = State::at(config)?;
     let now = SystemClock.now();
-    let mut source =
-        File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut source = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut found = look_at(&source, &state.keyring, now)
         .with_context(|| format!("nothing was written: {} cannot be restored", file.display()))?;
     let store = state.open().map_err(|error| match error {
@@ -134,9 +133,13 @@ fn tell(found: &mut Found, file: &Path, has_keys: bool) {
     if found.inventory.over() > 0 {
         say!("{} more records had run out since.", found.inventory.over());
     }
-    say!("Open challenges, unused approvals and elevations are not in a backup: owners are asked again.");
+    say!(
+        "Open challenges, unused approvals and elevations are not in a backup: owners are asked again."
+    );
     if has_keys {
-        say!("The gateways' common keys are the backup's now: restart every gateway that runs on this store.");
+        say!(
+            "The gateways' common keys are the backup's now: restart every gateway that runs on this store."
+        );
     }
     found.sealed.tell();
 }

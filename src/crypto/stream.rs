@@ -96,7 +96,8 @@ mod tests {
             ring.stream_key(id, purpose, head).expect("is there")
         };
         let chunk = sealed(&of("a", "test", b"head"), 0, true);
-        for other in [of("a", "test", b"heaD"), of("a", "tes", b"thead"), of("b", "test", b"head")] {
+        for other in [of("a", "test", b"heaD"), of("a", "tes", b"thead"), of("b", "test", b"head")]
+        {
             assert_eq!(other.open(0, true, &mut chunk.clone()), Err(SealError::Forged));
         }
         assert!(of("a", "test", b"head").open(0, true, &mut chunk.clone()).is_ok());

@@ -11,14 +11,11 @@ use crate::admin::{OperationError, Order, Pieces};
 use crate::audit::{Event, Record};
 use crate::backup::{BackupError, Writer};
 use crate::gateway::Gateway;
-use crate::store::moved::Export;
 use crate::store::StoreError;
+use crate::store::moved::Export;
 
 /// Begins one. A store that cannot be read at all is an error here, and not half an answer.
-pub(super) async fn begin(
-    gateway: &Arc<Gateway>,
-    order: Order,
-) -> Result<Pieces, OperationError> {
+pub(super) async fn begin(gateway: &Arc<Gateway>, order: Order) -> Result<Pieces, OperationError> {
     let unavailable = |why: String| OperationError::Unavailable(why);
     let first = gateway.store.export(None).await.map_err(|error| unavailable(error.to_string()))?;
     let (keyring, entropy) = (&gateway.keyring, &*gateway.entropy);

@@ -164,8 +164,10 @@ impl Kept {
             Self::Counters { buckets, .. } => buckets.sort(),
             Self::Holds { running, .. } => running.sort_by(|a, b| a.rule.cmp(&b.rule)),
             Self::Sends { at, .. } => at.sort(),
-            Self::Places { .. } | Self::Session { .. } | Self::Address { .. } | Self::Key { .. } => {
-            }
+            Self::Places { .. }
+            | Self::Session { .. }
+            | Self::Address { .. }
+            | Self::Key { .. } => {}
         }
         self
     }

@@ -10,8 +10,8 @@ use stepgate::stepup::attempts::Tally;
 use stepgate::stepup::challenge::{Challenge, Limits};
 use stepgate::store::moved::{Bucket, HoldSubject, Kept};
 use stepgate::store::{
-    Begin, Begun, CodeQueued, Enrolled, Freeze, Learn, NumberKey, Opened, Proven, Settled, Standing,
-    Store,
+    Begin, Begun, CodeQueued, Enrolled, Freeze, Learn, NumberKey, Opened, Proven, Settled,
+    Standing, Store,
 };
 use stepgate::types::*;
 
@@ -71,18 +71,19 @@ async fn populated(make: Make) -> Arc<dyn Store> {
     store.enrol(&alice(), Enrolled { last_step: Some(10), ..totp() }, NOW).await.expect("enrols");
     sight(&store, &alice(), &session("s"), seen("DE", NOW)).await;
     sight(&store, &alice(), &session("t"), seen("FR", after(MINUTE))).await;
-    let to = |id: &str, where_to: &str| Begin {
-        destination: Some(where_to.into()),
-        ..begin(id)
-    };
+    let to = |id: &str, where_to: &str| Begin { destination: Some(where_to.into()), ..begin(id) };
     let added = || Some(Learn::Added { destination: "x".into() });
     begun(&store, to("a", "x"), NOW).await;
-    store.settle(AttemptId::new("a"), &alice(), Settled::Done, added(), NOW).await.expect("settles");
+    store
+        .settle(AttemptId::new("a"), &alice(), Settled::Done, added(), NOW)
+        .await
+        .expect("settles");
     begun(&store, to("b", "x"), NOW).await;
     abandon(&store, "b", &["young"], NOW).await;
     begun(&store, begin("c"), NOW).await;
     abandon(&store, "c", &["slow"], after(1)).await;
-    begun(&store, Begin { usd: None, action: ActionName::new("transfer"), ..begin("d") }, NOW).await;
+    begun(&store, Begin { usd: None, action: ActionName::new("transfer"), ..begin("d") }, NOW)
+        .await;
     settle(&store, "d", Settled::Unknown, NOW).await;
     open(&store, about(2, challenge("open")), NOW).await;
     spend(&store, "open", Factor::Totp, NOW).await;
@@ -123,10 +124,8 @@ pub async fn everything_says_the_same_in_the_store_it_moved_to(make: Make) {
         ours.factors.sort_by_key(|card| theirs.factors.iter().position(|it| it == card));
         assert_eq!(ours, theirs);
         for with in [session("s"), session("t"), session("new")] {
-            let theirs = Standing {
-                elevations: vec![],
-                ..(*look(&from, &who, &with).await).clone()
-            };
+            let theirs =
+                Standing { elevations: vec![], ..(*look(&from, &who, &with).await).clone() };
             assert_eq!(*look(&to, &who, &with).await, theirs);
         }
         let secrets = |factors: Vec<Enrolled>| {
@@ -218,7 +217,10 @@ pub async fn failures_in_a_row_are_carried_over(make: Make) {
     }
     let to = moved(&from, make, NOW).await;
     let opened = to.open_challenge(challenge("d"), NOW).await.expect("answers");
-    assert!(matches!(opened, Opened::Blocked { until } if until == after(15 * MINUTE)), "{opened:?}");
+    assert!(
+        matches!(opened, Opened::Blocked { until } if until == after(15 * MINUTE)),
+        "{opened:?}"
+    );
     // The next row of five blocks for twice as long.
     let later = after(15 * MINUTE);
     let expires = later.plus_ms(5 * MINUTE);
@@ -433,14 +435,15 @@ pub fn kept() -> impl Strategy<Value = Kept> {
             last,
         },
     );
-    let credential = (prop::sample::select(vec![CredentialKind::Session, CredentialKind::ApiKey]),
-        "[a-c|:{}]{1,3}")
+    let credential = (
+        prop::sample::select(vec![CredentialKind::Session, CredentialKind::ApiKey]),
+        "[a-c|:{}]{1,3}",
+    )
         .prop_map(|(kind, id)| Credential { kind, id: CredentialId::new(id) });
     let seen_last = (who(), credential, sighting())
         .prop_map(|(account, credential, last)| Kept::Session { account, credential, last });
-    let action = || {
-        prop::sample::select(vec!["withdrawal", "transfer", "a.b"]).prop_map(ActionName::new)
-    };
+    let action =
+        || prop::sample::select(vec!["withdrawal", "transfer", "a.b"]).prop_map(ActionName::new);
     let bucket = (0..200u64, 1..9u64, 0..2u64, 0..1_000_000u64);
     let buckets = prop::collection::btree_map(0..200u64, bucket, 0..8).prop_map(|buckets| {
         let five_minutes = 300_000;
@@ -474,9 +477,10 @@ pub fn kept() -> impl Strategy<Value = Kept> {
         let hold = |(rule, since): (String, UnixMs)| HoldRunning { rule: RuleId::new(rule), since };
         running.into_iter().map(hold).collect::<Vec<_>>()
     });
-    let holds = (who(), subject, 0..3u64, running).prop_map(
-        |(account, subject, freezes, running)| Kept::Holds { account, subject, freezes, running },
-    );
+    let holds =
+        (who(), subject, 0..3u64, running).prop_map(|(account, subject, freezes, running)| {
+            Kept::Holds { account, subject, freezes, running }
+        });
     let sends = ("[a-c]{1,2}", prop::collection::vec(lately(), 0..10))
         .prop_map(|(number, at)| Kept::Sends { number: NumberKey(number), at });
     let key = ("[a-c]{1,2}", prop::collection::vec(any::<u8>(), 0..40))
