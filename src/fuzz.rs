@@ -119,7 +119,7 @@ pub fn proxy_header(bytes: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
 pub fn backup(file: &[u8]) -> Result<Vec<String>, String> {
     let mut reader = Reader::open(file, &keyring()).map_err(|error| error.to_string())?;
     let mut records = Vec::new();
-    while let Some(kept) = reader.next().map_err(|error| error.to_string())? {
+    while let Some(kept) = reader.record().map_err(|error| error.to_string())? {
         records.push(serde_json::to_string(&kept).map_err(|error| error.to_string())?);
     }
     Ok(records)

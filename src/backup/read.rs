@@ -1,7 +1,7 @@
 //! Reading a backup, record by record.
 //!
 //! Never gives out a byte that is not authentic and in its place, and never holds more than a chunk and a record.
-//! Invariant: only after `next` has answered `None` is the file known to be whole; whoever writes what it holds reads
+//! Invariant: only after `record` has answered `None` is the file known to be whole; whoever writes what it holds reads
 //! it to that end first.
 
 use std::io::{BufRead as _, BufReader, Read};
@@ -63,7 +63,7 @@ impl<R: Read> Reader<R> {
         &self.head
     }
 
-    /// What was read so far; all there is, once `next` has answered `None`.
+    /// What was read so far; all there is, once `record` has answered `None`.
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
@@ -72,7 +72,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// Whatever is wrong with the file. Nothing can be read after that.
-    pub fn next(&mut self) -> Result<Option<Kept>, BackupError> {
+    pub fn record(&mut self) -> Result<Option<Kept>, BackupError> {
         if self.done {
             return Ok(None);
         }

@@ -83,7 +83,7 @@ pub(super) fn look_through(file: &Path, keyring: &Keyring) -> anyhow::Result<Fou
 pub(super) fn look_at(source: impl Read, keyring: &Keyring, now: UnixMs) -> anyhow::Result<Found> {
     let mut reader = Reader::open(source, keyring)?;
     let (mut inventory, mut sealed) = (Inventory::at(now), Sealed::default());
-    while let Some(kept) = reader.next()? {
+    while let Some(kept) = reader.record()? {
         inventory.note(&kept);
         sealed.note(&kept, keyring);
     }

@@ -83,7 +83,7 @@ async fn put_back(
     let mut reader = Reader::open(source, keyring)?;
     let (mut batch, mut written) = (Vec::new(), 0);
     loop {
-        let kept = reader.next().with_context(|| broke_off(written))?;
+        let kept = reader.record().with_context(|| broke_off(written))?;
         let at_end = kept.is_none();
         batch.extend(kept);
         if at_end || batch.len() >= RECORDS_AT_ONCE {

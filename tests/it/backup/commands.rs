@@ -124,7 +124,7 @@ impl Place {
         let file = std::fs::File::open(self.path(name)).unwrap();
         let mut reader = Reader::open(file, &ring).unwrap();
         let mut records = Vec::new();
-        while let Some(kept) = reader.next().unwrap() {
+        while let Some(kept) = reader.record().unwrap() {
             records.extend(kept.as_of(now()).map(Kept::in_order));
         }
         records.sort_by_key(Kept::subject);

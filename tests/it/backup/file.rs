@@ -34,11 +34,11 @@ fn write(ring: &Keyring, seed: u64, records: &[Kept]) -> Vec<u8> {
 fn read(ring: &Keyring, file: &[u8]) -> Result<Vec<Kept>, BackupError> {
     let mut reader = Reader::open(file, ring)?;
     let mut records = Vec::new();
-    while let Some(kept) = reader.next()? {
+    while let Some(kept) = reader.record()? {
         records.push(kept);
     }
     assert_eq!(reader.counts().sum(), records.len() as u64);
-    assert!(reader.next()?.is_none());
+    assert!(reader.record()?.is_none());
     Ok(records)
 }
 
