@@ -21,7 +21,7 @@ use crate::binary::{self, Binary, said};
 use crate::exchange::Exchange;
 use crate::journeys::{TO_SPOT, TRANSFER, WITHDRAW, withdrawal};
 use crate::kit::{Kit, Options, TOTP_SECRET};
-use crate::world::{OKX, admin, totp_at};
+use crate::world::{OKX, World, admin, totp_at};
 
 const POLICY: &str = r#"version = 1
 
@@ -208,6 +208,21 @@ async fn answer(customer: &crate::client::Client, code: &str, status: u16) {
     let body = json!({ "factor": "totp", "code": code }).to_string();
     let answer = customer.post_json(&path, body).await;
     assert_eq!(answer.status, status, "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_gateway_records_what_was_given_out_and_what_was_put_in() {
+    let world = World::start().await;
+    world.enrol_totp("alice").await;
+    let poured = world.admin("POST", "/backup", r#"{"by":"ops","reason":"weekly"}"#).await;
+    assert_eq!(poured.status, 200);
+    assert!(poured.body.starts_with(b"{\"stepgate_backup\":1"));
+    let given = world.noted("backup").await;
+    assert_eq!(given["note"], "operator:ops: accounts 1, keys 1; weekly");
+    let put_in = r#"{"by":"ops","reason":"a backup of yesterday"}"#;
+    assert_eq!(world.admin("POST", "/restored", put_in).await.status, 200);
+    assert_eq!(world.noted("restored").await["note"], "operator:ops: a backup of yesterday");
+    assert_eq!(world.admin("POST", "/backup", "{}").await.status, 422, "nobody ordered it");
 }
 
 #[tokio::test]
