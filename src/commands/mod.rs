@@ -12,6 +12,7 @@ macro_rules! say {
 
 pub mod backup;
 pub mod check;
+pub mod doctor;
 pub mod explain;
 pub mod operate;
 pub mod restore;

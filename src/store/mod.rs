@@ -291,7 +291,7 @@ pub trait Store: Send + Sync {
         now: UnixMs,
     ) -> Task<'_, ()>;
 
-    /// Attempts of this node that were `sending` before it stopped; each is `unknown` from now on and returned once.
+    /// Attempts that were `sending` when their gateway stopped; each is `unknown` from now on and returned once.
     fn recover(&self, now: UnixMs) -> Task<'_, Vec<Orphan>>;
 
     /// Opens a challenge, or returns the one that is open for the same account, credential and scope. At most

@@ -8,6 +8,7 @@ mod broken_input;
 mod bypass;
 mod client;
 mod crash;
+mod doctor;
 mod exchange;
 mod explain;
 mod frames;
