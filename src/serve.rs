@@ -210,7 +210,7 @@ fn build(
     };
     certificates.warn_of_endings(&assemble::pairs(config), clock.now());
     let keyring = Arc::new(keyring);
-    let (store, clock) = open_store(config, redis, clock)?;
+    let (store, clock) = open_store(config, redis, clock, None)?;
     let store = around(store);
     let signer = Arc::new(background.block_on(common_key(&*store, &keyring))?);
     make_folder_of(&config.audit)?;
@@ -268,15 +268,18 @@ fn collect<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<
     result.map_err(|found| faults.extend(found)).ok()
 }
 
-/// `redis` is what `[store]` says of Redis, with its secrets.
-fn open_store(
+/// The store that the configuration names, and the time that all of its gateways have in common. `redis` is what `[store]`
+/// says of Redis, with its secrets. Sentences wait for `deadline_ms`, or as long as requests can.
+pub(crate) fn open_store(
     config: &Config,
     redis: Option<redis::Settings>,
     clock: &Arc<dyn Clock>,
+    deadline_ms: Option<u64>,
 ) -> Result<(Arc<dyn Store>, Arc<dyn Clock>), StartError> {
     let limits = config.limits.clone();
     match (&config.store, redis) {
-        (StoreConfig::Redis(_), Some(settings)) => {
+        (StoreConfig::Redis(_), Some(mut settings)) => {
+            settings.deadline = deadline_ms.map_or(settings.deadline, Duration::from_millis);
             let store = Redis::open(settings, limits, clock.clone())?;
             let common = store.clock();
             Ok((Arc::new(store), common))
@@ -284,7 +287,12 @@ fn open_store(
         (StoreConfig::Redis(_), None) => Err(StartError::Faults(Vec::new())),
         (StoreConfig::File(file), _) => {
             make_folder_of(file)?;
-            Ok((Arc::new(Embedded::open(file, limits)?), clock.clone()))
+            let store = Embedded::open(file, limits)?;
+            let store = match deadline_ms {
+                Some(ms) => store.with_deadline_ms(ms),
+                None => store,
+            };
+            Ok((Arc::new(store), clock.clone()))
         }
     }
 }

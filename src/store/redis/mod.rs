@@ -106,6 +106,18 @@ pub struct Server {
     pub port: u16,
 }
 
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, servers) = match self {
+            Self::Single(server) => return write!(f, "Redis at {server}"),
+            Self::Sentinel { sentinels, master } => (format!("`{master}` of sentinels"), sentinels),
+            Self::Cluster(seeds) => ("Redis Cluster".to_owned(), seeds),
+        };
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        write!(f, "{what} at {}", servers.join(", "))
+    }
+}
+
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
