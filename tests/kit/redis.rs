@@ -165,7 +165,10 @@ pub struct Single {
 
 impl Single {
     pub fn start(options: &Options) -> Self {
-        let dir = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), options)
+    }
+
+    fn start_in(dir: TempDir, options: &Options) -> Self {
         let server = Server::new(dir.path(), free_port(), options, &[]);
         server.start();
         Self { server, _dir: dir }
@@ -181,7 +184,9 @@ impl Single {
 /// A server for all tests of this program that only need one; give each its own prefix.
 pub fn shared() -> &'static Single {
     static SHARED: OnceLock<Single> = OnceLock::new();
-    SHARED.get_or_init(|| Single::start(&Options::default()))
+    // Nobody removes its folder, so it lies where `cargo clean` finds it.
+    let place = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    SHARED.get_or_init(|| Single::start_in(TempDir::new_in(place).unwrap(), &Options::default()))
 }
 
 /// A master with two replicas, watched by three sentinels.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::{Finding, Here, TIMEOUT, gateway, machine};
+use super::{Finding, Here, TIMEOUT, gateway, machine, redis};
 use crate::assemble;
 use crate::config::StoreConfig;
 use crate::serve::SIGNING_KEY;
@@ -17,11 +17,7 @@ pub(super) const SUBJECT: &str = "store";
 pub(super) async fn examine(here: &Here) -> Vec<Finding> {
     match &here.config.store {
         StoreConfig::File(path) => embedded_file(here, path).await,
-        StoreConfig::Redis(_) => {
-            let what = "Redis servers are not examined here yet";
-            let advice = "start the gateway: it refuses servers that will not do, and says why";
-            vec![Finding::warning(SUBJECT, what, advice)]
-        }
+        StoreConfig::Redis(_) => redis::examine(here).await,
     }
 }
 
