@@ -177,6 +177,9 @@ impl Operations for Desk {
     fn metrics(&self) -> String {
         let gateway = self.gateway();
         gateway.metrics.audit(gateway.audit.dropped(), gateway.audit.healthy());
+        if let Some(figures) = gateway.store.figures() {
+            gateway.metrics.shared_store(&figures);
+        }
         let now = gateway.clock.now();
         let locator = &self.0.locator;
         for (name, age) in [("city", locator.city_age()), ("asn", locator.asn_age())] {

@@ -21,11 +21,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::routes::is_id;
+use crate::store::Figures;
 use crate::types::{ActionName, Factor, PolicyVersion, RuleId, SiteName};
 
 mod sharded;
+mod shared_store;
 
 use sharded::{Latency, Sharded};
+use shared_store::SharedStore;
 
 type Requests = Counter<u64, Sharded>;
 
@@ -51,6 +54,7 @@ pub struct Metrics {
     sms_sent: Family<SmsLabels, Counter>,
     in_flight: Gauge<i64, Sharded>,
     panics: Counter,
+    shared_store: SharedStore,
 }
 
 impl Default for Metrics {
@@ -75,6 +79,7 @@ impl Default for Metrics {
             sms_sent: Family::default(),
             in_flight: Gauge::default(),
             panics: Counter::default(),
+            shared_store: SharedStore::default(),
         };
         metrics.register_traffic();
         metrics.register_health();
@@ -107,6 +112,7 @@ impl Metrics {
 
     fn register_health(&mut self) {
         let registry = &mut self.registry;
+        self.shared_store.register(registry);
         registry.register(
             "audit_dropped",
             "Audit records that are lost since the start",
@@ -200,6 +206,11 @@ impl Metrics {
         }
         drop(routes);
         self.unclassified.get_or_create(&labels).inc();
+    }
+
+    /// A shared store's own figures, set before each scrape.
+    pub fn shared_store(&self, figures: &Figures) {
+        self.shared_store.set(figures);
     }
 
     /// The log's own figures, set before each scrape.
@@ -391,7 +402,19 @@ mod tests {
         metrics.sighting_dropped();
         metrics.tls_handshake_failed();
         metrics.panicked();
+        metrics.shared_store(&Figures {
+            calls: ["asked", "deadline", "broken", "refused", "skipped", "lost"].map(|it| (it, 3)),
+            servers: 3,
+            servers_connected: 2,
+            view_fresh: true,
+            clock_skew_ms: -7,
+            ..Figures::default()
+        });
         for line in [
+            r#"stepgate_store_calls_total{outcome="skipped"} 3"#,
+            r#"stepgate_store_servers{state="connected"} 2"#,
+            "stepgate_store_view_fresh 1",
+            "stepgate_store_clock_skew_milliseconds -7",
             r#"stepgate_requests_total{site="main",action="withdrawal",verdict="require"} 1"#,
             r#"stepgate_rules_total{site="main",rule="large",outcome="require",shadow="true"} 1"#,
             r#"stepgate_challenges_total{factor="sms",outcome="approved"} 1"#,

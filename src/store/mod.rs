@@ -237,6 +237,20 @@ pub struct FactorCard {
     pub disabled: bool,
 }
 
+/// How a shared store is doing, for metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Since the start: `asked`, and of these those that failed, by why.
+    pub calls: [(&'static str, u64); 6],
+    pub pushes: u64,
+    pub servers: u64,
+    pub servers_connected: u64,
+    /// Parts of the state whose calls fail at once.
+    pub breakers_open: u64,
+    pub view_fresh: bool,
+    pub clock_skew_ms: i64,
+}
+
 /// What one gateway tells all others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -399,6 +413,11 @@ pub trait Store: Send + Sync {
 
     /// Waits for the next notice of another gateway. A store of one gateway never has any.
     fn heard(&self) -> Task<'_, Notice>;
+
+    /// What a store says of itself that several gateways share.
+    fn figures(&self) -> Option<Figures> {
+        None
+    }
 
     /// Readiness: one cheap round trip.
     fn ping(&self) -> Task<'_, ()>;

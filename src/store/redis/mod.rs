@@ -61,8 +61,8 @@ use self::tasks::{Seen, Tasks};
 use super::moved::{Export, Kept};
 use super::view::{View, is_news};
 use super::{
-    AccountCard, Begin, Begun, CodeQueued, Enrolled, Learn, Message, Notice, NumberKey, Opened,
-    Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    AccountCard, Begin, Begun, CodeQueued, Enrolled, Figures, Learn, Message, Notice, NumberKey,
+    Opened, Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::challenge::{Challenge, Limits, SentCode};
@@ -457,6 +457,27 @@ impl Store for Redis {
         Box::pin(async {
             let ended = || StoreError::Unavailable("no more notices will come".to_owned());
             self.notices.lock().await.recv().await.ok_or_else(ended)
+        })
+    }
+
+    fn figures(&self) -> Option<Figures> {
+        let link = &self.shared.link;
+        let counts = link.counts();
+        Some(Figures {
+            calls: [
+                ("asked", counts.calls),
+                ("deadline", counts.deadline),
+                ("broken", counts.broken),
+                ("refused", counts.refused),
+                ("skipped", counts.skipped),
+                ("lost", counts.lost),
+            ],
+            pushes: counts.pushes,
+            servers: counts.servers,
+            servers_connected: counts.servers_connected,
+            breakers_open: counts.breakers_open,
+            view_fresh: link.is_fresh(),
+            clock_skew_ms: link.skew_ms(),
         })
     }
 
