@@ -30,6 +30,15 @@ enum Command {
     Serve(Configured),
     /// Check config, packs, policies, cases, keys and certificates: every fault at once.
     Check(Configured),
+    /// Try everything the gateway depends on (store, GeoIP, clock, SMS, upstream, certificate) and say what is wrong.
+    ///
+    /// Changes nothing, and may run beside the gateway. Run it as the gateway's user: permissions are tried as they are.
+    Doctor {
+        #[command(flatten)]
+        at: Configured,
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what the gateway would decide about one raw HTTP request, and why.
     Explain {
         #[command(flatten)]
@@ -72,6 +81,24 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write everything the store keeps into an encrypted file; a running gateway goes on meanwhile.
+    Backup {
+        #[command(flatten)]
+        at: Configured,
+        /// Write nothing: say whether this backup is whole, and what is in it.
+        #[arg(long)]
+        verify: bool,
+        file: PathBuf,
+    },
+    /// Put a backup into an empty store. The gateway of an embedded store has to be stopped.
+    Restore {
+        #[command(flatten)]
+        at: Configured,
+        /// Also into a store that is not empty: what the backup says takes the place of what is there.
+        #[arg(long)]
+        replace: bool,
+        file: PathBuf,
+    },
     /// The audit log.
     Audit {
         #[command(subcommand)]
@@ -113,6 +140,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(at) => commands::serve(&at.config),
         Command::Check(at) => commands::check::run(&at.config),
+        Command::Doctor { at, json } => commands::doctor::run(&at.config, json),
         Command::Explain { at, request, ip, account, json } => {
             commands::explain::run(&at.config, &request, ip, account.as_deref(), json)
         }
@@ -128,6 +156,11 @@ fn main() -> ExitCode {
         }),
         Command::Status(at) => Operator::at(&at.config).and_then(|op| op.status()),
         Command::Routes { at, audit, json } => commands::routes::run(&at.config, &audit, json),
+        Command::Backup { at, verify: false, file } => commands::backup::take(&at.config, &file),
+        Command::Backup { at, verify: true, file } => commands::backup::verify(&at.config, &file),
+        Command::Restore { at, replace, file } => {
+            commands::restore::run(&at.config, &file, replace)
+        }
         Command::Audit { what: Audit::Verify { files, jwks } } => {
             commands::verify(&files, jwks.as_deref())
         }

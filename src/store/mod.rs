@@ -38,6 +38,9 @@ pub enum StoreError {
     Corrupt { what: String },
     #[error("the store's queue is full")]
     Overload,
+    /// The embedded store serves one process.
+    #[error("{what}: another stepgate has it open")]
+    InUse { what: String },
 }
 
 /// What is known of an account and one of its credentials, as far as ordinary traffic needs it.
@@ -289,7 +292,7 @@ pub trait Store: Send + Sync {
         now: UnixMs,
     ) -> Task<'_, ()>;
 
-    /// Attempts of this node that were `sending` before it stopped; each is `unknown` from now on and returned once.
+    /// Attempts that were `sending` when their gateway stopped; each is `unknown` from now on and returned once.
     fn recover(&self, now: UnixMs) -> Task<'_, Vec<Orphan>>;
 
     /// Opens a challenge, or returns the one that is open for the same account, credential and scope. At most

@@ -2,11 +2,13 @@
 
 mod admin;
 mod audit;
+mod backup;
 mod binary;
 mod broken_input;
 mod bypass;
 mod client;
 mod crash;
+mod doctor;
 mod exchange;
 mod explain;
 mod frames;

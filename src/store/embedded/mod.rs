@@ -8,6 +8,8 @@
 mod accounts;
 mod asking;
 mod docs;
+mod examine;
+mod export;
 mod guarded;
 mod outbox;
 mod rows;
@@ -17,11 +19,13 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase as _};
 
 use self::docs::Account;
+pub use self::examine::{FileState, examine};
 use self::rows::{Desk, FOR_EVER, Key, Kind, Rows as _, STATE, Shelf, unavailable};
 
 use self::writer::{Job, Writer};
@@ -43,20 +47,22 @@ pub struct Embedded {
     view: Arc<View>,
     limits: Arc<Limits>,
     deadline: Duration,
+    recovered: AtomicBool,
 }
 
 impl Embedded {
     /// Opens the file, or makes it (and its folder) readable by its owner only.
     ///
     /// # Errors
-    /// `Unavailable` if another process has it open, or it cannot be read or made; `Corrupt` if it
-    /// is not ours.
+    /// `InUse` if another process has it open, `Unavailable` if it cannot be read or made; `Corrupt`
+    /// if it is not ours.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
         let database = Arc::new(open_file(path)?);
         let view = Arc::new(View::new());
         let writer = Writer::start(Arc::clone(&database), Arc::clone(&view))?;
         let deadline = Duration::from_millis(DEADLINE_MS);
-        Ok(Self { writer, database, view, limits: Arc::new(limits), deadline })
+        let (limits, recovered) = (Arc::new(limits), AtomicBool::new(false));
+        Ok(Self { writer, database, view, limits, deadline, recovered })
     }
 
     /// How long a caller waits for an answer; 250 ms unless told.
@@ -200,7 +206,17 @@ impl Store for Embedded {
     }
 
     fn recover(&self, now: UnixMs) -> Task<'_, Vec<Orphan>> {
-        Box::pin(self.ask(Some(now), guarded::recover))
+        // One process has the file: only an earlier run can have left anything, and the first call finds it.
+        if self.recovered.swap(true, Ordering::SeqCst) {
+            return Box::pin(async { Ok(Vec::new()) });
+        }
+        Box::pin(async move {
+            let found = self.ask(Some(now), guarded::recover).await;
+            if found.is_err() {
+                self.recovered.store(false, Ordering::SeqCst);
+            }
+            found
+        })
     }
 
     fn open_challenge(&self, challenge: Challenge, now: UnixMs) -> Task<'_, Opened> {
@@ -248,7 +264,7 @@ impl Store for Embedded {
         let limits = Arc::clone(&self.limits);
         let (id, account) = (id.clone(), account.clone());
         Box::pin(self.ask(Some(now), move |desk| {
-            asking::prove(desk, &limits, &id, &account, factor, step, mac.as_deref(), now)
+            asking::prove(desk, &limits, (&id, &account), factor, step, mac.as_deref(), now)
         }))
     }
 
@@ -294,7 +310,7 @@ impl Store for Embedded {
         let limits = Arc::clone(&self.limits);
         let (id, account) = (id.clone(), account.clone());
         Box::pin(self.ask(Some(now), move |desk| {
-            outbox::send_code(desk, &limits, &id, &account, &number, sent, sealed, now)
+            outbox::send_code(desk, &limits, (&id, &account), &number, sent, sealed, now)
         }))
     }
 
@@ -357,12 +373,15 @@ impl Store for Embedded {
         Box::pin(self.ask(None, move |desk| accounts::adopt(desk, &name, value)))
     }
 
-    fn export(&self, _from: Option<String>) -> Task<'_, Export> {
-        Box::pin(async { Err(StoreError::Unavailable("cannot be exported yet".to_owned())) })
+    fn export(&self, from: Option<String>) -> Task<'_, Export> {
+        Box::pin(async move { self.read(|rows| export::part(rows, from.as_deref())) })
     }
 
-    fn import(&self, _kept: Vec<Kept>, _now: UnixMs) -> Task<'_, ()> {
-        Box::pin(async { Err(StoreError::Unavailable("cannot be imported yet".to_owned())) })
+    fn import(&self, kept: Vec<Kept>, now: UnixMs) -> Task<'_, ()> {
+        let limits = Arc::clone(&self.limits);
+        Box::pin(self.ask(Some(now), move |desk| {
+            kept.into_iter().try_for_each(|kept| export::put_back(desk, &limits, kept, now))
+        }))
     }
 
     fn lend(&self, name: &str, value: Vec<u8>, until: UnixMs, now: UnixMs) -> Task<'_, ()> {
@@ -393,7 +412,9 @@ fn open_file(path: &Path) -> Result<Database, StoreError> {
     let here = |what: &str| StoreError::Unavailable(format!("{}: {what}", path.display()));
     make_private(path).map_err(|error| here(&error.to_string()))?;
     let database = Database::create(path).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => here("another stepgate has it open"),
+        DatabaseError::DatabaseAlreadyOpen => {
+            StoreError::InUse { what: path.display().to_string() }
+        }
         DatabaseError::Storage(redb::StorageError::Corrupted(what)) => {
             StoreError::Corrupt { what: format!("{}: {what}", path.display()) }
         }

@@ -20,11 +20,11 @@ use crate::types::{AccountId, Credential, Factor, FactorSet, RuleId, UnixMs};
 pub(super) struct Account {
     pub(super) frozen: Option<Freeze>,
     pub(super) security_changed: Option<UnixMs>,
-    factors: Vec<Enrolled>,
+    pub(super) factors: Vec<Enrolled>,
     pub(super) tally: Tally,
-    countries: Vec<Arc<str>>,
-    asns: Vec<u32>,
-    last: Option<Sighting>,
+    pub(super) countries: Vec<Arc<str>>,
+    pub(super) asns: Vec<u32>,
+    pub(super) last: Option<Sighting>,
     round: i64,
     pub(super) freezes: i64,
 }
