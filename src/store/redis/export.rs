@@ -3,7 +3,7 @@
 //! Never gives out challenges, grants, elevations, attempts or messages. Invariant: a key that cannot be read is an
 //! error, so that no backup is whole without it.
 
-use super::account::{Account, factor_text, read_sighting, write_enrolled, write_sighting};
+use super::account::{Account, factor_text, sighting_in, write_enrolled, write_sighting};
 use super::guarded::{HOLD_KEPT_MS, address_of, each};
 use super::keys::{COMMON, OUT, account_text, credential_text, join, parts_of, tag_of};
 use super::ledger::{buckets_of, fields_of};
@@ -69,17 +69,17 @@ impl Redis {
                 let mut fields = vec![];
                 fields.push(("countries", join(countries.iter().map(|name| name.as_bytes()))));
                 fields.push(("asns", join(asns)));
-                fields.extend(last.map(|last| ("last", write_sighting(&last))));
+                fields.extend(last.iter().flat_map(write_sighting));
                 fields.retain(|(_, value)| !value.is_empty());
                 Restore {
-                    clear: join(["countries", "asns", "last"]),
+                    clear: join(["countries", "asns", "last", "place"]),
                     fields: pairs(fields),
                     ..Restore::of(&account, b'a', &[])
                 }
             }
             Kept::Session { account, credential, last } => Restore {
-                clear: join(["last", "elevations", "round"]),
-                fields: pairs([("last", write_sighting(&last))]),
+                clear: join(["elevations", "round"]),
+                fields: pairs(write_sighting(&last)),
                 keep: Some(last.at.plus_ms(SESSION_KEPT_MS)),
                 ..Restore::of(&account, b's', &credential_text(&credential))
             },
@@ -235,8 +235,8 @@ fn taken(kind: u8, rest: &[u8], reply: Reply, kept: &mut Vec<Kept>) -> Result<()
         b'a' => of_account(account, &reply.fields()?, kept),
         b's' => {
             let fields = reply.fields()?;
-            let Some(last) = fields.bytes("last") else { return Ok(()) };
-            let (credential, last) = (credential_from(behind)?, read_sighting(last)?);
+            let Some(last) = sighting_in(&fields)? else { return Ok(()) };
+            let credential = credential_from(behind)?;
             kept.push(Kept::Session { account, credential, last });
             Ok(())
         }

@@ -176,9 +176,11 @@ pub(super) async fn each<T, F: Future<Output = Result<Reply, StoreError>>>(
     for some in items.chunks(AT_ONCE) {
         let mut asked: Vec<_> = some.iter().map(|item| Asked::Waits(Box::pin(ask(item)))).collect();
         // Each is polled once, so that all are on their way before the first is waited for.
-        for asked in &mut asked {
-            std::future::poll_fn(|context| Poll::Ready(asked.poll(context))).await;
-        }
+        std::future::poll_fn(|context| {
+            asked.iter_mut().for_each(|asked| asked.poll(context));
+            Poll::Ready(())
+        })
+        .await;
         for (item, asked) in some.iter().zip(asked) {
             replies.push((item, asked.answer().await?));
         }

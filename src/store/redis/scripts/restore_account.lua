@@ -2,10 +2,10 @@
 -- another state of the account, and is void.
 -- ARGV: 5 list of names and values
 
-local account = hash(account_key)
+local account, stays = hash(account_key), { countries = 1, asns = 1, last = 1, place = 1, live = 1, round = 1 }
 void(account)
 for name in pairs(account) do
-  if name ~= 'countries' and name ~= 'asns' and name ~= 'last' and name ~= 'live' and name ~= 'round' then
+  if not stays[name] then
     redis.call('HDEL', account_key, name)
   end
 end
