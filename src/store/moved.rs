@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ledger::{HOUR_MS, number, reaches_into};
 use super::{Enrolled, Freeze, NumberKey};
 use crate::crypto::framed;
 use crate::locate::travel::Sighting;
@@ -135,7 +136,7 @@ impl Kept {
             Self::Session { last, .. } => now < last.at.plus_ms(SESSION_KEPT_MS),
             Self::Counters { buckets, .. } => {
                 buckets.retain(|bucket| {
-                    bucket.count > 0 && now < bucket.end().plus_ms(Window::Week.ms())
+                    bucket.count > 0 && reaches_into(bucket.hour_end(), Window::Week, now)
                 });
                 !buckets.is_empty()
             }
@@ -161,7 +162,15 @@ impl Kept {
                 factors.sort_by_key(|enrolled| enrolled.factor);
                 tally.sort();
             }
-            Self::Counters { buckets, .. } => buckets.sort(),
+            Self::Counters { buckets, .. } => {
+                for bucket in buckets.iter_mut() {
+                    // How many zeros it ends with says nothing.
+                    if let Ok(usd) = number(&bucket.usd) {
+                        bucket.usd = usd.reduce().to_string();
+                    }
+                }
+                buckets.sort();
+            }
             Self::Holds { running, .. } => running.sort_by(|a, b| a.rule.cmp(&b.rule)),
             Self::Sends { at, .. } => at.sort(),
             Self::Places { .. }
@@ -174,8 +183,9 @@ impl Kept {
 }
 
 impl Bucket {
-    fn end(&self) -> UnixMs {
-        self.from.plus_ms(self.length_ms)
+    /// The end of its hour: so long it counts towards the week.
+    fn hour_end(&self) -> i64 {
+        self.from.0.div_euclid(HOUR_MS).saturating_add(1).saturating_mul(HOUR_MS)
     }
 }
 

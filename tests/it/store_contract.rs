@@ -27,12 +27,15 @@ pub type Place = Box<dyn Fn(Limits) -> Arc<dyn Store>>;
 
 /// Runs a claim on several threads, as the gateway does.
 pub fn run<F: Future<Output = ()>>(claim: impl FnOnce() -> F) {
+    runtime().block_on(claim());
+}
+
+fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()
         .build()
         .expect("a runtime")
-        .block_on(claim());
 }
 
 /// A fresh embedded store. Its file has no name any more once it is open, so nothing is left

@@ -20,11 +20,11 @@ use crate::types::{AccountId, Credential, Factor, FactorSet, RuleId, UnixMs};
 pub(super) struct Account {
     pub(super) frozen: Option<Freeze>,
     pub(super) security_changed: Option<UnixMs>,
-    factors: Vec<Enrolled>,
+    pub(super) factors: Vec<Enrolled>,
     pub(super) tally: Tally,
-    countries: Vec<Arc<str>>,
-    asns: Vec<u32>,
-    last: Option<Sighting>,
+    pub(super) countries: Vec<Arc<str>>,
+    pub(super) asns: Vec<u32>,
+    pub(super) last: Option<Sighting>,
     round: i64,
     pub(super) freezes: i64,
 }
@@ -46,7 +46,7 @@ impl Account {
             tally: read_tally(fields)?,
             countries: countries.collect::<Result<_, StoreError>>()?,
             asns: asns.collect::<Result<_, _>>()?,
-            last: fields.bytes("last").map(read_sighting).transpose()?,
+            last: sighting_in(fields)?,
             round: fields.number("round")?.unwrap_or(0),
             freezes: fields.number("freezes")?.unwrap_or(0),
         })
@@ -66,7 +66,7 @@ impl Account {
         enrolled.filter(|known| !known.disabled).map(|known| known.factor).collect()
     }
 
-    /// `session`: last sighting, elevations and their round.
+    /// `session`: last sighting, its place, elevations and their round.
     pub(super) fn standing(
         self,
         session: Reply,
@@ -75,8 +75,11 @@ impl Account {
     ) -> Result<Standing, StoreError> {
         let mut session = session.list()?;
         let mut field = || next(&mut session).map(Reply::present);
-        let (last, elevations, round) = (field()?, field()?, field()?);
-        let last = last.map(|last| read_sighting(&last.bytes()?)).transpose()?;
+        let (last, place, elevations, round) = (field()?, field()?, field()?, field()?);
+        let last = match (last, place) {
+            (Some(last), Some(place)) => Some(read_sighting(&last.bytes()?, &place.bytes()?)?),
+            _ => None,
+        };
         let round = round.map_or(Ok(0), Reply::number)?;
         let elevations = elevations.map_or(Ok(Vec::new()), Reply::bytes)?;
         let elevations = list(&elevations)?.into_iter().map(read_elevation);
@@ -245,24 +248,32 @@ fn read_elevation(record: &[u8]) -> Result<Elevation, StoreError> {
     })
 }
 
-/// `<at>|<client>|<network>|<latitude;longitude;radius>|=<country>`, as short as it can be: there is one per session.
-pub(super) fn write_sighting(seen: &Sighting) -> Vec<u8> {
+/// `<at>|<client>` and `<network>|<latitude;longitude;radius>|=<country>`: there is one per session, and hashes are
+/// small as long as no value has more than 64 bytes.
+pub(super) fn write_sighting(seen: &Sighting) -> [(&'static str, Vec<u8>); 2] {
     let asn = seen.asn.map_or(String::new(), |asn| asn.to_string());
     let coordinates = seen
         .coordinates
         .map_or(String::new(), |at| format!("{};{};{}", at.latitude, at.longitude, at.radius_km));
     let country = seen.country.as_ref().map_or(String::new(), |country| format!("={country}"));
-    format!("{}|{}|{asn}|{coordinates}|{country}", seen.at.0, seen.client).into_bytes()
+    let last = format!("{}|{}", seen.at.0, seen.client);
+    [("last", last.into_bytes()), ("place", format!("{asn}|{coordinates}|{country}").into_bytes())]
 }
 
-pub(super) fn read_sighting(bytes: &[u8]) -> Result<Sighting, StoreError> {
-    parse_sighting(text(bytes)?).ok_or_else(|| corrupt("a sighting"))
+pub(super) fn sighting_in(fields: &Fields) -> Result<Option<Sighting>, StoreError> {
+    match (fields.bytes("last"), fields.bytes("place")) {
+        (Some(last), Some(place)) => read_sighting(last, place).map(Some),
+        _ => Ok(None),
+    }
 }
 
-fn parse_sighting(text: &str) -> Option<Sighting> {
-    let mut parts = text.splitn(5, '|');
-    let at = UnixMs(parts.next()?.parse().ok()?);
-    let client: IpAddr = parts.next()?.parse().ok()?;
+fn read_sighting(last: &[u8], place: &[u8]) -> Result<Sighting, StoreError> {
+    parse_sighting(text(last)?, text(place)?).ok_or_else(|| corrupt("a sighting"))
+}
+
+fn parse_sighting(last: &str, place: &str) -> Option<Sighting> {
+    let (at, client) = last.split_once('|')?;
+    let mut parts = place.splitn(3, '|');
     let asn = match parts.next()? {
         "" => None,
         asn => Some(asn.parse().ok()?),
@@ -277,6 +288,7 @@ fn parse_sighting(text: &str) -> Option<Sighting> {
         }
     };
     let country = parts.next()?.strip_prefix('=').map(Arc::from);
+    let (at, client): (_, IpAddr) = (UnixMs(at.parse().ok()?), client.parse().ok()?);
     Some(Sighting { at, client, country, asn, coordinates })
 }
 
@@ -306,7 +318,8 @@ mod tests {
         };
         let empty = Sighting { country: Some("".into()), ..nothing.clone() };
         for seen in [everything, nothing, empty] {
-            assert_eq!(read_sighting(&write_sighting(&seen)).expect("reads"), seen);
+            let [(_, last), (_, place)] = write_sighting(&seen);
+            assert_eq!(read_sighting(&last, &place).expect("reads"), seen);
         }
     }
 }

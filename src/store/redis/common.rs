@@ -38,7 +38,7 @@ pub(super) fn prepare(shared: Arc<Shared>) -> Result<(), StoreError> {
 async fn mark(shared: &Shared) -> Result<(), StoreError> {
     let parts: Vec<u16> = (0..PARTS).collect();
     let now = shared.clock.now();
-    let ask = |part| shared.ask(&scripts::MARK, part, now, Vec::new());
+    let ask = |part: &u16| shared.ask(&scripts::MARK, *part, now, Vec::new());
     let mut made = 0;
     for (_, reply) in super::guarded::each(&parts, ask).await? {
         made += usize::from(reply.number()? == 1);

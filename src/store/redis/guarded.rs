@@ -4,6 +4,8 @@
 //! not hear of is told again until it has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use super::account::Account;
 use super::asking::{flag, read_challenge, said};
@@ -13,8 +15,8 @@ use super::reply::{Reply, corrupt, list, next, number, text};
 use super::tasks::Again;
 use super::{Redis, scripts};
 use crate::policy::facts::{AddressFacts, HoldRunning};
-use crate::stepup::attempts::DAY_MS;
 use crate::stepup::redeem;
+use crate::store::moved::ADDRESS_KEPT_MS;
 use crate::store::{Begin, Begun, Learn, Orphan, Settled, StoreError};
 use crate::types::{AccountId, AttemptId, RuleId, UnixMs};
 
@@ -125,12 +127,12 @@ impl Redis {
     pub(super) async fn do_recover(&self, now: UnixMs) -> Result<Vec<Orphan>, StoreError> {
         let tags: Vec<u16> = (0..TAGS).collect();
         let mut sending = Vec::new();
-        let ask = |tag| self.shared.ask(&scripts::SENDING, tag, now, Vec::new());
+        let ask = |tag: &u16| self.shared.ask(&scripts::SENDING, *tag, now, Vec::new());
         for (tag, reply) in each(&tags, ask).await? {
             for attempt in reply.list()? {
                 let mut parts = attempt.list()?;
                 let (id, node) = (next(&mut parts)?.text()?, next(&mut parts)?.text()?);
-                sending.push((tag, id, node, UnixMs(next(&mut parts)?.number()?)));
+                sending.push((*tag, id, node, UnixMs(next(&mut parts)?.number()?)));
             }
         }
         let nodes: BTreeSet<&str> = sending.iter().map(|(_, _, node, _)| node.as_str()).collect();
@@ -150,9 +152,9 @@ impl Redis {
             }
         }
         let tags: Vec<u16> = orphans.keys().copied().collect();
-        let take = |tag| {
-            let ids = join(orphans.get(&tag).into_iter().flatten());
-            self.shared.ask(&scripts::ORPHAN, tag, now, vec![ids])
+        let take = |tag: &u16| {
+            let ids = join(orphans.get(tag).into_iter().flatten());
+            self.shared.ask(&scripts::ORPHAN, *tag, now, vec![ids])
         };
         let mut found = Vec::new();
         for (_, reply) in each(&tags, take).await? {
@@ -165,33 +167,46 @@ impl Redis {
     }
 }
 
-/// Asks about every tag, some at a time.
-pub(super) async fn each<F: Future<Output = Result<Reply, StoreError>>>(
-    tags: &[u16],
-    ask: impl Fn(u16) -> F,
-) -> Result<Vec<(u16, Reply)>, StoreError> {
-    let mut replies = Vec::with_capacity(tags.len());
-    for some in tags.chunks(AT_ONCE) {
-        let mut asked: Vec<_> = some.iter().map(|tag| (*tag, Box::pin(ask(*tag)))).collect();
+/// Asks about every item, some at a time.
+pub(super) async fn each<T, F: Future<Output = Result<Reply, StoreError>>>(
+    items: &[T],
+    ask: impl Fn(&T) -> F,
+) -> Result<Vec<(&T, Reply)>, StoreError> {
+    let mut replies = Vec::with_capacity(items.len());
+    for some in items.chunks(AT_ONCE) {
+        let mut asked: Vec<_> = some.iter().map(|item| Asked::Waits(Box::pin(ask(item)))).collect();
         // Each is polled once, so that all are on their way before the first is waited for.
-        let mut early = BTreeMap::new();
-        for (tag, asked) in &mut asked {
-            let first = std::future::poll_fn(|context| {
-                std::task::Poll::Ready(asked.as_mut().poll(context))
-            });
-            if let std::task::Poll::Ready(reply) = first.await {
-                early.insert(*tag, reply?);
-            }
-        }
-        for (tag, asked) in asked {
-            let reply = match early.remove(&tag) {
-                Some(reply) => reply,
-                None => asked.await?,
-            };
-            replies.push((tag, reply));
+        std::future::poll_fn(|context| {
+            asked.iter_mut().for_each(|asked| asked.poll(context));
+            Poll::Ready(())
+        })
+        .await;
+        for (item, asked) in some.iter().zip(asked) {
+            replies.push((item, asked.answer().await?));
         }
     }
     Ok(replies)
+}
+
+enum Asked<F> {
+    Waits(Pin<Box<F>>),
+    Answered(Result<Reply, StoreError>),
+}
+
+impl<F: Future<Output = Result<Reply, StoreError>>> Asked<F> {
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if let Self::Waits(waits) = self
+            && let Poll::Ready(answer) = waits.as_mut().poll(context)
+        {
+            *self = Self::Answered(answer);
+        }
+    }
+    async fn answer(self) -> Result<Reply, StoreError> {
+        match self {
+            Self::Waits(waits) => waits.await,
+            Self::Answered(answer) => answer,
+        }
+    }
 }
 
 fn begin_args(begin: Begin, node: &str, now: UnixMs) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -218,22 +233,24 @@ fn begin_args(begin: Begin, node: &str, now: UnixMs) -> Result<Vec<Vec<u8>>, Sto
     ])
 }
 
-/// `<added> <verified> <touched>`.
 fn address_facts(known: Option<&[u8]>, now: UnixMs) -> Result<AddressFacts, StoreError> {
     let unknown = AddressFacts { known: false, verified: false, age_ms: 0, idle_ms: 0 };
     let Some(known) = known else { return Ok(unknown) };
-    let numbers = text(known)?.split(' ').map(|part| number(part.as_bytes()));
-    let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
-    let [added, verified, touched] = numbers.as_slice() else { return Err(corrupt("an address")) };
-    if now >= UnixMs(*touched).plus_ms(ADDRESS_KEPT_MS) {
+    let (added, verified, touched) = address_of(known)?;
+    if now >= touched.plus_ms(ADDRESS_KEPT_MS) {
         return Ok(unknown);
     }
-    Ok(AddressFacts {
-        known: true,
-        verified: *verified == 1,
-        age_ms: now.since_ms(UnixMs(*added)),
-        idle_ms: now.since_ms(UnixMs(*touched)),
-    })
+    let (age_ms, idle_ms) = (now.since_ms(added), now.since_ms(touched));
+    Ok(AddressFacts { known: true, verified, age_ms, idle_ms })
+}
+
+/// `<added> <verified> <touched>`.
+pub(super) fn address_of(known: &[u8]) -> Result<(UnixMs, bool, UnixMs), StoreError> {
+    let numbers = text(known)?.split(' ').map(|part| number(part.as_bytes()));
+    match numbers.collect::<Result<Vec<_>, _>>()?.as_slice() {
+        [added, verified, touched] => Ok((UnixMs(*added), *verified == 1, UnixMs(*touched))),
+        _ => Err(corrupt("an address")),
+    }
 }
 
 /// The round of freezes that they began in, then rule and time by turns.
@@ -256,5 +273,4 @@ fn holds_running(stored: &[u8], freezes: i64, now: UnixMs) -> Result<Vec<HoldRun
 
 const AT_ONCE: usize = 64;
 const ORPHAN_AGE_MS: u64 = 30_000;
-const ADDRESS_KEPT_MS: u64 = 365 * DAY_MS;
-const HOLD_KEPT_MS: u64 = 30 * DAY_MS;
+pub(super) use crate::store::moved::HOLD_KEPT_MS;

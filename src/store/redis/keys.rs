@@ -51,20 +51,35 @@ pub(super) fn credential_text(credential: &Credential) -> Vec<u8> {
 
 /// The account that a changed key is about: `{t}a…` or `{t}s…`.
 pub(super) fn account_in(prefix: &str, key: &[u8]) -> Option<AccountId> {
-    let behind = key.strip_prefix(prefix.as_bytes())?.strip_prefix(b"{")?;
-    let end = behind.iter().position(|byte| *byte == b'}')?;
-    match behind.get(end + 1..)? {
-        [b'a' | b's', rest @ ..] => account_from(rest),
+    match parts_of(prefix, key)? {
+        (0..TAGS, [b'a' | b's', rest @ ..]) => account_from(rest),
         _ => None,
     }
 }
 
+/// A key's tag, and what follows it.
+pub(super) fn parts_of<'k>(prefix: &str, key: &'k [u8]) -> Option<(u16, &'k [u8])> {
+    let behind = key.strip_prefix(prefix.as_bytes())?.strip_prefix(b"{")?;
+    let end = behind.iter().position(|byte| *byte == b'}')?;
+    let tag = match behind.get(..end)? {
+        b"out" => OUT,
+        b"common" => COMMON,
+        b"nodes" => NODES,
+        digits => u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?,
+    };
+    Some((tag, behind.get(end + 1..)?))
+}
+
 /// Reads an account that stands at the beginning.
 pub(super) fn account_from(text: &[u8]) -> Option<AccountId> {
+    account_and_rest(text).map(|(account, _)| account)
+}
+
+pub(super) fn account_and_rest(text: &[u8]) -> Option<(AccountId, &[u8])> {
     let (group, rest) = first(text)?;
-    let (name, _) = first(rest)?;
+    let (name, rest) = first(rest)?;
     let text = |bytes| std::str::from_utf8(bytes).ok().map(Arc::<str>::from);
-    Some(AccountId { group: text(group)?, name: text(name)? })
+    Some((AccountId { group: text(group)?, name: text(name)? }, rest))
 }
 
 /// A list as text: each item after its length and a colon.

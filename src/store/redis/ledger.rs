@@ -3,12 +3,14 @@
 //! Never rounds: a price that the limbs cannot hold counts as none, which makes rules stricter. Invariant: the totals
 //! are those that `store::ledger` would give.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::reply::{Fields, corrupt};
 use crate::policy::facts::{CounterTotal, Counters, Decimal, Window};
 use crate::store::StoreError;
 use crate::store::ledger::{FINE_MS, HOUR_MS, number, price, reaches_into};
+use crate::store::moved::Bucket;
 use crate::types::UnixMs;
 
 /// A price in limbs of nine digits: units, first fraction, next higher, second fraction, and so on, without the zeros
@@ -79,6 +81,57 @@ pub(super) fn totals(ledger: &Fields, now: UnixMs) -> Result<Counters, StoreErro
     Ok(counters)
 }
 
+/// The buckets of each action, for a backup: spans of five minutes, and of each hour what they do not say.
+pub(super) fn buckets_of(ledger: &Fields) -> Result<BTreeMap<String, Vec<Bucket>>, StoreError> {
+    let mut spans: BTreeMap<(String, i64), (Sum, Vec<Bucket>)> = BTreeMap::new();
+    for (field, value) in ledger.iter() {
+        let (span, action) = field.split_once('|').ok_or_else(|| corrupt("a ledger"))?;
+        let (tier, number) = span.split_at_checked(1).ok_or_else(|| corrupt("a ledger"))?;
+        let number: i64 = number.parse().map_err(|_| corrupt("a ledger"))?;
+        let sum = Sum::read(value)?;
+        let is_hour = tier == "h";
+        let hour = if is_hour { number } else { number.div_euclid(HOUR_MS / FINE_MS) };
+        let (rest, fine) = spans.entry((action.to_owned(), hour)).or_default();
+        if is_hour {
+            rest.absorb(&sum);
+        } else {
+            fine.push(sum.bucket(number, FINE_MS)?);
+        }
+    }
+    let mut actions: BTreeMap<String, Vec<Bucket>> = BTreeMap::new();
+    for ((action, hour), (mut rest, fine)) in spans {
+        for bucket in &fine {
+            rest.without(&Sum::of(bucket)?);
+        }
+        let buckets = actions.entry(action).or_default();
+        buckets.extend(fine);
+        if rest.count > 0 {
+            buckets.push(rest.bucket(hour, HOUR_MS)?);
+        }
+    }
+    Ok(actions)
+}
+
+/// The fields that say the same as these buckets.
+pub(super) fn fields_of(
+    action: &str,
+    buckets: &[Bucket],
+) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+    for bucket in buckets {
+        let sum = Sum::of(bucket)?;
+        let mut add = |tier: &str, ms: i64| {
+            let field = format!("{tier}{}|{action}", bucket.from.0.div_euclid(ms));
+            sums.entry(field).or_default().absorb(&sum);
+        };
+        add("h", HOUR_MS);
+        if bucket.length_ms <= FINE_MS.unsigned_abs() {
+            add("f", FINE_MS);
+        }
+    }
+    Ok(sums.into_iter().map(|(field, sum)| (field, sum.text())).collect())
+}
+
 /// What buckets add up to.
 #[derive(Default)]
 struct Sum {
@@ -101,6 +154,54 @@ impl Sum {
         Ok(Self { count: *count, unpriced: *unpriced, limbs })
     }
 
+    /// As `read` takes it.
+    fn text(&self) -> Vec<u8> {
+        let numbers = [self.count, self.unpriced].into_iter().chain(self.limbs);
+        numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(" ").into_bytes()
+    }
+
+    /// A sum that limbs cannot hold counts as unknown, which makes rules stricter.
+    fn of(bucket: &Bucket) -> Result<Self, StoreError> {
+        let usd = number(&bucket.usd).map_err(|_| corrupt("a ledger"))?;
+        let limbs = price(Some(usd)).and_then(|text| of_text(&text));
+        let unpriced = if limbs.is_some() { bucket.unpriced } else { bucket.count };
+        Ok(Self { count: bucket.count, unpriced, limbs: limbs.unwrap_or_default() })
+    }
+
+    fn bucket(&self, number: i64, ms: i64) -> Result<Bucket, StoreError> {
+        Ok(Bucket {
+            from: UnixMs(number.saturating_mul(ms)),
+            length_ms: ms.unsigned_abs(),
+            count: self.count,
+            unpriced: self.unpriced,
+            usd: self.usd()?.to_string(),
+        })
+    }
+
+    fn without(&mut self, other: &Self) {
+        self.count = self.count.saturating_sub(other.count);
+        self.unpriced = self.unpriced.saturating_sub(other.unpriced);
+        self.carry();
+        let mut borrow = 0;
+        for limb in LOWEST..HIGHEST {
+            let Some(at) = place(limb) else { continue };
+            let less = other.limbs.get(at).unwrap_or(&0) + borrow;
+            let Some(own) = self.limbs.get_mut(at) else { continue };
+            borrow = u64::from(*own < less);
+            *own = (*own + borrow * LIMB).saturating_sub(less);
+        }
+    }
+
+    /// Nine digits in each limb but the highest.
+    fn carry(&mut self) {
+        let mut carry = 0;
+        for limb in LOWEST..HIGHEST {
+            let Some(own) = place(limb).and_then(|at| self.limbs.get_mut(at)) else { continue };
+            let sum = *own + carry;
+            (carry, *own) = if limb + 1 < HIGHEST { (sum / LIMB, sum % LIMB) } else { (0, sum) };
+        }
+    }
+
     fn absorb(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
         self.unpriced = self.unpriced.saturating_add(other.unpriced);
@@ -115,16 +216,15 @@ impl Sum {
     }
 
     fn usd(&self) -> Result<Decimal, StoreError> {
-        let (lowest, highest) = (-(LIMBS as i32 / 2), LIMBS as i32 / 2);
         let (mut parts, mut carry) = (Vec::with_capacity(LIMBS), 0);
-        for limb in lowest..highest {
+        for limb in LOWEST..HIGHEST {
             let sum = place(limb).and_then(|at| self.limbs.get(at)).unwrap_or(&0) + carry;
             parts.push(format!("{:09}", sum % LIMB));
             carry = sum / LIMB;
         }
         parts.push(carry.to_string());
         parts.reverse();
-        let (units, fraction) = parts.split_at(parts.len() - lowest.unsigned_abs() as usize);
+        let (units, fraction) = parts.split_at(parts.len() - LOWEST.unsigned_abs() as usize);
         let (units, fraction) = (units.concat(), fraction.concat());
         let text = format!("{}.{}", units.trim_start_matches('0'), fraction.trim_end_matches('0'));
         let text = text.trim_end_matches('.');
@@ -136,6 +236,8 @@ impl Sum {
 
 /// Four above the point, four below.
 const LIMBS: usize = 8;
+const LOWEST: i32 = -4;
+const HIGHEST: i32 = 4;
 const LIMB: u64 = 1_000_000_000;
 /// So many limbs can be added in a script without losing a digit (2^53 / 10^9).
 const EXACT_COUNT_MAX: u64 = 9_000_000;

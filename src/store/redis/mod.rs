@@ -38,6 +38,7 @@
 mod account;
 mod asking;
 mod common;
+mod export;
 mod guarded;
 mod keys;
 mod ledger;
@@ -431,12 +432,12 @@ impl Store for Redis {
         Box::pin(self.do_adopt(name, value))
     }
 
-    fn export(&self, _from: Option<String>) -> Task<'_, Export> {
-        Box::pin(async { Err(StoreError::Unavailable("cannot be exported yet".to_owned())) })
+    fn export(&self, from: Option<String>) -> Task<'_, Export> {
+        Box::pin(self.do_export(from))
     }
 
-    fn import(&self, _kept: Vec<Kept>, _now: UnixMs) -> Task<'_, ()> {
-        Box::pin(async { Err(StoreError::Unavailable("cannot be imported yet".to_owned())) })
+    fn import(&self, kept: Vec<Kept>, now: UnixMs) -> Task<'_, ()> {
+        Box::pin(self.do_import(kept, now))
     }
 
     fn lend(&self, name: &str, value: Vec<u8>, until: UnixMs, now: UnixMs) -> Task<'_, ()> {

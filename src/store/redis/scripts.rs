@@ -42,6 +42,9 @@ scripts! {
     ADOPT = "prelude" "adopt";
     LEND = "prelude" "lend";
     LENT = "prelude" "lent";
+    READ = "prelude" "read";
+    RESTORE = "prelude" "restore";
+    RESTORE_ACCOUNT = "prelude" "account" "restore_account";
     BEAT = "prelude" "beat";
     ALIVE = "prelude" "alive";
 }

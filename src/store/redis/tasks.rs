@@ -116,10 +116,12 @@ async fn note(shared: &Shared, seen: Seen) {
     let sighting = &seen.sighting;
     let country = sighting.country.as_ref().map_or(String::new(), |name| format!("={name}"));
     let asn = sighting.asn.map_or(String::new(), |asn| format!("={asn}"));
+    let [(_, last), (_, place)] = write_sighting(sighting);
     let args = vec![
         account_text(&seen.account),
         credential_text(&seen.credential),
-        write_sighting(sighting),
+        last,
+        place,
         country.into_bytes(),
         asn.into_bytes(),
     ];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use stepgate::policy::facts::{Counters, Decimal};
 use stepgate::policy::verdict::{FactorExpr, Term, Valid};
 use stepgate::stepup::challenge::{Challenge, Limits, Scope};
@@ -11,7 +11,7 @@ use stepgate::store::{Begin, Begun, Enrolled, Learn, Message, Settled, Store, St
 use stepgate::types::*;
 
 use super::fixtures::*;
-use super::{embedded, redis, run};
+use super::{embedded, redis, runtime};
 
 /// One sentence; small numbers pick among a few accounts, credentials, intents, challenges and attempts.
 #[derive(Clone, Debug)]
@@ -111,6 +111,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Past {
     attempts: Vec<(AttemptId, AccountId, UnixMs)>,
     challenges: Vec<(ChallengeId, AccountId, UnixMs)>,
+    messages: Vec<u64>,
     made: u32,
 }
 
@@ -201,13 +202,7 @@ fn told_message(message: Result<Option<Message>, StoreError>) -> String {
 }
 
 /// One sentence to one store.
-async fn say(
-    store: &Arc<dyn Store>,
-    past: &mut Past,
-    step: &Step,
-    at: UnixMs,
-    next: &mut Vec<u64>,
-) -> String {
+async fn say(store: &Arc<dyn Store>, past: &mut Past, step: &Step, at: UnixMs) -> String {
     match step.clone() {
         Step::Wait(_) => String::new(),
         Step::Look { who: n, with: w } => told(store.look(&who(n), &with(w), at).await),
@@ -306,12 +301,12 @@ async fn say(
         Step::NextMessage { lease_ms } => {
             let message = store.next_message(lease_ms, at).await;
             if let Ok(Some(message)) = &message {
-                next.push(message.id);
+                past.messages.push(message.id);
             }
             told_message(message)
         }
         Step::MessageDone { pick, again_ms } => {
-            let Some(id) = next.iter().rev().nth(pick % 3) else { return String::new() };
+            let Some(id) = past.messages.iter().rev().nth(pick % 3) else { return String::new() };
             told(store.message_done(*id, again_ms.map(|ms| at.plus_ms(ms))).await)
         }
         Step::Freeze { who: n } => told(store.freeze(&who(n), "operator:eve".into(), at).await),
@@ -352,34 +347,57 @@ fn limits() -> impl Strategy<Value = Limits> {
 
 #[test]
 fn redis_says_what_the_embedded_store_says() {
-    let cases = std::env::var("STEPGATE_TEST_CASES").ok().and_then(|text| text.parse().ok());
-    let check = move |runtime: tokio::runtime::Handle| {
-        let config = Config { cases: cases.unwrap_or(40), ..Config::default() };
-        let stories = (limits(), proptest::collection::vec(step(), 1..150));
-        TestRunner::new(config).run(&stories, |(limits, steps)| {
-            runtime.block_on(async {
-                let stores = [embedded(limits.clone()), redis::single(limits)];
-                let (mut pasts, mut nexts) = ([Past::default(), Past::default()], [vec![], vec![]]);
-                let mut at = NOW;
-                for (n, step) in steps.iter().enumerate() {
-                    if let Step::Wait(ms) = step {
-                        // A month is what sessions are kept for.
-                        at = at.plus_ms(*ms).min(after(29 * DAY));
-                    }
-                    let [first, second] = &stores;
-                    let [one, two] = &mut pasts;
-                    let [these, those] = &mut nexts;
-                    let expected = say(first, one, step, at, these).await;
-                    let answer = say(second, two, step, at, those).await;
-                    prop_assert_eq!(answer, expected, "step {}: {:?}", n, step);
-                }
-                Ok(())
-            })
-        })
-    };
-    run(|| async {
-        let runtime = tokio::runtime::Handle::current();
-        let outcome = tokio::task::spawn_blocking(move || check(runtime)).await.expect("runs");
-        outcome.unwrap_or_else(|failure| panic!("{failure}"));
+    compare(limits(), proptest::collection::vec(step(), 1..150), 40);
+}
+
+/// Counters alone, over weeks.
+#[test]
+fn the_totals_are_those_of_the_embedded_ledger() {
+    let wait = prop_oneof![3 => 0..HOUR, 2 => 0..30 * HOUR];
+    let begin = (0..2u8, price()).prop_map(|(action, usd)| Step::Begin {
+        who: 0,
+        with: 0,
+        intent: 0,
+        action,
+        usd,
+        to: None,
     });
+    let step = prop_oneof![
+        4 => wait.prop_map(Step::Wait),
+        4 => begin,
+        1 => (0..10usize).prop_map(|pick| Step::Abandon { pick, holds: 0 }),
+    ];
+    compare(Just(Limits::default()), proptest::collection::vec(step, 1..120), 20);
+}
+
+fn compare(
+    limits: impl Strategy<Value = Limits>,
+    steps: impl Strategy<Value = Vec<Step>>,
+    cases: u32,
+) {
+    let more = std::env::var("STEPGATE_TEST_CASES").ok().and_then(|text| text.parse().ok());
+    let config = Config { cases: more.unwrap_or(cases), ..Config::default() };
+    let runtime = runtime();
+    let outcome = TestRunner::new(config).run(&(limits, steps), |(limits, steps)| {
+        runtime.block_on(async {
+            let stores = [embedded(limits.clone()), redis::single(limits)];
+            say_to_both(&stores, &steps).await
+        })
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+async fn say_to_both(stores: &[Arc<dyn Store>; 2], steps: &[Step]) -> Result<(), TestCaseError> {
+    let ([first, second], mut at) = (stores, NOW);
+    let (mut one, mut two) = (Past::default(), Past::default());
+    for (n, step) in steps.iter().enumerate() {
+        if let Step::Wait(ms) = step {
+            // A month is what sessions are kept for.
+            at = at.plus_ms(*ms).min(after(29 * DAY));
+        }
+        let expected = say(first, &mut one, step, at).await;
+        let answer = say(second, &mut two, step, at).await;
+        prop_assert_eq!(answer, expected, "step {}: {:?}", n, step);
+    }
+    Ok(())
 }

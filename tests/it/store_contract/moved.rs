@@ -59,7 +59,7 @@ async fn look(store: &Arc<dyn Store>, account: &AccountId, with: &Credential) ->
 
 async fn sight(store: &Arc<dyn Store>, who: &AccountId, with: &Credential, seen: Sighting) {
     assert!(store.sight(who, with, seen));
-    store.ping().await.expect("answers");
+    all_noted(store).await;
 }
 
 /// A customer with something of everything.

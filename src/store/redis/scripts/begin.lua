@@ -66,7 +66,7 @@ redis.call('HSET', key, 'stage', 'sending', 'account', owner, 'action', action, 
 keep(key, 7 * DAY)
 redis.call('ZADD', base .. 'q', digits(now), id)
 
-local session = redis.call('HMGET', base .. 's' .. owner .. credential, 'last', 'elevations', 'round')
+local session = redis.call('HMGET', base .. 's' .. owner .. credential, 'last', 'place', 'elevations', 'round')
 return {
   'begun', redis.call('HGETALL', account_key), session, ledger, address, holds, grant and told(grant, 'approved') or false,
   open and told(open, 'open') or false,

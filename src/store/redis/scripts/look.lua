@@ -2,6 +2,6 @@
 
 return {
   redis.call('HGETALL', base .. 'a' .. ARGV[3]),
-  redis.call('HMGET', base .. 's' .. ARGV[3] .. ARGV[4], 'last', 'elevations', 'round'),
+  redis.call('HMGET', base .. 's' .. ARGV[3] .. ARGV[4], 'last', 'place', 'elevations', 'round'),
   redis.call('HLEN', base .. 'd' .. ARGV[3]),
 }

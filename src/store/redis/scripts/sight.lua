@@ -1,12 +1,12 @@
 -- A credential was seen here; the place becomes known. Nothing is written unless it says something new.
--- ARGV: 3 account, 4 credential, 5 the sighting as it is kept: `<at>|<client>|...`, 6 country ('=' before it),
--- 7 network ('=' before it)
+-- ARGV: 3 account, 4 credential, 5 when and whence (`<at>|<client>`), 6 where that is, 7 country ('=' before it),
+-- 8 network ('=' before it)
 
 local account_key, session_key = base .. 'a' .. ARGV[3], base .. 's' .. ARGV[3] .. ARGV[4]
 local places = redis.call('HMGET', account_key, 'countries', 'asns', 'last')
 local last = redis.call('HGET', session_key, 'last')
-local function parts(sighting)
-  local at, client = string.match(sighting, '^(%-?%d+)|([^|]*)|')
+local function parts(last)
+  local at, client = string.match(last, '^(%-?%d+)|(.*)$')
   return tonumber(at), client
 end
 local at, client = parts(ARGV[5])
@@ -29,8 +29,8 @@ local function learn(text, item)
   end
   return join(items), false
 end
-local countries, knew_country = learn(places[1], ARGV[6])
-local asns, knew_asn = learn(places[2], ARGV[7])
+local countries, knew_country = learn(places[1], ARGV[7])
+local asns, knew_asn = learn(places[2], ARGV[8])
 if last and knew_country and knew_asn then
   local last_at, last_client = parts(last)
   if last_client == client and at - last_at < 60000 then
@@ -45,10 +45,10 @@ if not knew_asn then
 end
 -- Requests overtake one another on the way here: the latest sighting stays the last.
 if not places[3] or parts(places[3]) <= at then
-  redis.call('HSET', account_key, 'last', ARGV[5])
+  redis.call('HSET', account_key, 'last', ARGV[5], 'place', ARGV[6])
 end
 if not last or parts(last) <= at then
-  redis.call('HSET', session_key, 'last', ARGV[5])
+  redis.call('HSET', session_key, 'last', ARGV[5], 'place', ARGV[6])
 end
 keep(session_key, 30 * DAY)
 return 1
