@@ -146,10 +146,11 @@ impl Part {
     }
 
     /// The rename is durable when the folder is.
-    fn take_name(self, name: &Path) -> anyhow::Result<()> {
+    fn take_name(mut self, name: &Path) -> anyhow::Result<()> {
         refuse_existing(name)?;
         std::fs::rename(&self.path, name)
             .with_context(|| format!("cannot give the backup its name {}", name.display()))?;
+        self.path = PathBuf::new(); // whatever gets that name now is another's
         let folder = name.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = File::open(folder.unwrap_or(Path::new(".")));
         folder.and_then(|folder| folder.sync_all()).context("the backup's folder cannot be synced")
@@ -158,8 +159,9 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // Gone already if it came to its name.
-        let _ = std::fs::remove_file(&self.path);
+        if !self.path.as_os_str().is_empty() {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
