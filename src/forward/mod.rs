@@ -16,7 +16,10 @@ pub mod upgrade;
 mod upstream;
 pub mod wire;
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
@@ -24,6 +27,7 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Method, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response};
+use tokio::time::Instant;
 
 pub use headers::OnBehalf;
 pub use pool::{Pool, Settings, Trust};
@@ -137,10 +141,15 @@ impl Pool {
             false => self.settings.answer_timeout_ms,
         });
         let progress = request.body().progress();
-        let mut answer = std::pin::pin!(line.send(request));
-        let mut seen = 0;
+        let (answer, alarm) = line.send(request);
+        let (mut answer, mut seen) = (pin!(answer), 0);
         loop {
-            if let Ok(result) = tokio::time::timeout(limit, answer.as_mut()).await {
+            let deadline = Instant::now() + limit;
+            let waited = poll_fn(|cx| match answer.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending => alarm.poll(cx, deadline).map(|()| None),
+            });
+            if let Some(result) = waited.await {
                 return result.map_err(|mut error| Failure {
                     unsent: error.take_message(),
                     cause: error.into_error().into(),
