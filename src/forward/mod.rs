@@ -8,6 +8,7 @@ pub mod frames;
 pub mod headers;
 mod masked;
 mod pool;
+mod spare;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use crate::clearance::Cleared;
 use crate::inbound::Inbound;
 use body::{Answer, Outgoing};
 use pool::Line;
+use spare::Spare;
 
 /// What the gateway adds of its own to one request.
 #[derive(Clone, Debug)]
@@ -106,7 +108,8 @@ impl Pool {
         loop {
             // Only a connection that lay idle may be stale, and only what can be said twice is kept
             // for it.
-            let spare = (line.reused && repeatable(&request)).then(|| copy(&request));
+            let spare =
+                (line.reused && repeatable(&request)).then(|| Spare::of(&request)).flatten();
             let progress = request.body().progress();
             let failure = match self.exchange(&mut line, request, guarded).await {
                 Ok(response) => {
@@ -119,7 +122,8 @@ impl Pool {
                 Err(failure) => failure,
             };
             let sent = failure.unsent.is_none();
-            let again = failure.unsent.or(spare.filter(|_| failure.cause.is_stale()));
+            let spare = spare.filter(|_| failure.cause.is_stale());
+            let again = failure.unsent.or_else(|| spare.and_then(Spare::request));
             request = match again {
                 Some(request) if line.reused => request,
                 _ if sent => return Err(ForwardError::NoAnswer(failure.cause)),
@@ -251,15 +255,6 @@ fn frame(fields: &mut HeaderMap, method: &Method, body: &Body, h2: bool) {
 /// Safe methods without a body mean the same when said twice (RFC 9110 §9.2.2).
 fn repeatable(request: &Request<Outgoing>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream()
-}
-
-fn copy(request: &Request<Outgoing>) -> Request<Outgoing> {
-    let mut twin = Request::new(Outgoing::new(Body::empty()));
-    *twin.method_mut() = request.method().clone();
-    *twin.uri_mut() = request.uri().clone();
-    *twin.version_mut() = request.version();
-    *twin.headers_mut() = request.headers().clone();
-    twin
 }
 
 /// The answer as it goes to the client. The connection goes `home` when the body has been read to
