@@ -9,11 +9,6 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use stepgate::commands::{self, operate::Operator};
 
-/// Most of what a request costs in user space beside cryptography is small allocations, and the system's allocator gives
-/// memory back and takes it again every few requests.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Account-protection gateway: asks the owner for a code, for exactly that action, before a sensitive request passes.
 #[derive(Parser)]
 #[command(name = "stepgate", version)]
