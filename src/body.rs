@@ -37,11 +37,15 @@ impl Body {
         Self::Stream(Broken(Some(error)).boxed_unsync())
     }
 
+    /// What has ended already is no stream: it costs nothing to carry.
     pub fn stream<B>(body: B) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        if body.is_end_stream() {
+            return Self::empty();
+        }
         Self::Stream(body.map_err(Into::into).boxed_unsync())
     }
 }

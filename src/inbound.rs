@@ -29,9 +29,18 @@ pub struct Inbound {
 
 impl Inbound {
     pub fn path(&self) -> &str {
-        self.target.split_once('?').map_or(&*self.target, |(path, _)| path)
+        split(&self.target).0
     }
     pub fn query(&self) -> Option<&str> {
-        self.target.split_once('?').map(|(_, query)| query)
+        split(&self.target).1
+    }
+}
+
+/// A target's path and query. Asked several times for each request, so the mark is looked for as a byte.
+pub(crate) fn split(target: &str) -> (&str, Option<&str>) {
+    let mark = memchr::memchr(b'?', target.as_bytes());
+    match mark.and_then(|at| target.split_at_checked(at)) {
+        Some((path, query)) => (path, query.strip_prefix('?')),
+        None => (target, None),
     }
 }

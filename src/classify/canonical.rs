@@ -69,11 +69,11 @@ fn quick_key(path: &str, visit: &mut dyn FnMut(&str)) -> bool {
     };
     let mut previous = 0;
     for (to, from) in key.iter_mut().zip(path.bytes()) {
-        let doubtful = from == b'/' && matches!(previous, b'/' | b'.');
-        if !is_plain(from) || doubtful || (from == b'.' && previous == b'/') {
+        *to = PLAIN[usize::from(from)];
+        let divides = from == b'/' || from == b'.';
+        if *to == 0 || (divides && previous == b'/') || (from == b'/' && previous == b'.') {
             return false;
         }
-        *to = from.to_ascii_lowercase();
         previous = from;
     }
     match std::str::from_utf8(key) {
@@ -83,14 +83,26 @@ fn quick_key(path: &str, visit: &mut dyn FnMut(&str)) -> bool {
     true
 }
 
-fn is_plain(byte: u8) -> bool {
+/// What is plain, in lower case; 0 for everything else.
+const PLAIN: [u8; 256] = {
+    let (mut table, mut byte) = ([0; 256], 0_u8);
+    while byte < 128 {
+        if is_plain(byte) {
+            table[byte as usize] = byte.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    table
+};
+
+const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'/' | b'-')
 }
 
 /// The key, and what stands behind each script in it: `/index.php/a` is `/a` to the script.
 fn visit_trimmed(key: &str, visit: &mut dyn FnMut(&str)) {
     visit_stems(key, visit);
-    if !key.contains('.') {
+    if memchr::memchr(b'.', key.as_bytes()).is_none() {
         return;
     }
     for (slash, _) in key.match_indices('/').skip(1) {
@@ -112,6 +124,9 @@ fn visit_stems(key: &str, visit: &mut dyn FnMut(&str)) {
         visit(whole);
     }
     visit(if key.is_empty() { "/" } else { key });
+    if memchr::memchr(b'.', key.as_bytes()).is_none() {
+        return; // every suffix begins with one
+    }
     while let Some(stem) = SUFFIXES.iter().find_map(|suffix| key.strip_suffix(suffix)) {
         key = &stem[..trim(stem)];
         visit(if key.is_empty() { "/" } else { key });

@@ -19,7 +19,7 @@ use super::operation::{self, Operation};
 use super::read::{Refused, fits_media_type, overrides_method};
 use super::rule::ActionRule;
 use super::socket::Socket;
-use crate::inbound::Inbound;
+use crate::inbound::{self, Inbound};
 use crate::types::ActionName;
 
 /// What the request line alone says, before any body is read.
@@ -551,7 +551,7 @@ fn may_share(rule: &ActionRule, method: &Method, headers: &HeaderMap) -> bool {
 }
 
 fn path_of(target: &str) -> &str {
-    target.split_once('?').map_or(target, |(path, _)| path)
+    inbound::split(target).0
 }
 
 /// `/a/b/c`, `/a/b`, `/a`.
@@ -559,7 +559,7 @@ fn leading_paths(path: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(path);
     std::iter::from_fn(move || {
         let now = rest.filter(|path| !path.is_empty())?;
-        rest = now.rfind('/').and_then(|slash| now.get(..slash));
+        rest = memchr::memrchr(b'/', now.as_bytes()).and_then(|slash| now.get(..slash));
         Some(now)
     })
 }

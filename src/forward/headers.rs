@@ -152,7 +152,10 @@ fn via(version: Version) -> HeaderValue {
 
 /// The options of every `Connection` line; `None` for a line that is not ASCII.
 fn listed(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
-    headers.get_all(CONNECTION).iter().flat_map(|value| {
+    // Nearly every answer says one of these two, which every reader of the options passes over.
+    let usual = |value: &&HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
+    let lines = headers.get_all(CONNECTION).iter().filter(move |value| !usual(value));
+    lines.flat_map(|value| {
         let (text, bad) = match value.to_str() {
             Ok(text) => (text, None),
             Err(_) => ("", Some(None)),

@@ -8,6 +8,7 @@ pub mod frames;
 pub mod headers;
 mod masked;
 mod pool;
+mod spare;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -16,7 +17,10 @@ pub mod upgrade;
 mod upstream;
 pub mod wire;
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
@@ -24,6 +28,7 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Method, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response};
+use tokio::time::Instant;
 
 pub use headers::OnBehalf;
 pub use pool::{Pool, Settings, Trust};
@@ -34,6 +39,7 @@ use crate::clearance::Cleared;
 use crate::inbound::Inbound;
 use body::{Answer, Outgoing};
 use pool::Line;
+use spare::Spare;
 
 /// What the gateway adds of its own to one request.
 #[derive(Clone, Debug)]
@@ -102,7 +108,8 @@ impl Pool {
         loop {
             // Only a connection that lay idle may be stale, and only what can be said twice is kept
             // for it.
-            let spare = (line.reused && repeatable(&request)).then(|| copy(&request));
+            let spare =
+                (line.reused && repeatable(&request)).then(|| Spare::of(&request)).flatten();
             let progress = request.body().progress();
             let failure = match self.exchange(&mut line, request, guarded).await {
                 Ok(response) => {
@@ -115,7 +122,8 @@ impl Pool {
                 Err(failure) => failure,
             };
             let sent = failure.unsent.is_none();
-            let again = failure.unsent.or(spare.filter(|_| failure.cause.is_stale()));
+            let spare = spare.filter(|_| failure.cause.is_stale());
+            let again = failure.unsent.or_else(|| spare.and_then(Spare::request));
             request = match again {
                 Some(request) if line.reused => request,
                 _ if sent => return Err(ForwardError::NoAnswer(failure.cause)),
@@ -137,10 +145,15 @@ impl Pool {
             false => self.settings.answer_timeout_ms,
         });
         let progress = request.body().progress();
-        let mut answer = std::pin::pin!(line.send(request));
-        let mut seen = 0;
+        let (answer, alarm) = line.send(request);
+        let (mut answer, mut seen) = (pin!(answer), 0);
         loop {
-            if let Ok(result) = tokio::time::timeout(limit, answer.as_mut()).await {
+            let deadline = Instant::now() + limit;
+            let waited = poll_fn(|cx| match answer.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending => alarm.poll(cx, deadline).map(|()| None),
+            });
+            if let Some(result) = waited.await {
                 return result.map_err(|mut error| Failure {
                     unsent: error.take_message(),
                     cause: error.into_error().into(),
@@ -242,15 +255,6 @@ fn frame(fields: &mut HeaderMap, method: &Method, body: &Body, h2: bool) {
 /// Safe methods without a body mean the same when said twice (RFC 9110 §9.2.2).
 fn repeatable(request: &Request<Outgoing>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream()
-}
-
-fn copy(request: &Request<Outgoing>) -> Request<Outgoing> {
-    let mut twin = Request::new(Outgoing::new(Body::empty()));
-    *twin.method_mut() = request.method().clone();
-    *twin.uri_mut() = request.uri().clone();
-    *twin.version_mut() = request.version();
-    *twin.headers_mut() = request.headers().clone();
-    twin
 }
 
 /// The answer as it goes to the client. The connection goes `home` when the body has been read to

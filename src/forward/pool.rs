@@ -6,9 +6,11 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::{Error as IoError, Result as IoResult};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use foldhash::quality::RandomState;
 use hyper::body::Incoming;
@@ -19,6 +21,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::TlsConnector;
 
 use super::Cause;
@@ -96,7 +99,30 @@ pub struct Pool {
 
 struct Idle {
     sender: http1::SendRequest<Outgoing>,
+    alarm: Alarm,
     since: Instant,
+}
+
+/// The timer of a connection's exchanges. It stays set from one to the next: most answers come long before it rings, and
+/// when it rings too early it is set again, which costs less than one timer for each request.
+#[derive(Default)]
+pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Ready when `deadline` has passed.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+    }
 }
 
 /// A connection in use.
@@ -105,6 +131,7 @@ pub(super) struct Line {
     address: Arc<str>,
     /// It carried requests before, so the upstream may have closed it meanwhile.
     pub(super) reused: bool,
+    pub(super) alarm: Alarm,
 }
 
 enum Sender {
@@ -123,15 +150,23 @@ enum Use {
     H2Alone,
 }
 
+/// The answer's head; or the request back, if nothing of it was written.
+type Sent = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>;
+
 impl Line {
-    pub(super) async fn send(
+    /// The answer to come, and the timer to wait with.
+    pub(super) fn send(
         &mut self,
         request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
-        match &mut self.sender {
-            Sender::H1(sender) => sender.try_send_request(request).await,
-            Sender::H2(sender) => sender.try_send_request(request).await,
-        }
+    ) -> (impl Future<Output = Sent>, &mut Alarm) {
+        let sender = &mut self.sender;
+        let answer = async move {
+            match sender {
+                Sender::H1(sender) => sender.try_send_request(request).await,
+                Sender::H2(sender) => sender.try_send_request(request).await,
+            }
+        };
+        (answer, &mut self.alarm)
     }
 }
 
@@ -185,7 +220,8 @@ impl Pool {
             trouble = match tokio::time::timeout(limit, dial).await {
                 Ok(Ok(sender)) => {
                     address.mark_reachable(true);
-                    return Ok(Line { sender, address: address.name.clone(), reused: false });
+                    let (address, alarm) = (address.name.clone(), Alarm::default());
+                    return Ok(Line { sender, address, reused: false, alarm });
                 }
                 Ok(Err(source)) => Cause::Connect { address: address.name.clone(), source },
                 Err(_) => Cause::ConnectTimeout(address.name.clone()),
@@ -219,28 +255,31 @@ impl Pool {
     }
 
     fn kept(&self, address: &Address, usage: Use) -> Option<Line> {
-        let sender = match usage {
+        let (sender, alarm) = match usage {
             Use::H2 => {
                 let shared = lock(&self.shared);
                 let sender = shared.get(&address.name).filter(|sender| !sender.is_closed());
-                Sender::H2(sender?.clone())
+                (Sender::H2(sender?.clone()), Alarm::default())
             }
-            _ => Sender::H1(self.take_idle(&address.name)?),
+            _ => {
+                let idle = self.take_idle(&address.name)?;
+                (Sender::H1(idle.sender), idle.alarm)
+            }
         };
-        Some(Line { sender, address: address.name.clone(), reused: true })
+        Some(Line { sender, address: address.name.clone(), reused: true, alarm })
     }
 
     /// The last one kept that is ready. One that is not yet stays: its last exchange is being put
     /// away. Only what is taken is looked at closely: with many kept, looking at all of them would
     /// cost more than the request.
-    fn take_idle(&self, name: &Arc<str>) -> Option<http1::SendRequest<Outgoing>> {
+    fn take_idle(&self, name: &Arc<str>) -> Option<Idle> {
         let mut idle = lock(&self.idle);
         let kept = idle.get_mut(name)?;
         let usable = |idle: &Idle| idle.sender.is_ready() || idle.sender.is_closed();
         while let Some(at) = kept.iter().rposition(usable) {
             let last = kept.remove(at);
             if self.is_fresh(&last) {
-                return Some(last.sender);
+                return Some(last);
             }
         }
         None
@@ -257,7 +296,7 @@ impl Pool {
         if kept.len() >= self.settings.idle_max {
             kept.remove(0);
         }
-        kept.push(Idle { sender, since: Instant::now() });
+        kept.push(Idle { sender, alarm: line.alarm, since: Instant::now() });
         if !self.sweeping.swap(true, Relaxed) {
             tokio::spawn(sweep(Arc::downgrade(self), self.idle_timeout()));
         }
@@ -298,7 +337,8 @@ where
     match usage {
         Use::H1 | Use::H1Upgrade => {
             let mut builder = http1::Builder::new();
-            builder.max_buf_size(H1_BUFFER_BYTES);
+            // Most requests are one piece, and `writev` of one piece costs more than `send`.
+            builder.max_buf_size(H1_BUFFER_BYTES).writev(false);
             let (sender, connection) = builder.handshake(io).await?;
             if usage == Use::H1Upgrade {
                 tokio::spawn(log_end(connection.with_upgrades()));

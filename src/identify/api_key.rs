@@ -119,7 +119,8 @@ mod tests {
 
     fn find(text: &str, id: &str, client: &str) -> Found {
         let keys = read(text).0.unwrap();
-        let presented = Presented { kind: CredentialKind::ApiKey, bearer: false, text: id };
+        let presented =
+            Presented { kind: CredentialKind::ApiKey, bearer: false, text: id, last: None };
         keys.find(&presented, client.parse().unwrap())
     }
 

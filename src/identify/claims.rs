@@ -128,7 +128,8 @@ mod tests {
 
     fn identity(json: &str) -> Result<Identity, &'static str> {
         let claims: Claims = serde_json::from_str(json).map_err(|_| "unreadable")?;
-        let presented = Presented { kind: CredentialKind::Session, bearer: false, text: "token" };
+        let kind = CredentialKind::Session;
+        let presented = Presented { kind, bearer: false, text: "token", last: None };
         claims.identity(&"main".into(), &presented)
     }
 

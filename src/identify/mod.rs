@@ -9,6 +9,7 @@ mod claims;
 mod introspect;
 mod jwks;
 mod jwt;
+mod last;
 pub(crate) mod present;
 mod settings;
 
@@ -26,6 +27,7 @@ use crate::fault::Fault;
 use crate::fetch::Fetch;
 use crate::types::{AccountId, Credential, CredentialKind, UnixMs};
 
+pub(crate) use self::last::LastToken;
 pub use self::settings::{IdentitySettings, KeySource, Kind, Settings};
 
 /// Who a request's credentials prove.
@@ -124,6 +126,18 @@ impl Identifier {
         client: IpAddr,
         now: UnixMs,
     ) -> Option<Found> {
+        self.recall_on(&LastToken::default(), headers, query, client, now)
+    }
+
+    /// The same for a request on a connection that remembers its last token.
+    pub(crate) fn recall_on(
+        &self,
+        last: &LastToken,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        client: IpAddr,
+        now: UnixMs,
+    ) -> Option<Found> {
         let carried = match self.carried(headers, query) {
             Ok(carried) => carried,
             Err(error) => return Some(Err(error)),
@@ -132,7 +146,7 @@ impl Identifier {
         for Carried { carrier, checks, text } in carried {
             let mut said = Said::default();
             for check in checks {
-                let presented = check.present(carrier, text);
+                let presented = Presented { last: Some(last), ..check.present(carrier, text) };
                 if said.done(check.recall(&presented, client, now)?) {
                     break;
                 }
@@ -262,6 +276,8 @@ struct Presented<'h> {
     kind: CredentialKind,
     bearer: bool,
     text: &'h str,
+    /// Of the connection that it came on, if that remembers one.
+    last: Option<&'h LastToken>,
 }
 
 /// One text may be a cookie here and a bearer token there, and those are two credentials.
@@ -270,10 +286,7 @@ type CacheKey = (CredentialKind, [u8; 32]);
 impl Presented<'_> {
     /// SHA-256 of the text.
     fn hash(&self) -> [u8; 32] {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.text.as_bytes());
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest.as_ref());
-        hash
+        self.last.map_or_else(|| last::sha256(self.text), |last| last.digest(self.text))
     }
 
     fn cache_key(&self) -> CacheKey {
@@ -289,7 +302,7 @@ impl Check {
             Carrier::Cookie(_) => CredentialKind::Session,
             _ => CredentialKind::Bearer,
         };
-        Presented { kind, bearer: *carrier == Carrier::Bearer, text }
+        Presented { kind, bearer: *carrier == Carrier::Bearer, text, last: None }
     }
 
     fn recall(&self, presented: &Presented<'_>, client: IpAddr, now: UnixMs) -> Option<Found> {

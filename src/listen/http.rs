@@ -53,14 +53,16 @@ pub(super) async fn serve<H: Handler>(
     let service = service_fn(|request: Request<Incoming>| {
         let (handler, connection) = (worker.handler.clone(), connection.clone());
         let (busy, pulse) = (pulse.begin(), pulse.clone());
-        async move {
+        // Boxed at once: the library moves it several times, it is large, and a connection that lies idle need not keep
+        // room for it.
+        Box::pin(async move {
             let response = answer(&*handler, request, &connection).await;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 pulse.becomes_tunnel();
             }
             let progress = Progress::of_this_task();
             Ok::<_, Infallible>(response.map(|body| Tracked { body, progress, _busy: busy }))
-        }
+        })
     });
     let watch = match h2 {
         true => Watch::Http2(Meter::new()),

@@ -314,7 +314,7 @@ impl<H: Handler> Worker<H> {
                 peer = peer::canonical(source);
             }
         }
-        let tls = self.acceptor.accept(tcp).await?;
+        let tls = self.acceptor.accept(tls::Wire(tcp)).await?;
         Ok((tls, peer))
     }
 }

@@ -3,7 +3,7 @@
 //! Never guesses in favour of a page: a program that takes HTML for data is worse off than a person who sees JSON.
 
 use http::Method;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName};
 
 use super::language::thousandths;
 use crate::inbound::Inbound;
@@ -24,12 +24,14 @@ pub fn audience(inbound: &Inbound) -> Audience {
         Method::POST => is_form(headers),
         _ => false,
     };
-    let navigates = headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
-    let script = headers.contains_key("x-requested-with");
-    if method && navigates && !script && accepts_html(headers) {
-        Audience::Page
-    } else {
-        Audience::Api
+    // What most programs do not say comes first: every request that is forwarded is asked this.
+    if !method || !accepts_html(headers) {
+        return Audience::Api;
+    }
+    let navigates = headers.get(SEC_FETCH_MODE).is_none_or(|mode| mode == "navigate");
+    match navigates && !headers.contains_key(X_REQUESTED_WITH) {
+        true => Audience::Page,
+        false => Audience::Api,
     }
 }
 
@@ -49,11 +51,13 @@ fn accepts_html(headers: &HeaderMap) -> bool {
     })
 }
 
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 const ACCEPT_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
     use crate::types::{RequestId, UnixMs};

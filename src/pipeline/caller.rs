@@ -6,12 +6,17 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+
 use crate::forward::OnBehalf;
+use crate::identify::LastToken;
+use crate::listen::peer::{Unreadable, client_address};
 use crate::locate::{Locate, Place};
 use crate::rejection::Rejection;
+use crate::types::UnixMs;
 
 /// A client at a host.
-#[derive(Clone)]
 pub(crate) struct Caller {
     pub client: IpAddr,
     /// `Host` or `:authority` exactly as sent.
@@ -22,24 +27,55 @@ pub(crate) struct Caller {
     /// What an elevation given here is tied to.
     pub place_key: Arc<str>,
     pub on_behalf: Arc<OnBehalf>,
+    pub token: LastToken,
     /// Of the databases that found the place.
     generation: u64,
 }
 
 /// The caller of a connection's last request.
 #[derive(Default)]
-pub struct LastCaller(Mutex<Option<Arc<Caller>>>);
+pub struct LastCaller {
+    caller: Mutex<Option<Arc<Caller>>>,
+    /// What a trusted proxy said the client was, and what was read from it.
+    forwarded: Mutex<Option<(Box<[u8]>, IpAddr)>>,
+}
 
 impl LastCaller {
+    /// The client's address. The connection's peer and who is trusted do not change while it lasts, so that the same one
+    /// line says the same again.
+    pub(super) fn client(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        trusted: &[IpNet],
+    ) -> Result<IpAddr, Unreadable> {
+        let mut lines = headers.get_all(X_FORWARDED_FOR).iter();
+        let (Some(line), None) = (lines.next(), lines.next()) else {
+            return client_address(peer, headers, trusted);
+        };
+        let mut last = self.forwarded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((said, client)) = &*last
+            && **said == *line.as_bytes()
+        {
+            return Ok(*client);
+        }
+        let client = client_address(peer, headers, trusted)?;
+        if line.len() <= FORWARDED_BYTES_MAX {
+            *last = Some((line.as_bytes().into(), client));
+        }
+        Ok(client)
+    }
+
     /// The caller of a request: the last one if it is the same, else a new one.
     pub(super) fn or_new(
         &self,
         locator: &dyn Locate,
         client: IpAddr,
         authority: &str,
+        now: UnixMs,
     ) -> Result<Arc<Caller>, Rejection> {
-        let generation = locator.generation();
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = locator.generation(now);
+        let mut last = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
         let same = last.as_ref().filter(|last| {
             last.client == client && *last.authority == *authority && last.generation == generation
         });
@@ -67,6 +103,7 @@ impl Caller {
             place_key: place.key(client),
             place,
             on_behalf: Arc::new(OnBehalf::of(client, authority).ok_or(MALFORMED)?),
+            token: LastToken::default(),
             generation,
         })
     }
@@ -76,6 +113,10 @@ impl Caller {
         Self::new(self.place.clone(), self.generation, self.client, authority)
     }
 }
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// What a connection may keep of its last request.
+const FORWARDED_BYTES_MAX: usize = 256;
 
 /// The host name in lower case without its port; `None` if it holds anything else.
 fn host_of(authority: &str) -> Option<String> {
@@ -107,6 +148,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_line_about_the_client_is_read_anew_whenever_it_is_another() {
+        let (last, peer) = (LastCaller::default(), "127.0.0.1".parse().unwrap());
+        let trusted = ["127.0.0.0/8".parse().unwrap()];
+        let mut steps = vec![];
+        for line in ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.1, 192.0.2.9", "192.0.2.1"] {
+            steps.push(vec![line]);
+            steps.push(vec![line, "198.51.100.1"]);
+            steps.push(vec!["nobody"]);
+            steps.push(vec![]);
+        }
+        for lines in steps {
+            let mut headers = HeaderMap::new();
+            for line in &lines {
+                headers.append(X_FORWARDED_FOR, line.parse().unwrap());
+            }
+            let read = client_address(peer, &headers, &trusted).ok();
+            for _ in 0..2 {
+                assert_eq!(last.client(peer, &headers, &trusted).ok(), read, "{lines:?}");
+            }
+        }
+    }
+
     fn nowhere() -> Place {
         Place {
             country: None,
@@ -123,15 +187,17 @@ mod tests {
         struct Map(std::sync::atomic::AtomicU64);
         impl Locate for Map {
             fn place(&self, client: IpAddr) -> Arc<Place> {
-                let country = Some(format!("{}{client}", self.generation()).into());
+                let country = Some(format!("{}{client}", self.generation(UnixMs(0))).into());
                 Arc::new(Place { country, ..nowhere() })
             }
-            fn generation(&self) -> u64 {
+            fn generation(&self, _now: UnixMs) -> u64 {
                 self.0.load(std::sync::atomic::Ordering::SeqCst)
             }
         }
         let (map, last) = (Map(1.into()), LastCaller::default());
-        let ask = |client: &str, host| last.or_new(&map, client.parse().unwrap(), host).unwrap();
+        let ask = |client: &str, host| {
+            last.or_new(&map, client.parse().unwrap(), host, UnixMs(0)).unwrap()
+        };
         let first = ask("192.0.2.1", "A.example:8443");
         assert_eq!((&*first.host, &*first.authority), ("a.example", "A.example:8443"));
         assert!(Arc::ptr_eq(&first, &ask("192.0.2.1", "A.example:8443")));
@@ -139,6 +205,6 @@ mod tests {
         assert_eq!(&*ask("192.0.2.2", "b.example").place_key, "1192.0.2.2");
         map.0.store(2, std::sync::atomic::Ordering::SeqCst);
         assert_eq!(&*ask("192.0.2.2", "b.example").place_key, "2192.0.2.2");
-        assert!(last.or_new(&map, "192.0.2.2".parse().unwrap(), "a/b").is_err());
+        assert!(last.or_new(&map, "192.0.2.2".parse().unwrap(), "a/b", UnixMs(0)).is_err());
     }
 }

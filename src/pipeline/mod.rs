@@ -327,8 +327,9 @@ async fn identify_by(
     guarded: bool,
 ) -> Result<Option<Arc<Identity>>, End> {
     let (head, identifier) = (&visit.head, &visit.site.identifier);
-    let recalled =
-        (!guarded).then(|| identifier.recall(headers, head.query(), head.client, head.received));
+    let recalled = (!guarded).then(|| {
+        identifier.recall_on(visit.token(), headers, head.query(), head.client, head.received)
+    });
     let answer = match recalled.flatten() {
         Some(answer) => answer,
         None => {

@@ -15,7 +15,6 @@ use crate::body::Body;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::listen::Connection;
-use crate::listen::peer::client_address;
 use crate::pages::{Audience, Ctx, Language};
 use crate::rejection::Rejection;
 use crate::types::{RequestId, UnixMs};
@@ -32,10 +31,13 @@ pub(super) fn receive(
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let fail = |rejection| (rejection, id.clone());
     let authority = authority(&parts.uri, &parts.headers).map_err(fail)?;
-    let client = client_address(connection.peer.ip(), &parts.headers, &gateway.trusted_proxies)
+    let (peer, trusted) = (connection.peer.ip(), &gateway.trusted_proxies);
+    let client = connection
+        .place
+        .client(peer, &parts.headers, trusted)
         .map_err(|_| fail(Rejection::BadRequest("the forwarded address is not readable")))?;
     let locator = &*gateway.locator;
-    let caller = connection.place.or_new(locator, client, authority).map_err(fail)?;
+    let caller = connection.place.or_new(locator, client, authority, now).map_err(fail)?;
     if connection.sni.as_deref().is_some_and(|sni| *sni != *caller.host) {
         return Err(fail(Rejection::Misdirected));
     }

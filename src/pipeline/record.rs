@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderName, HeaderValue, Method, Response, header};
 use serde_json::json;
 use tokio_util::task::TaskTracker;
 
@@ -19,7 +19,7 @@ use crate::classify::{Action, Echo, Unclassified};
 use crate::forward::upgrade::asks_for_websocket;
 use crate::forward::{ForwardError, Stamp};
 use crate::gateway::{Gateway, Site};
-use crate::identify::Identity;
+use crate::identify::{Identity, LastToken};
 use crate::inbound::Inbound;
 use crate::locate::Place;
 use crate::pages::language::negotiate;
@@ -48,8 +48,8 @@ pub(crate) struct Visit {
     pub tasks: TaskTracker,
     /// It is a message of a private WebSocket.
     pub(super) frame: Option<Frame>,
-    /// Whom it would be answered to and in which language, once the headers have gone upstream.
-    spoken: Option<(Audience, Language)>,
+    /// To whom it would be answered and which languages they take, once the headers have gone upstream.
+    spoken: Option<(Audience, Option<HeaderValue>)>,
     learnt: Mutex<Learnt>,
 }
 
@@ -138,6 +138,11 @@ impl Visit {
         self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The last token that came from this caller.
+    pub(super) fn token(&self) -> &LastToken {
+        &self.caller.token
+    }
+
     /// Who it is turned out to be.
     pub(crate) fn identified(&self, identity: &Identity) {
         let mut learnt = self.learnt();
@@ -197,20 +202,21 @@ impl Visit {
     /// The head for the upstream. The headers go with it, because copying them is the dearest thing that ordinary
     /// traffic could be made to pay for.
     pub(super) fn part_with_head(&mut self) -> Inbound {
-        self.spoken = Some((self.audience(), self.language()));
+        let languages = self.head.headers.get(header::ACCEPT_LANGUAGE).cloned();
+        self.spoken = Some((self.audience(), languages));
         let headers = std::mem::take(&mut self.head.headers);
         Inbound { headers, ..self.head.clone() }
     }
 
     pub(crate) fn audience(&self) -> Audience {
-        self.spoken.map_or_else(|| pages::audience(&self.head), |(audience, _)| audience)
+        self.spoken.as_ref().map_or_else(|| pages::audience(&self.head), |(audience, _)| *audience)
     }
 
     pub(crate) fn language(&self) -> Language {
-        if let Some((_, language)) = self.spoken {
-            return language;
-        }
-        let accepts = self.head.headers.get(header::ACCEPT_LANGUAGE);
+        let accepts = match &self.spoken {
+            Some((_, languages)) => languages.as_ref(),
+            None => self.head.headers.get(header::ACCEPT_LANGUAGE),
+        };
         negotiate(accepts.and_then(|value| value.to_str().ok()))
     }
 
@@ -429,7 +435,7 @@ impl Visit {
         if let Ok(mut value) = HeaderValue::from_str(self.head.request.as_str()) {
             // No secret, but never the same again: HTTP/2 need not remember it for the next answer.
             value.set_sensitive(true);
-            response.headers_mut().insert("stepgate-request", value);
+            response.headers_mut().insert(STEPGATE_REQUEST, value);
         }
         response
     }
@@ -475,6 +481,8 @@ impl Visit {
         }
     }
 }
+
+const STEPGATE_REQUEST: HeaderName = HeaderName::from_static("stepgate-request");
 
 /// The last line of a guarded request, written when the upstream has answered or has not.
 pub(super) struct Closing(Record);

@@ -274,7 +274,7 @@ impl Line {
         let head =
             Inbound { request: request_id(gateway, now), received: now, ..self.head.clone() };
         let locator = &*gateway.locator;
-        let caller = self.caller.or_new(locator, head.client, &head.authority)?;
+        let caller = self.caller.or_new(locator, head.client, &head.authority, head.received)?;
         let (socket, text, wire) = (socket.clone(), text.clone(), self.wire.clone());
         let frame = Frame { socket, text, wire, id: None };
         Ok(Visit::of_frame(head, site, caller, self.tasks.clone(), frame))

@@ -1,9 +1,10 @@
-//! CPU time per request of the whole gateway against nginx as a plain TLS proxy, in one run.
+//! CPU time per request of the whole gateway against nginx as a plain TLS proxy, in one run; and of the bare stack.
 //!
 //! Needs nginx, wrk and h2load (Debian: nginx-light, wrk, nghttp2-client). The proxy under test is pinned to one core,
 //! load and upstream to the other; rounds alternate, the table shows medians of the per-round ratios. Nothing here
 //! fails on a slow machine: it measures.
 
+mod floor;
 #[path = "../kit/mod.rs"]
 mod kit;
 
@@ -23,8 +24,17 @@ use stepgate::world::{Clock, SystemClock};
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 3;
 const IDLE_CONNECTIONS: usize = 400;
+/// Asked with this, the program is the floor.
+const FLOOR: &str = "floor";
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, FLOOR, dir, port, upstream] =
+        &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..]
+    {
+        let address = |text: &str| text.parse().expect("an address");
+        return floor::serve(Path::new(dir), address(port), address(upstream));
+    }
     let rules = ordinary_rules(200);
     let dir = tempfile::TempDir::new().expect("a temporary folder");
     let upstream = free_port();
@@ -47,22 +57,24 @@ fn main() {
     let config = config.replacen("127.0.0.1:0", &port.to_string(), 1);
     fs::write(kit.config(), config).expect("the configuration can be written");
     let gateway = Proxy::gateway(&kit, port);
+    let bare = Proxy::floor(&kit, upstream, free_port());
     let plain = Proxy::nginx(&kit, upstream, free_port());
     let now = SystemClock.now().seconds();
     let load = Load::new(dir.path(), &kit.token("alice", "bench", now));
 
-    println!("CPU per request, gateway / nginx (median of {ROUNDS} alternating rounds)");
-    println!("full pipeline: JWT, geography, 200 rules; 1 worker each, TLS 1.3\n");
-    println!("| load | nginx µs | gateway µs | ratio | min–max | gateway req/s |");
-    println!("| --- | --- | --- | --- | --- | --- |");
+    println!("CPU per request and its ratio to nginx (median of {ROUNDS} alternating rounds)");
+    println!("gateway: full pipeline with JWT, geography, 200 rules; 1 worker each, TLS 1.3");
+    println!("floor: the same listener and upstream pool with nothing between them\n");
+    println!("| load | nginx µs | proxy | µs | ratio | min–max | req/s |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
     for case in [Case::H1Get, Case::H1Post, Case::H2Get, Case::H2Post] {
-        row(&load, case, &gateway, &plain);
+        rows(&load, case, [("gateway", &gateway), ("floor", &bare)], &plain);
     }
     println!("\n| kB per idle TLS connection | gateway | nginx |");
     println!("| --- | --- | --- |");
     let (ours, theirs) = (gateway.idle_kb(&kit), plain.idle_kb(&kit));
     println!("| {IDLE_CONNECTIONS} connections | {ours:.1} | {theirs:.1} |");
-    drop((gateway, plain, backend));
+    drop((gateway, bare, plain, backend));
 }
 
 /// Rules of which only the first two look at ordinary traffic.
@@ -95,27 +107,44 @@ impl Case {
     }
 }
 
-fn row(load: &Load, case: Case, gateway: &Proxy, plain: &Proxy) {
-    let (mut ours, mut theirs, mut ratios, mut rates) = (vec![], vec![], vec![], vec![]);
-    load.run(case, gateway.port, 1);
+/// Every proxy is measured in every round, so that what else the machine does is spread over all of them.
+fn rows(load: &Load, case: Case, proxies: [(&str, &Proxy); 2], plain: &Proxy) {
     load.run(case, plain.port, 1);
-    for _ in 0..ROUNDS {
-        let (a, rate) = measure(load, case, gateway);
-        let (b, _) = measure(load, case, plain);
-        ours.push(a);
-        theirs.push(b);
-        ratios.push(a / b);
-        rates.push(rate);
+    for (_, proxy) in proxies {
+        load.run(case, proxy.port, 1);
     }
-    let (low, high) = ratios.iter().fold((f64::MAX, 0.0_f64), |(l, h), r| (l.min(*r), h.max(*r)));
-    println!(
-        "| {} | {:.1} | {:.1} | {:.2} | {low:.2}–{high:.2} | {:.0} |",
-        case.name(),
-        median(&mut theirs),
-        median(&mut ours),
-        median(&mut ratios),
-        median(&mut rates),
-    );
+    let (mut theirs, mut ours) = (vec![], [Column::default(), Column::default()]);
+    for _ in 0..ROUNDS {
+        let (nginx, _) = measure(load, case, plain);
+        theirs.push(nginx);
+        for ((_, proxy), column) in proxies.iter().zip(&mut ours) {
+            let (cpu, rate) = measure(load, case, proxy);
+            column.cpu.push(cpu);
+            column.ratios.push(cpu / nginx);
+            column.rates.push(rate);
+        }
+    }
+    let nginx = median(&mut theirs);
+    for ((name, _), column) in proxies.iter().zip(ours) {
+        println!("| {} | {nginx:.1} | {name} | {} |", case.name(), column.show());
+    }
+}
+
+/// What the rounds said of one proxy.
+#[derive(Default)]
+struct Column {
+    cpu: Vec<f64>,
+    ratios: Vec<f64>,
+    rates: Vec<f64>,
+}
+
+impl Column {
+    fn show(mut self) -> String {
+        let (low, high) =
+            self.ratios.iter().fold((f64::MAX, 0.0_f64), |(l, h), r| (l.min(*r), h.max(*r)));
+        let (cpu, ratio) = (median(&mut self.cpu), median(&mut self.ratios));
+        format!("{cpu:.1} | {ratio:.2} | {low:.2}–{high:.2} | {:.0}", median(&mut self.rates))
+    }
 }
 
 /// Microseconds of CPU per request, and requests per second.
@@ -146,6 +175,22 @@ impl Proxy {
             .stdout(Stdio::null())
             .spawn()
             .expect("the gateway starts");
+        wait_for(port);
+        Self { child, port }
+    }
+
+    /// This very program, which has the floor in it.
+    fn floor(kit: &Kit, upstream: SocketAddr, port: SocketAddr) -> Self {
+        let me = std::env::current_exe().expect("a program knows where it is");
+        let child = Command::new("taskset")
+            .args(["-c", "0"])
+            .arg(me)
+            .arg(FLOOR)
+            .arg(&kit.dir)
+            .args([port.to_string(), upstream.to_string()])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the floor starts");
         wait_for(port);
         Self { child, port }
     }
