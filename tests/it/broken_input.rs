@@ -436,10 +436,7 @@ async fn it_does_not_start_on_a_store_or_log_that_another_gateway_uses() {
     let (_dir, kit) = good();
     let places = Binary::place(&kit);
     let mut gateway = Binary::start(&kit, places).await;
-    assert_eq!(
-        refusal(&kit.dir),
-        "stepgate: state/stepgate.db: another stepgate has it open"
-    );
+    assert_eq!(refusal(&kit.dir), "stepgate: state/stepgate.db: another stepgate has it open");
     let text = std::fs::read_to_string(kit.config()).unwrap();
     std::fs::write(kit.config(), text.replace("stepgate.db", "other.db")).unwrap();
     assert_eq!(

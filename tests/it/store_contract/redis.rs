@@ -162,10 +162,14 @@ fn a_beginning_that_nobody_heard_of_is_given_back_and_cannot_begin_any_more() {
         for n in 0..50 {
             let beginning = store.begin(begin(&format!("a{n}")), NOW);
             // Polled once, so that the sentence is on its way, and dropped.
-            tokio::select! {
+            let heard = tokio::select! {
                 biased;
-                begun = beginning => drop(begun),
-                () = std::future::ready(()) => {}
+                begun = beginning => begun.is_ok(),
+                () = std::future::ready(()) => false,
+            };
+            if heard {
+                // Answered while it was polled; then it is this caller's to end.
+                abandon(&store, &format!("a{n}"), &[], NOW).await;
             }
         }
         let abandoned = async || {
