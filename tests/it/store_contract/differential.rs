@@ -172,9 +172,9 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(pick, settled, learn)| Step::Settle { pick, settled, learn }),
         12 => (who.clone(), with.clone(), 0..5u8, 0..6u8, any::<bool>())
             .prop_map(|(who, with, scope, asks, held)| Step::Open { who, with, scope, asks, held }),
-        6 => (0..2u8, 0..3u8, 0..6u8)
+        8 => (0..2u8, 0..2u8, prop_oneof![3 => Just(0u8), 1 => 0..6u8])
             .prop_map(|(who, intent, asks)| Step::Approve { who, intent, asks }),
-        8 => (0..2u8, 0..3u8, 0..3u8, 0..2u8)
+        10 => (0..2u8, 0..2u8, 0..3u8, 0..2u8)
             .prop_map(|(who, intent, kind, to)| Step::Learn { who, intent, kind, to }),
         6 => (0..2u8, proptest::option::of(0..2u8), 1..3u8)
             .prop_map(|(who, to, holds)| Step::Hold { who, to, holds }),
