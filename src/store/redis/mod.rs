@@ -212,6 +212,11 @@ impl Redis {
         limits: Limits,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
+        if settings.prefix.contains(['{', '}']) {
+            let why =
+                "what keys begin with has no braces: they would change which server has a key";
+            return Err(StoreError::Unavailable(why.to_owned()));
+        }
         let mut id = [0; 8];
         SystemEntropy.fill(&mut id);
         let node: String = id.iter().map(|byte| format!("{byte:02x}")).collect();

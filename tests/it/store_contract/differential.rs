@@ -17,28 +17,121 @@ use super::{embedded, redis, runtime};
 #[derive(Clone, Debug)]
 enum Step {
     Wait(u64),
-    Look { who: u8, with: u8 },
-    Sight { who: u8, with: u8, place: u8 },
-    Begin { who: u8, with: u8, intent: u8, action: u8, usd: Option<String>, to: Option<u8> },
-    Abandon { pick: usize, holds: u8 },
-    Settle { pick: usize, settled: Settled, learn: Option<(u8, u8)> },
-    Open { who: u8, with: u8, scope: u8, asks: u8, held: bool },
-    Challenge { pick: usize },
-    Spend { pick: usize, with: u8, factor: Factor },
-    Prove { pick: usize, factor: Factor, step: u64, mac: usize },
-    Reject { pick: usize, freeze: bool },
-    TakeHeld { pick: usize, with: u8 },
-    SendCode { pick: usize, number: u8 },
-    NextMessage { lease_ms: u64 },
-    MessageDone { pick: usize, again_ms: Option<u64> },
-    Freeze { who: u8 },
-    Thaw { who: u8 },
-    Enrol { who: u8, factor: Factor, step: Option<u64>, disabled: bool },
-    Disenrol { who: u8, factor: Factor },
-    Account { who: u8 },
-    Adopt { name: u8, value: u8 },
-    Lend { name: u8, value: u8, ms: u64 },
-    Lent { name: u8 },
+    Look {
+        who: u8,
+        with: u8,
+    },
+    Sight {
+        who: u8,
+        with: u8,
+        place: u8,
+    },
+    Begin {
+        who: u8,
+        with: u8,
+        intent: u8,
+        action: u8,
+        usd: Option<String>,
+        to: Option<u8>,
+    },
+    Abandon {
+        pick: usize,
+        holds: u8,
+    },
+    Settle {
+        pick: usize,
+        settled: Settled,
+        learn: Option<(u8, u8)>,
+    },
+    Open {
+        who: u8,
+        with: u8,
+        scope: u8,
+        asks: u8,
+        held: bool,
+    },
+    /// Asked and answered rightly at once.
+    Approve {
+        who: u8,
+        intent: u8,
+        asks: u8,
+    },
+    /// Begun and ended at once, so that what it leaves behind is often met again.
+    Learn {
+        who: u8,
+        intent: u8,
+        kind: u8,
+        to: u8,
+    },
+    Hold {
+        who: u8,
+        to: Option<u8>,
+        holds: u8,
+    },
+    Challenge {
+        pick: usize,
+    },
+    Spend {
+        pick: usize,
+        with: u8,
+        factor: Factor,
+    },
+    Prove {
+        pick: usize,
+        factor: Factor,
+        step: u64,
+        mac: usize,
+    },
+    Reject {
+        pick: usize,
+        freeze: bool,
+    },
+    TakeHeld {
+        pick: usize,
+        with: u8,
+    },
+    SendCode {
+        pick: usize,
+        number: u8,
+    },
+    NextMessage {
+        lease_ms: u64,
+    },
+    MessageDone {
+        pick: usize,
+        again_ms: Option<u64>,
+    },
+    Freeze {
+        who: u8,
+    },
+    Thaw {
+        who: u8,
+    },
+    Enrol {
+        who: u8,
+        factor: Factor,
+        step: Option<u64>,
+        disabled: bool,
+    },
+    Disenrol {
+        who: u8,
+        factor: Factor,
+    },
+    Account {
+        who: u8,
+    },
+    Adopt {
+        name: u8,
+        value: u8,
+    },
+    Lend {
+        name: u8,
+        value: u8,
+        ms: u64,
+    },
+    Lent {
+        name: u8,
+    },
 }
 
 fn factor() -> impl Strategy<Value = Factor> {
@@ -79,6 +172,12 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(pick, settled, learn)| Step::Settle { pick, settled, learn }),
         12 => (who.clone(), with.clone(), 0..5u8, 0..6u8, any::<bool>())
             .prop_map(|(who, with, scope, asks, held)| Step::Open { who, with, scope, asks, held }),
+        8 => (0..2u8, 0..2u8, prop_oneof![3 => Just(0u8), 1 => 0..6u8])
+            .prop_map(|(who, intent, asks)| Step::Approve { who, intent, asks }),
+        10 => (0..2u8, 0..2u8, 0..3u8, 0..2u8)
+            .prop_map(|(who, intent, kind, to)| Step::Learn { who, intent, kind, to }),
+        6 => (0..2u8, proptest::option::of(0..2u8), 1..3u8)
+            .prop_map(|(who, to, holds)| Step::Hold { who, to, holds }),
         4 => pick.clone().prop_map(|pick| Step::Challenge { pick }),
         14 => (pick.clone(), with.clone(), factor())
             .prop_map(|(pick, with, factor)| Step::Spend { pick, with, factor }),
@@ -90,7 +189,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..3 * MINUTE).prop_map(|lease_ms| Step::NextMessage { lease_ms }),
         2 => (pick, proptest::option::of(0..3 * MINUTE))
             .prop_map(|(pick, again_ms)| Step::MessageDone { pick, again_ms }),
-        1 => who.clone().prop_map(|who| Step::Freeze { who }),
+        2 => who.clone().prop_map(|who| Step::Freeze { who }),
         1 => who.clone().prop_map(|who| Step::Thaw { who }),
         2 => (who.clone(), factor(), proptest::option::of(0..60u64), 0..10u8).prop_map(
             |(who, factor, step, disabled)| {
@@ -201,9 +300,43 @@ fn told_message(message: Result<Option<Message>, StoreError>) -> String {
     told(message.map(|found| found.map(|message| Message { id: 0, ..message })))
 }
 
-/// One sentence to one store.
+/// One step to one store; some are several sentences.
 async fn say(store: &Arc<dyn Store>, past: &mut Past, step: &Step, at: UnixMs) -> String {
-    match step.clone() {
+    let sentences = match *step {
+        Step::Approve { who: n, intent, asks } => {
+            if store.factors(&who(n)).await.expect("answers").is_empty() {
+                store.enrol(&who(n), totp(), at).await.expect("enrols");
+            }
+            let fresh = 1_000 + u64::from(past.made);
+            let prove = |factor| Step::Prove { pick: 0, factor, step: fresh, mac: 0 };
+            vec![
+                Step::Open { who: n, with: 0, scope: intent, asks, held: true },
+                Step::Spend { pick: 0, with: 0, factor: Factor::Totp },
+                prove(Factor::Totp),
+            ]
+        }
+        Step::Learn { who, intent, kind, to } => vec![
+            Step::Begin { who, with: 0, intent, action: 0, usd: None, to: Some(to) },
+            Step::Settle { pick: 0, settled: Settled::Done, learn: Some((kind, to)) },
+        ],
+        Step::Hold { who, to, holds } => vec![
+            Step::Begin { who, with: 0, intent: 0, action: 0, usd: None, to },
+            Step::Abandon { pick: 0, holds },
+        ],
+        _ => return say_one(store, past, step.clone(), at).await,
+    };
+    let mut all = String::new();
+    for sentence in sentences {
+        all += &say_one(store, past, sentence, at).await;
+        all.push('\n');
+    }
+    all
+}
+
+/// One sentence to one store.
+async fn say_one(store: &Arc<dyn Store>, past: &mut Past, step: Step, at: UnixMs) -> String {
+    match step {
+        Step::Approve { .. } | Step::Learn { .. } | Step::Hold { .. } => unreachable!("not one"),
         Step::Wait(_) => String::new(),
         Step::Look { who: n, with: w } => told(store.look(&who(n), &with(w), at).await),
         Step::Sight { who: n, with: w, place } => {
@@ -236,7 +369,7 @@ async fn say(store: &Arc<dyn Store>, past: &mut Past, step: &Step, at: UnixMs) -
         }
         Step::Abandon { pick, holds } => {
             let (id, who) = past.attempt(pick, at);
-            let holds = (0..holds).map(|n| RuleId::new(format!("r{}", n % 2))).collect();
+            let holds = (0..holds).map(|n| RuleId::new(format!("r{}", n % 3))).collect();
             told(store.abandon(id, &who, holds, at).await)
         }
         Step::Settle { pick, settled, learn } => {
@@ -280,7 +413,7 @@ async fn say(store: &Arc<dyn Store>, past: &mut Past, step: &Step, at: UnixMs) -
         }
         Step::Prove { pick, factor, step, mac } => {
             let (id, who) = past.challenge(pick, at);
-            let step = (step < 58).then_some(step);
+            let step = (step != 58).then_some(step);
             let mac = (mac < 3).then(|| format!("m{}", past.made.saturating_sub(mac as u32)));
             told(store.prove(&id, &who, factor, step, mac, at).await)
         }

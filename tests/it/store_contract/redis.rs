@@ -230,3 +230,26 @@ fn a_freeze_and_a_notice_reach_the_other_gateways() {
         assert!(more.is_err());
     });
 }
+
+#[test]
+fn a_full_server_begins_nothing_but_freezes_and_ends_what_began() {
+    run(|| async {
+        let single = Single::start(&Options::default());
+        let store = open_at(&single.server, "p", Limits::default());
+        begun(&store, begin("a"), NOW).await;
+        open(&store, challenge("c"), NOW).await;
+        single.server.say(&["CONFIG", "SET", "maxmemory", "1"]);
+        let (id, who, with) = (ChallengeId::new("c"), alice(), session("s"));
+        assert!(store.begin(begin("b"), NOW).await.is_err());
+        assert!(store.spend_attempt(&id, &who, &with, Factor::Totp, NOW).await.is_err());
+        settle(&store, "a", Settled::Refused, NOW).await;
+        store.reject(&id, &who, true, NOW).await.expect("rejects");
+        store.freeze(&account("bob"), "owner".into(), NOW).await.expect("freezes");
+        single.server.say(&["CONFIG", "SET", "maxmemory", "0"]);
+        assert_eq!(state(&store, "c", NOW).await, State::Rejected);
+        assert_eq!(withdrawals(&store, "1h", NOW).await.0, 0);
+        for who in [who, account("bob")] {
+            assert!(store.look(&who, &with, NOW).await.expect("answers").frozen.is_some());
+        }
+    });
+}

@@ -1,6 +1,11 @@
 -- It will not be forwarded: the reservation is given back, holds begin. A grant that was taken stays used.
 -- ARGV: 3 account, 4 attempt, 5 list of rules whose holds begin, 6 '1' if nobody heard of the beginning
 
+local subject = redis.call('HGET', attempt_key(ARGV[4]), 'subject') or ''
+local key = base .. 'h' .. ARGV[3] .. subject
+-- A hold's text is a list: the round of freezes it began in, then rule and time by turns.
+local freezes = redis.call('HGET', base .. 'a' .. ARGV[3], 'freezes') or '0'
+local stored = split(redis.call('GET', key) or '')
 local attempt = leave_sending(ARGV[4], ARGV[3], 'abandoned')
 if not attempt then
   if ARGV[6] == '1' and redis.call('EXISTS', attempt_key(ARGV[4])) == 0 then
@@ -15,10 +20,6 @@ local rules = split(ARGV[5])
 if #rules == 0 then
   return 1
 end
--- A hold's text is a list: the round of freezes it began in, then rule and time by turns.
-local freezes = redis.call('HGET', base .. 'a' .. ARGV[3], 'freezes') or '0'
-local key = base .. 'h' .. ARGV[3] .. attempt.subject
-local stored = split(redis.call('GET', key) or '')
 local holds, runs = { freezes }, {}
 if stored[1] == freezes then
   for i = 2, #stored, 2 do

@@ -2,7 +2,7 @@
 --
 -- KEYS[1] is the tag's marker; all other keys share its tag and are named here, from `base`.
 -- ARGV[1]: store time in ms after which this must not begin (0: none). ARGV[2]: the caller's time.
--- Lists are written as `<length>:<bytes>` one after the other, here and in Rust.
+-- Scripts read all they need before they write, so that an error leaves nothing half done. Lists are written as `<length>:<bytes>` one after the other, here and in Rust.
 
 local base = string.sub(KEYS[1], 1, -2)
 local now = tonumber(ARGV[2])
@@ -28,6 +28,12 @@ local floor = tonumber(marker[2] or -1)
 if marker[1] ~= epoch then
   floor = math.max(floor, math.floor(now / 30000) + 1)
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'floor', floor)
+end
+
+-- A full server refuses to begin writing with what needs memory, but not to go on: what makes an account stricter begins
+-- with this, so that it is done all the same.
+local function even_if_full()
+  redis.call('DEL', base .. '-')
 end
 
 local DAY = 86400000

@@ -13,6 +13,8 @@ if challenge.state ~= 'open' or challenge.epoch ~= epoch or now >= tonumber(chal
 end
 local account = hash(account_key)
 local key = challenge_key(id)
+local session_key = base .. 's' .. owner .. challenge.credential
+local session = hash(session_key)
 
 if factor == TOTP then
   -- Each step counts once per account, and none before it ever again; after a failover none that may have counted.
@@ -40,8 +42,6 @@ end
 prove_all(account, factor)
 
 -- An elevation is {rule, factors, place, until}; those of an earlier round are void.
-local session_key = base .. 's' .. owner .. challenge.credential
-local session = hash(session_key)
 local round, elevations = account.round or '0', {}
 local function give(elevation)
   for i, known in ipairs(elevations) do

@@ -5,6 +5,7 @@ if not challenge then
   return false
 end
 local state = state_of(challenge)
+even_if_full()
 if state == 'open' or state == 'approved' then
   end_challenge(ARGV[5], 'rejected')
   challenge = challenge_of(ARGV[5])
