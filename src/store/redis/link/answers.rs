@@ -7,20 +7,22 @@ use redis::Value;
 use super::ground::SLOTS;
 use crate::store::redis::Server;
 
-/// The replicas of a master, as `ROLE` lists them; `None` if it is not a master.
-pub(super) fn master_role(role: &Value) -> Option<Vec<Server>> {
-    let Value::Array(parts) = role else { return None };
-    if text(parts.first()?)? != "master" {
+/// The replicas of a master, as `INFO replication` lists them, those included that are still being filled; `None` if it
+/// is not a master.
+pub(super) fn master_role(said: &str) -> Option<Vec<Server>> {
+    if info(said, "role") != Some("master") {
         return None;
     }
-    let Some(Value::Array(replicas)) = parts.get(2) else { return Some(Vec::new()) };
-    Some(replicas.iter().filter_map(replica).collect())
-}
-
-fn replica(value: &Value) -> Option<Server> {
-    let Value::Array(parts) = value else { return None };
-    let port = text(parts.get(1)?)?.parse().ok()?;
-    Some(Server { host: text(parts.first()?)?, port })
+    let count = info(said, "connected_slaves").and_then(|text| text.parse::<usize>().ok());
+    let replicas = (0..count.unwrap_or(0)).map(|at| {
+        let line = info(said, &format!("slave{at}")).unwrap_or_default();
+        let part = |name: &str| line.split(',').find_map(|part| part.strip_prefix(name));
+        Server {
+            host: part("ip=").unwrap_or_default().to_owned(),
+            port: part("port=").and_then(|port| port.parse().ok()).unwrap_or(0),
+        }
+    });
+    Some(replicas.collect())
 }
 
 /// A master of a Cluster and its slots, from and to.
@@ -71,13 +73,15 @@ mod tests {
     }
 
     #[test]
-    fn a_role_says_whether_it_is_a_master_and_of_whom() {
-        let of = Value::Array(vec![bulk("10.0.0.7"), bulk("6380"), bulk("99")]);
-        let role = Value::Array(vec![bulk("master"), Value::Int(99), Value::Array(vec![of])]);
-        let replica = Server { host: "10.0.0.7".to_owned(), port: 6380 };
-        assert_eq!(master_role(&role), Some(vec![replica]));
-        assert_eq!(master_role(&Value::Array(vec![bulk("slave"), bulk("10.0.0.1")])), None);
-        assert_eq!(master_role(&Value::Nil), None);
+    fn a_server_says_whether_it_is_a_master_and_of_whom() {
+        let said = "# Replication\r\nrole:master\r\nconnected_slaves:2\r\n\
+            slave0:ip=10.0.0.7,port=6380,state=online,offset=99,lag=0\r\n\
+            slave1:ip=10.0.0.8,port=6381,state=wait_bgsave,offset=0,lag=0\r\n";
+        let at = |host: &str, port| Server { host: host.to_owned(), port };
+        assert_eq!(master_role(said), Some(vec![at("10.0.0.7", 6380), at("10.0.0.8", 6381)]));
+        assert_eq!(master_role("role:master\r\nconnected_slaves:0\r\n"), Some(Vec::new()));
+        assert_eq!(master_role("role:slave\r\nconnected_slaves:2\r\n"), None);
+        assert_eq!(master_role(""), None);
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -274,7 +273,7 @@ struct Pulse {
 
 async fn beat(connection: &mut MultiplexedConnection) -> redis::RedisResult<Pulse> {
     let mut pipe = redis::pipe();
-    pipe.cmd("ROLE").cmd("TIME");
-    let (role, time): (Value, (i64, i64)) = pipe.query_async(connection).await?;
+    pipe.cmd("INFO").arg("replication").cmd("TIME");
+    let (role, time): (String, (i64, i64)) = pipe.query_async(connection).await?;
     Ok(Pulse { time_us: time.0 * 1_000_000 + time.1, replicas: answers::master_role(&role) })
 }
