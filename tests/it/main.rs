@@ -9,6 +9,7 @@ mod client;
 mod crash;
 mod exchange;
 mod explain;
+mod fleet;
 mod frames;
 mod identity;
 #[path = "../incidents/mod.rs"]
@@ -17,6 +18,7 @@ mod journeys;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod language;
+mod many_gateways;
 mod messages;
 mod packs;
 mod packs_binance;
