@@ -46,7 +46,7 @@ impl Fleet {
         let kit = Kit::write(dir.path(), &options);
         let mut gateways = Vec::new();
         for number in 0..shared.gateways {
-            gateways.push(start(configuration(&kit, &shared.url, number)).await);
+            gateways.push(start(kit.config_of(number, &shared.url)).await);
         }
         Self { exchange, kit, gateways, _shared: shared, _dir: dir }
     }
@@ -149,18 +149,6 @@ pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("never: {what}");
-}
-
-/// The kit's configuration for one of several gateways: its own logs, the common store.
-fn configuration(kit: &Kit, store: &str, number: usize) -> PathBuf {
-    let text = std::fs::read_to_string(kit.config()).unwrap();
-    let text = text
-        .replace("file:state/stepgate.db", store)
-        .replace("audit/stepgate.jsonl", &format!("audit/stepgate-{number}.jsonl"))
-        .replace("state/sms.txt", &format!("state/sms-{number}.txt"));
-    let file = kit.dir.join(format!("stepgate-{number}.toml"));
-    std::fs::write(&file, text).unwrap();
-    file
 }
 
 async fn start(config: PathBuf) -> Running {

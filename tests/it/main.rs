@@ -9,6 +9,11 @@ mod client;
 mod crash;
 mod exchange;
 mod explain;
+#[path = "../faults/check/mod.rs"]
+#[allow(dead_code)] // The fault run uses the rest.
+mod fault_check;
+#[path = "../faults/check/claims.rs"]
+mod fault_claims;
 mod fleet;
 mod frames;
 mod identity;
