@@ -15,7 +15,7 @@ const RECOVERY_MAX: Duration = Duration::from_secs(20);
 
 pub struct Breaker {
     pub street: Arc<Street>,
-    pub servers: Servers,
+    pub servers: Arc<Servers>,
     /// A session at each gateway whose orders are refused by the policy, once the store has been asked.
     pub probes: Vec<Client>,
     pub roll: Roll,
@@ -23,7 +23,7 @@ pub struct Breaker {
 
 impl Breaker {
     /// One fault after the other, each kind once before any comes again, until the time is up.
-    pub async fn run(mut self, until: Instant) -> Servers {
+    pub async fn run(mut self, until: Instant) {
         let mut waiting: Vec<Kind> = Vec::new();
         self.calm().await;
         while Instant::now() < until {
@@ -39,7 +39,6 @@ impl Breaker {
             }
             self.calm().await;
         }
-        self.servers
     }
 
     fn anyone(&mut self) -> usize {
@@ -65,10 +64,9 @@ impl Breaker {
 
     /// Something happens to Redis; one time in four a gateway dies meanwhile.
     async fn hurt(&mut self, kind: Kind) {
-        self.servers.breaks(kind);
+        let which = self.to_servers(move |servers| servers.breaks(kind)).await;
         let from = now();
-        let ms = 1_000 + self.roll.below(4_000) as u64;
-        let pause = Duration::from_millis(ms);
+        let pause = Duration::from_millis(1_000 + self.roll.below(4_000) as u64);
         tokio::time::sleep(pause / 2).await;
         let dead = (self.roll.below(4) == 0).then(|| self.anyone());
         let killed = now();
@@ -77,9 +75,9 @@ impl Breaker {
         }
         tokio::time::sleep(pause / 2).await;
         let mut until = now();
-        self.servers.mends(kind).await;
+        self.to_servers(move |servers| servers.mends(kind, which)).await;
         if kind == Kind::MasterKilled {
-            until = now(); // the replica that took over
+            until = now(); // a replica has taken over
         }
         self.street.witness.saw(|it| it.faults.push(Fault { kind, from, until }));
         if let Some(gateway) = dead {
@@ -91,6 +89,16 @@ impl Breaker {
         for gateway in 0..self.street.gateways.len() {
             self.recovers(kind, gateway).await;
         }
+        self.to_servers(move |servers| servers.complete(kind, which)).await;
+    }
+
+    /// What is done to servers is waited for on a thread of its own.
+    async fn to_servers<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&Servers) -> T + Send + 'static,
+    ) -> T {
+        let servers = self.servers.clone();
+        tokio::task::spawn_blocking(move || what(&servers)).await.unwrap()
     }
 
     /// Asks this gateway to do something guarded until the store answers it.

@@ -244,8 +244,10 @@ impl Customer {
         for _ in 0..TRIES {
             let at = self.anywhere();
             let status = self.answer(at, challenge, Some(step)).await;
-            if status == Some(200) {
-                self.wrong = 0;
+            match status {
+                Some(200) => self.wrong = 0,
+                Some(403) => self.wrong += 1,
+                _ => {}
             }
             if !matches!(status, None | Some(503)) || self.street.is_over() {
                 return status == Some(200);

@@ -102,7 +102,7 @@ fn tell(history: &History, findings: &Findings) -> ExitCode {
 
 async fn run(seed: u64, length: Duration, topology: &str) -> History {
     let dir = TempDir::new().expect("a temporary folder");
-    let servers = Servers::start(topology, dir.path()).await;
+    let servers = Arc::new(Servers::start(topology));
     let exchange = Exchange::start().await;
     let options = Options {
         upstream: exchange.address,
@@ -126,8 +126,8 @@ async fn run(seed: u64, length: Duration, topology: &str) -> History {
     let mut roll = Roll::new(seed);
     let lives = settle_in(&street, &kit, &mut roll).await;
     let probes = sessions(&gateways, &kit, "probe");
-    let breaker = Breaker { street: street.clone(), servers, probes, roll };
-    let servers = breaker.run(Instant::now() + length).await;
+    let breaker = Breaker { street: street.clone(), servers: servers.clone(), probes, roll };
+    breaker.run(Instant::now() + length).await;
     street.over.store(true, Ordering::SeqCst);
     lives.join_all().await;
     for (number, gateway) in gateways.iter().enumerate() {
