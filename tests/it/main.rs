@@ -35,6 +35,7 @@ mod readme;
 mod reload;
 mod routes;
 mod store_contract;
+mod store_link;
 mod streaming;
 #[path = "../tidy.rs"]
 mod tidy;

@@ -5,6 +5,7 @@
 
 #[path = "../fixtures/geo/make.rs"]
 pub mod geo;
+pub mod redis;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

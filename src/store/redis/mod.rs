@@ -25,8 +25,9 @@
 //! | `{key}<name>` | common keys |
 //! | `{node}<id>` | a gateway that lives; 30 s |
 
-mod link;
+pub mod link;
 
+use std::fmt;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -36,6 +37,9 @@ pub struct Settings {
     pub topology: Topology,
     pub user: Option<String>,
     pub password: Option<Zeroizing<String>>,
+    /// Who we are to the sentinels, which have users of their own.
+    pub sentinel_user: Option<String>,
+    pub sentinel_password: Option<Zeroizing<String>>,
     pub tls: Option<Tls>,
     /// Number of the database; 0 in a Cluster.
     pub database: u16,
@@ -63,6 +67,15 @@ pub enum Topology {
 pub struct Server {
     pub host: String,
     pub port: u16,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            return write!(f, "[{}]:{}", self.host, self.port);
+        }
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }
 
 /// TLS to the servers (`rediss://`).
