@@ -22,14 +22,14 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// One fault after the other, each kind once before any comes again, until the time is up.
+    /// One fault after the other, each kind before any comes again, until the time is up.
     pub async fn run(mut self, until: Instant) {
         let mut waiting: Vec<Kind> = Vec::new();
         self.calm().await;
         while Instant::now() < until {
             if waiting.is_empty() {
                 waiting = self.servers.kinds().to_vec();
-                waiting.push(Kind::GatewayKilled(self.anyone()));
+                waiting.extend([Kind::GatewayKilled(self.anyone()); 2]);
             }
             let kind = waiting.swap_remove(self.roll.below(waiting.len()));
             println!("{:>6} s left: {kind}", (until - Instant::now()).as_secs());

@@ -30,6 +30,7 @@ mod roll;
 mod world;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -78,14 +79,20 @@ fn main() -> ExitCode {
     let topology = std::env::var("TOPOLOGY").unwrap_or("single".to_owned());
     println!("fault run: seed {seed}, {seconds} s, {topology}");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let history = runtime.block_on(run(seed, Duration::from_secs(seconds), &topology));
+    let dir = TempDir::new().expect("a temporary folder");
+    let length = Duration::from_secs(seconds);
+    let history = runtime.block_on(run(dir.path(), seed, length, &topology));
     let findings = check::check(&history);
     report::print(&history, &findings);
-    tell(&history, &findings)
+    let well = tell(&history, &findings);
+    if !well || std::env::var_os("KEEP").is_some() {
+        println!("what the gateways wrote is kept in {}", dir.keep().display());
+    }
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The whole story of whoever a violation is about.
-fn tell(history: &History, findings: &Findings) -> ExitCode {
+fn tell(history: &History, findings: &Findings) -> bool {
     let mut told = Vec::new();
     for violation in &findings.violations {
         println!("\nVIOLATED: {}\n  {}", violation.rule, violation.what);
@@ -97,11 +104,10 @@ fn tell(history: &History, findings: &Findings) -> ExitCode {
     }
     let well = findings.violations.is_empty();
     println!("\n{}", if well { "no violation" } else { "VIOLATED" });
-    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    well
 }
 
-async fn run(seed: u64, length: Duration, topology: &str) -> History {
-    let dir = TempDir::new().expect("a temporary folder");
+async fn run(dir: &Path, seed: u64, length: Duration, topology: &str) -> History {
     let servers = Arc::new(Servers::start(topology));
     let exchange = Exchange::start().await;
     let options = Options {
@@ -112,7 +118,7 @@ async fn run(seed: u64, length: Duration, topology: &str) -> History {
         workers: 1,
         sms: false,
     };
-    let kit = Kit::write(dir.path(), &options);
+    let kit = Kit::write(dir, &options);
     let place = |number| Gateway::place(&kit, number, &servers.url());
     let gateways: Arc<Vec<Gateway>> = Arc::new((0..servers.gateways()).map(place).collect());
     for gateway in gateways.iter() {

@@ -42,7 +42,14 @@ impl Servers {
     pub fn kinds(&self) -> &'static [Kind] {
         match self {
             Self::File => &[],
-            Self::Single(_) => &[Kind::StoreKilled, Kind::StorePaused, Kind::StoreFull],
+            // After a restart no code is accepted for up to a minute, so there is one for two of the others.
+            Self::Single(_) => &[
+                Kind::StoreKilled,
+                Kind::StorePaused,
+                Kind::StorePaused,
+                Kind::StoreFull,
+                Kind::StoreFull,
+            ],
             Self::Sentinel(_) => &[Kind::MasterKilled],
         }
     }

@@ -13,52 +13,40 @@ use tempfile::TempDir;
 
 use crate::client::{Answer, Client};
 use crate::exchange::Exchange;
+use crate::kit::redis::{self, Single};
 use crate::kit::{HOST, Kit, Options, TOKYO, TOTP_SECRET};
 use crate::world::{admin, totp_at};
+
+const GATEWAYS: usize = 3;
 
 pub struct Fleet {
     pub exchange: Exchange,
     pub kit: Kit,
     pub gateways: Vec<Running>,
-    // Dropped last: the gateways' files live in it.
-    _shared: Shared,
+    // Dropped last, each after what stands on it.
+    _redis: Single,
     _dir: TempDir,
-}
-
-/// What the gateways share, and how many of them may.
-struct Shared {
-    url: String,
-    gateways: usize,
-}
-
-impl Shared {
-    fn start() -> Self {
-        Self { url: "file:state/stepgate.db".to_owned(), gateways: 1 }
-    }
 }
 
 impl Fleet {
     pub async fn start(policy: &str, pack: &str) -> Self {
-        let (exchange, shared) = (Exchange::start().await, Shared::start());
+        let exchange = Exchange::start().await;
+        let start_redis = || Single::start(&redis::Options { aof: true, ..Default::default() });
+        let redis = tokio::task::spawn_blocking(start_redis).await.unwrap();
         let dir = TempDir::new().unwrap();
         let options =
             Options { upstream: exchange.address, policy, pack, extra: "", workers: 2, sms: true };
         let kit = Kit::write(dir.path(), &options);
         let mut gateways = Vec::new();
-        for number in 0..shared.gateways {
-            gateways.push(start(kit.config_of(number, &shared.url)).await);
+        for number in 0..GATEWAYS {
+            gateways.push(start(kit.config_of(number, &redis.url())).await);
         }
-        Self { exchange, kit, gateways, _shared: shared, _dir: dir }
-    }
-
-    /// The gateway of this number; where there is only one, it.
-    fn place(&self, number: usize) -> usize {
-        number % self.gateways.len()
+        Self { exchange, kit, gateways, _redis: redis, _dir: dir }
     }
 
     /// A client at home in Tokyo, at this gateway.
     pub fn client(&self, number: usize) -> Client {
-        let address = self.gateways[self.place(number)].address();
+        let address = self.gateways[number].address();
         Client::new(address, &self.kit.ca_pem, HOST).from(TOKYO)
     }
 
@@ -97,7 +85,7 @@ impl Fleet {
 
     /// A call to this gateway's admin interface.
     pub async fn admin(&self, number: usize, method: &str, path: &str, body: &str) -> Answer {
-        let address = self.gateways[self.place(number)].admin_address().unwrap();
+        let address = self.gateways[number].admin_address().unwrap();
         admin(address, method, path, body).await
     }
 

@@ -62,6 +62,8 @@ fn open(server: &Single, deadline: Duration) -> Arc<dyn Store> {
         user: None,
         password: None,
         tls: None,
+        sentinel_user: None,
+        sentinel_password: None,
         database: 0,
         prefix: "stepgate".to_owned(),
         deadline,
