@@ -129,7 +129,8 @@ async fn exchange(
     }
 }
 
-fn roots(extra_ca: Option<&str>) -> Result<RootCertStore, FetchError> {
+/// The machine's root certificates and those of `extra_ca` (PEM).
+pub(crate) fn roots(extra_ca: Option<&str>) -> Result<RootCertStore, FetchError> {
     let mut roots = RootCertStore::empty();
     // A machine without root certificates can still reach plain HTTP and the extra CA; anything
     // else then fails in its handshake, which says so.

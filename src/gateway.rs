@@ -49,13 +49,18 @@ pub struct Gateway {
     pub body_timeout: Duration,
     pub trusted_proxies: Vec<IpNet>,
     pub phones: phone::Settings,
-    /// Tokens that exchanges gave out for their WebSockets.
-    pub tokens: Tokens,
     pub pages: Pages,
     /// Rung when a message was queued, so that it goes out at once.
     pub outbox: Arc<Notify>,
     /// Whether an SMS provider is configured at all.
     pub sms: bool,
+}
+
+impl Gateway {
+    /// Tokens that the site's exchange gave out for its WebSockets.
+    pub fn tokens<'a>(&'a self, site: &'a SiteName) -> Tokens<'a> {
+        Tokens { store: &*self.store, keyring: &self.keyring, site }
+    }
 }
 
 /// One core's share: the gateway and this core's upstream connections.

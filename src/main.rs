@@ -30,6 +30,15 @@ enum Command {
     Serve(Configured),
     /// Check config, packs, policies, cases, keys and certificates: every fault at once.
     Check(Configured),
+    /// Try everything the gateway depends on (store, GeoIP, clock, SMS, upstream, certificate) and say what is wrong.
+    ///
+    /// Changes nothing, and may run beside the gateway. Run it as the gateway's user: permissions are tried as they are.
+    Doctor {
+        #[command(flatten)]
+        at: Configured,
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what the gateway would decide about one raw HTTP request, and why.
     Explain {
         #[command(flatten)]
@@ -113,6 +122,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(at) => commands::serve(&at.config),
         Command::Check(at) => commands::check::run(&at.config),
+        Command::Doctor { at, json } => commands::doctor::run(&at.config, json),
         Command::Explain { at, request, ip, account, json } => {
             commands::explain::run(&at.config, &request, ip, account.as_deref(), json)
         }

@@ -11,7 +11,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::classify::ActionRule;
+use crate::classify::{ActionRule, Sign};
 use crate::types::Fields;
 
 /// How a forwarded action ended, as far as the answer tells.
@@ -27,6 +27,9 @@ pub enum Outcome {
 /// `Unknown`. 302 and 303 are what web sites answer to a form that was accepted; with 408 Binance says that it waited in
 /// vain for its own back end, which may have executed.
 pub fn observe(rule: &ActionRule, status: u16, body_prefix: Option<&[u8]>) -> Outcome {
+    if body_prefix.is_some_and(|body| says_unknown(rule, body)) {
+        return Outcome::Unknown;
+    }
     match status {
         200..=299 => accepted(rule, body_prefix),
         302 | 303 => Outcome::Accepted,
@@ -34,6 +37,12 @@ pub fn observe(rule: &ActionRule, status: u16, body_prefix: Option<&[u8]>) -> Ou
         400..=499 => Outcome::Refused,
         _ => Outcome::Unknown,
     }
+}
+
+fn says_unknown(rule: &ActionRule, body: &[u8]) -> bool {
+    let said =
+        |sign: &Sign| scalar_at(body, &sign.path).is_some_and(|it| sign.values.contains(&it));
+    rule.unknown.iter().any(said)
 }
 
 fn accepted(rule: &ActionRule, body_prefix: Option<&[u8]>) -> Outcome {
@@ -143,6 +152,7 @@ mod tests {
             version = 1
             exchange = "test"
             accepted = { "json.code" = ["0", "2", "[]"], "json.a.ok" = "true" }
+            unknown = { "json.code" = "504" }
             [[action]]
             name = "withdrawal"
             match = "POST /w"
@@ -157,6 +167,14 @@ mod tests {
         assert_eq!(outcome(200, Some(r#"{"a":{"x":[1],"ok":true},"code":2}"#)), Outcome::Accepted);
         assert_eq!(outcome(200, Some(r#"{"code":"58350","a":{"ok":true}}"#)), Outcome::Refused);
         assert_eq!(outcome(200, Some(r#"{"code":"0","a":{"ok":false}}"#)), Outcome::Refused);
+    }
+
+    #[test]
+    fn what_the_exchange_itself_does_not_know_is_unknown_whatever_the_status() {
+        for status in [200, 400, 503] {
+            let said = outcome(status, Some(r#"{"code":"504","a":{"ok":false}}"#));
+            assert_eq!(said, Outcome::Unknown, "{status}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::admin::{
     Answer, Import, ImportSecret, OperationError, Operations, Order, Readiness, RoutesSeen,
     SiteStatus, Status, Text,
 };
-use crate::audit::{Event, Record};
+use crate::audit::{Event, Record, RequestState};
 use crate::classify::Detected;
 use crate::factors;
 use crate::gateway::{Gateway, Live};
@@ -20,8 +20,8 @@ use crate::routes::RouteSeen;
 use crate::serve::Parts;
 use crate::stepup::phone::Number;
 use crate::stepup::totp::Totp;
-use crate::store::{AccountCard, Enrolled, FactorCard, StoreError};
-use crate::types::{AccountId, Factor};
+use crate::store::{AccountCard, Enrolled, FactorCard, Notice, StoreError};
+use crate::types::{AccountId, Factor, RequestId};
 
 /// Tells the audit log from time to time which writes no action names, until `stop`.
 pub(crate) async fn watch_routes(parts: Arc<Parts>, stop: CancellationToken) {
@@ -29,6 +29,79 @@ pub(crate) async fn watch_routes(parts: Arc<Parts>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(ROUTES_EVERY) => note_routes(&parts.gateway),
+        }
+    }
+}
+
+/// Records what gateways that have stopped left as `sending`: it is unknown from now on, and never sent again.
+///
+/// # Errors
+/// If the store does not answer.
+pub(crate) async fn settle_orphans(gateway: &Gateway) -> Result<(), StoreError> {
+    let now = gateway.clock.now();
+    for orphan in gateway.store.recover(now).await? {
+        let mut record = Record::new(now, Event::OrphanUnknown)
+            .of_account(&orphan.account)
+            .with_credential(&orphan.credential)
+            .with_note("the gateway stopped before the exchange's answer was known");
+        record.request = Some(RequestId::new(orphan.attempt.as_str()));
+        record.site = Some(orphan.site);
+        record.action = Some(orphan.action);
+        record.intent = Some(orphan.intent);
+        record.state = Some(RequestState::Unknown);
+        if gateway.audit.commit(record.clone()).await.is_err() {
+            gateway.audit.note(record);
+        }
+    }
+    Ok(())
+}
+
+/// The same from time to time, for other gateways of the store that stop and do not come back, until `stop`.
+pub(crate) async fn watch_orphans(parts: Arc<Parts>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(ORPHANS_EVERY) => {}
+        }
+        if let Err(error) = settle_orphans(&parts.gateway).await {
+            tracing::warn!(%error, "what stopped gateways left behind cannot be looked for");
+        }
+    }
+}
+
+/// Reads every file again, and has the other gateways of the store do so as well. `None` if it broke off.
+pub(crate) async fn reload_everywhere(parts: &Arc<Parts>) -> Option<Result<String, String>> {
+    let reloaded = reload(parts).await;
+    if let Err(error) = parts.gateway.store.announce(Notice::Reload).await {
+        tracing::warn!(%error, "the other gateways were not told to reload");
+    }
+    reloaded
+}
+
+/// In a thread where it may block.
+async fn reload(parts: &Arc<Parts>) -> Option<Result<String, String>> {
+    let parts = parts.clone();
+    let reload = move || parts.reloader.reload(&parts.gateway, &parts.locator);
+    tokio::task::spawn_blocking(reload).await.ok()
+}
+
+/// Does what other gateways' operators ordered everywhere, until `stop`.
+pub(crate) async fn heed(parts: Arc<Parts>, stop: CancellationToken) {
+    loop {
+        let heard = tokio::select! {
+            () = stop.cancelled() => return,
+            heard = parts.gateway.store.heard() => heard,
+        };
+        match heard {
+            Ok(Notice::Reload) => {
+                tracing::info!("another gateway was told to reload");
+                // The reloader says in the log what came of it.
+                let _ = reload(&parts).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "notices of other gateways cannot be heard");
+                tokio::time::sleep(HEED_AGAIN).await;
+            }
         }
     }
 }
@@ -114,13 +187,10 @@ impl Operations for Desk {
 
     fn reload(&self) -> Answer<'_, String> {
         Box::pin(async {
-            let parts = self.0.clone();
-            let reload = move || parts.reloader.reload(&parts.gateway, &parts.locator);
-            let reloaded = tokio::task::spawn_blocking(reload).await;
-            match reloaded {
-                Ok(Ok(detail)) => Ok(detail),
-                Ok(Err(faults)) => Err(OperationError::Refused(faults)),
-                Err(_) => Err(OperationError::Unavailable("the reload broke off".to_owned())),
+            match reload_everywhere(&self.0).await {
+                Some(Ok(detail)) => Ok(detail),
+                Some(Err(faults)) => Err(OperationError::Refused(faults)),
+                None => Err(OperationError::Unavailable("the reload broke off".to_owned())),
             }
         })
     }
@@ -265,4 +335,6 @@ impl Desk {
 }
 
 /// A gateway that crashes loses so much of what it saw.
+const ORPHANS_EVERY: Duration = Duration::from_secs(15);
+const HEED_AGAIN: Duration = Duration::from_secs(1);
 const ROUTES_EVERY: Duration = Duration::from_secs(15 * 60);

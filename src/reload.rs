@@ -107,7 +107,9 @@ impl Reloader {
         };
         // Each of the two keeps its own last good files if it finds a fault after all.
         locator.reload()?;
-        self.certificates.reload(&assemble::pairs(&config))?;
+        let pairs = assemble::pairs(&config);
+        self.certificates.reload(&pairs)?;
+        self.certificates.warn_of_endings(&pairs, gateway.clock.now());
         gateway.live.store(Arc::new(assembled.live));
         self.took(gateway);
         let detail = format!("{} site(s), {} case(s)", config.sites.len(), assembled.cases);

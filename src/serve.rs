@@ -21,7 +21,7 @@ use crate::admin::{self, Operations};
 use crate::assemble;
 use crate::audit::{self, Audit, Event, Record};
 use crate::body::Body;
-use crate::config::{self, Config};
+use crate::config::{self, Config, StoreConfig};
 use crate::crypto::{Keyring, SigningKey};
 use crate::fault::Fault;
 use crate::fetch::Fetch;
@@ -39,8 +39,8 @@ use crate::reload::Reloader;
 use crate::routes::Routes;
 use crate::stepup::phone;
 use crate::store::embedded::Embedded;
+use crate::store::redis::Settings as RedisSettings;
 use crate::store::{Store, StoreError};
-use crate::tokens::Tokens;
 use crate::types::UnixMs;
 use crate::world::{Clock, Entropy};
 
@@ -164,13 +164,15 @@ pub fn start_on(
     let stop = CancellationToken::new();
     let parts = Arc::new(build(&config, &start, &background, &stop, around)?);
     // Before anybody is let in: what is `sending` now is of an earlier run.
-    settle_orphans(&parts, &background)?;
+    background.block_on(operations::settle_orphans(&parts.gateway))?;
     let admin = open_admin(&config, &parts, &background, &stop)?;
     let listening = open_listener(&config, &parts, &stop)?;
     let gateway = &parts.gateway;
     gateway.audit.note(Record::new(gateway.clock.now(), Event::Started));
     background.spawn(crate::reload::watch(parts.clone(), stop.clone()));
     background.spawn(operations::watch_routes(parts.clone(), stop.clone()));
+    background.spawn(operations::watch_orphans(parts.clone(), stop.clone()));
+    background.spawn(operations::heed(parts.clone(), stop.clone()));
     tracing::info!(address = %listening.address(), "listening");
     Ok(Running {
         address: listening.address(),
@@ -197,6 +199,7 @@ fn build(
     let keyring = assemble::master_key(config, &mut faults);
     let locator = assemble::locator(config, clock.clone(), &mut faults);
     assemble::admin_token(config, &mut faults);
+    let redis = config.redis_settings(&mut faults);
     let messenger = messenger::build(config, &fetch, clock, &mut faults);
     let certificates = collect(Certificates::load(&assemble::pairs(config)), &mut faults);
     let assembled = collect(assemble::assemble(config, &fetch, &metrics, None), &mut faults);
@@ -205,8 +208,9 @@ fn build(
     else {
         return Err(StartError::Faults(faults));
     };
+    certificates.warn_of_endings(&assemble::pairs(config), clock.now());
     let keyring = Arc::new(keyring);
-    let store = around(open_store(config)?);
+    let store = around(open_store(config, redis)?);
     let signer = Arc::new(background.block_on(common_key(&*store, &keyring))?);
     make_folder_of(&config.audit)?;
     let audit = Audit::open(
@@ -230,7 +234,6 @@ fn build(
         body_timeout: Duration::from_millis(config.listen.body_timeout_ms),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         phones: phones(config),
-        tokens: Tokens::default(),
         pages: Pages::new(),
         outbox: Arc::new(Notify::new()),
         sms: messenger.is_some(),
@@ -264,9 +267,19 @@ fn collect<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<
     result.map_err(|found| faults.extend(found)).ok()
 }
 
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
-    make_folder_of(&config.store)?;
-    Ok(Arc::new(Embedded::open(&config.store, config.limits.clone())?))
+/// `redis` is what `[store]` says of Redis, with its secrets.
+fn open_store(config: &Config, redis: Option<RedisSettings>) -> Result<Arc<dyn Store>, StartError> {
+    match &config.store {
+        StoreConfig::File(file) => {
+            make_folder_of(file)?;
+            Ok(Arc::new(Embedded::open(file, config.limits.clone())?))
+        }
+        StoreConfig::Redis(_) => {
+            let _settings = redis;
+            let why = "the Redis store is not part of this version".to_owned();
+            Err(StoreError::Unavailable(why).into())
+        }
+    }
 }
 
 fn make_folder_of(file: &std::path::Path) -> Result<(), std::io::Error> {
@@ -371,27 +384,6 @@ fn open_listener(
         .map_err(|source| StartError::Listen { address: listen.address, source })
 }
 
-/// What an earlier run left as `sending` is unknown from now on: recorded, never sent again.
-fn settle_orphans(parts: &Parts, background: &Runtime) -> Result<(), StartError> {
-    let gateway = &parts.gateway;
-    let now = gateway.clock.now();
-    for orphan in background.block_on(gateway.store.recover(now))? {
-        let mut record = Record::new(now, Event::OrphanUnknown)
-            .of_account(&orphan.account)
-            .with_credential(&orphan.credential)
-            .with_note("the gateway stopped before the exchange's answer was known");
-        record.request = Some(crate::types::RequestId::new(orphan.attempt.as_str()));
-        record.site = Some(orphan.site);
-        record.action = Some(orphan.action);
-        record.intent = Some(orphan.intent);
-        record.state = Some(audit::RequestState::Unknown);
-        if background.block_on(gateway.audit.commit(record.clone())).is_err() {
-            gateway.audit.note(record);
-        }
-    }
-    Ok(())
-}
-
 /// The signals that `until_told` waits for.
 pub struct Signals {
     terminate: Signal,
@@ -427,9 +419,8 @@ pub async fn until_told(mut running: Running, signals: Signals) -> Result<(), st
             _ = hangup.recv() => {
                 if let Some(parts) = running.parts.clone() {
                     parts.gateway.audit.reopen();
-                    let reload = move || parts.reloader.reload(&parts.gateway, &parts.locator);
                     // The reloader has said in the log what came of it.
-                    let _ = tokio::task::spawn_blocking(reload).await;
+                    let _ = operations::reload_everywhere(&parts).await;
                 }
             }
         }
@@ -439,4 +430,5 @@ pub async fn until_told(mut running: Running, signals: Signals) -> Result<(), st
     stopped.map_err(std::io::Error::other)
 }
 
-const SIGNING_KEY: &str = "signing-key";
+/// What the common key is kept under, and sealed with.
+pub(crate) const SIGNING_KEY: &str = "signing-key";

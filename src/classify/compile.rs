@@ -49,6 +49,7 @@ pub(super) fn pack(
         "sensitive",
         "sensitive_reads",
         "accepted",
+        "unknown",
         "volatile",
         "challenge",
         "websocket",
@@ -62,9 +63,10 @@ pub(super) fn pack(
     let sensitive = prefixes(&keys, "sensitive");
     let sensitive_reads = prefixes(&keys, "sensitive_reads");
     let answer = answer(&keys);
-    let accepted = accepted(&keys);
+    let (accepted, unknown) = (signs(&keys, "accepted"), signs(&keys, "unknown"));
     let socket = keys.table("websocket").and_then(|table| Socket::compile(&table));
-    let defaults = Defaults { answer: &answer, accepted, volatile: keys.texts("volatile") };
+    let defaults =
+        Defaults { answer: &answer, accepted, unknown, volatile: keys.texts("volatile") };
     let actions = keys.tables("action");
     let described = actions.iter().filter_map(|keys| rule(keys, &defaults, claims));
     let (rules, origins): (Vec<ActionRule>, _) = described.unzip();
@@ -154,8 +156,8 @@ fn repeated(keys: &Keys<'_>) -> Vec<Place> {
 }
 
 /// `accepted = { "json.code" = "0" }`; a list of values means any of them.
-fn accepted(keys: &Keys<'_>) -> Option<Vec<Sign>> {
-    let table = keys.table("accepted")?;
+fn signs(keys: &Keys<'_>, key: &'static str) -> Option<Vec<Sign>> {
+    let table = keys.table(key)?;
     let mut signs = Vec::new();
     for (place, values) in table.entries() {
         match Place::parse(&place.value) {
@@ -174,6 +176,7 @@ fn accepted(keys: &Keys<'_>) -> Option<Vec<Sign>> {
 struct Defaults<'p> {
     answer: &'p Option<Arc<NativeAnswer>>,
     accepted: Option<Vec<Sign>>,
+    unknown: Option<Vec<Sign>>,
     /// Counts where an action's `body` has such a kind.
     volatile: Vec<Text>,
 }
@@ -204,6 +207,7 @@ fn rule(
         "only",
         "learn",
         "accepted",
+        "unknown",
         "sample",
     ]);
     let name = name(keys)?;
@@ -230,7 +234,8 @@ fn rule(
         "show",
         &known.iter().chain(&unreadable).cloned().chain(chosen).collect::<Vec<_>>(),
     );
-    let accepted = accepted(keys).or_else(|| defaults.accepted.clone()).unwrap_or_default();
+    let [accepted, unknown] = [("accepted", &defaults.accepted), ("unknown", &defaults.unknown)]
+        .map(|(key, default)| signs(keys, key).or_else(|| default.clone()).unwrap_or_default());
     let route = patterns.first()?.text.as_str().into();
     let mut rule = ActionRule {
         name,
@@ -250,6 +255,7 @@ fn rule(
         choose,
         unreadable,
         accepted,
+        unknown,
     };
     rule.volatile = volatile(keys, &defaults.volatile, &rule);
     let sample = sample(keys, &rule, keys.fault_count() == faults);

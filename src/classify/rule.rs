@@ -33,6 +33,8 @@ pub struct ActionRule {
     pub answer: Option<Arc<NativeAnswer>>,
     /// All of these in a 2xx answer mean that the exchange accepted; none, that every 2xx does.
     pub accepted: Vec<Sign>,
+    /// Any of these, whatever the status, means that it may have been executed after all.
+    pub unknown: Vec<Sign>,
     /// It says who sends what follows on its WebSocket, and must name somebody we know.
     pub login: bool,
     /// Where its messages name who sends them, beside where all messages do.
@@ -75,7 +77,7 @@ pub(super) struct Choice {
     pub fields: Vec<(Arc<str>, Arc<str>)>,
 }
 
-/// A member of the exchange's answer and the values of it that mean that it accepted.
+/// A member of the exchange's answer and the values of it that mean something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sign {
     pub path: Vec<String>,

@@ -30,6 +30,7 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     assemble::master_key(&config, &mut faults);
     assemble::locator(&config, clock.clone(), &mut faults);
     assemble::admin_token(&config, &mut faults);
+    config.redis_settings(&mut faults);
     messenger::build(&config, &fetch, &(clock as Arc<dyn Clock>), &mut faults);
     faults.extend(Certificates::load(&assemble::pairs(&config)).err().unwrap_or_default());
     let assembled = assemble::assemble(&config, &fetch, &Metrics::default(), None);

@@ -11,6 +11,7 @@ macro_rules! say {
 }
 
 pub mod check;
+pub mod doctor;
 pub mod explain;
 pub mod operate;
 pub mod routes;

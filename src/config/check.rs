@@ -29,7 +29,7 @@ impl<'a> Checker<'a> {
     pub(super) fn config(&mut self, file: file::File) -> Option<Config> {
         let listen = self.listen(file.listen);
         let admin = file.admin.and_then(|admin| self.admin(&admin));
-        let store = self.store(&file.store.url);
+        let store = self.store(&file.store);
         let master_key = self.secret(&file.store.master_key);
         let sms = file.sms.and_then(|sms| self.sms(sms));
         let limits = self.limits(&file.limits);
@@ -113,23 +113,6 @@ impl<'a> Checker<'a> {
     fn admin(&mut self, file: &file::Admin) -> Option<Admin> {
         let (address, token) = (self.address(&file.address), self.secret(&file.token));
         Some(Admin { address: address?, token: token? })
-    }
-
-    fn store(&mut self, url: &file::Text) -> Option<PathBuf> {
-        let text = url.get_ref();
-        if let Some(path) = text.strip_prefix("file:") {
-            return Some(self.join(path));
-        }
-        if ["redis:", "rediss:", "redis+sentinel:", "redis+cluster:"]
-            .iter()
-            .any(|scheme| text.starts_with(scheme))
-        {
-            self.fault(url.span(), "the Redis store is not part of this version")
-                .help("use the embedded store, `file:state/stepgate.db`, with one gateway");
-        } else {
-            self.fault(url.span(), "not a store URL").help("for example `file:state/stepgate.db`");
-        }
-        None
     }
 
     fn sms(&mut self, file: file::Sms) -> Option<Sms> {
@@ -351,7 +334,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn secret(&mut self, text: &file::Text) -> Option<SecretRef> {
+    pub(super) fn secret(&mut self, text: &file::Text) -> Option<SecretRef> {
         let span = text.span();
         if let Some(path) = text.get_ref().strip_prefix("file:") {
             return Some(SecretRef::File(FileRef { path: self.join(path), span }));
@@ -359,7 +342,8 @@ impl<'a> Checker<'a> {
         if let Some(name) = text.get_ref().strip_prefix("env:") {
             return Some(SecretRef::Env { name: name.to_owned(), span });
         }
-        self.fault(span, "a secret is never written inline")
+        let inside = span.start + 1..span.end.saturating_sub(1).max(span.start + 1);
+        self.secret_fault(inside, "a secret is never written inline")
             .help("write `file:PATH` or `env:NAME`");
         None
     }
@@ -382,25 +366,47 @@ impl<'a> Checker<'a> {
         network
     }
 
-    fn path(&self, text: &file::Text) -> FileRef {
+    pub(super) fn path(&self, text: &file::Text) -> FileRef {
         FileRef { path: self.join(text.get_ref()), span: text.span() }
     }
 
-    fn join(&self, path: &str) -> PathBuf {
+    pub(super) fn join(&self, path: &str) -> PathBuf {
         self.source.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
-    fn fault(&mut self, span: Range<usize>, message: impl Into<String>) -> Helped<'_> {
+    /// What the file says there.
+    pub(super) fn written(&self, span: Range<usize>) -> Option<&str> {
+        self.source.text.get(span)
+    }
+
+    /// A fault about a place where a secret stands: it is shown without what stands there.
+    pub(super) fn secret_fault(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+    ) -> Helped<'_> {
+        let stars = "*".repeat(span.len());
+        let parts = (self.written(0..span.start), self.written(span.end..self.source.text.len()));
+        // Nothing is shown rather than too much.
+        let text = match parts {
+            (Some(before), Some(behind)) => format!("{before}{stars}{behind}"),
+            _ => String::new(),
+        };
+        self.faults.push(Fault::new(&Source::new(&self.source.path, text), span, message));
+        Helped(self.faults)
+    }
+
+    pub(super) fn fault(&mut self, span: Range<usize>, message: impl Into<String>) -> Helped<'_> {
         self.faults.push(Fault::new(self.source, span, message));
         Helped(self.faults)
     }
 }
 
 /// Lets a fault that was just recorded say what to do.
-struct Helped<'a>(&'a mut Vec<Fault>);
+pub(super) struct Helped<'a>(&'a mut Vec<Fault>);
 
 impl Helped<'_> {
-    fn help(self, help: impl Into<String>) {
+    pub(super) fn help(self, help: impl Into<String>) {
         if let Some(fault) = self.0.last_mut() {
             fault.help = Some(help.into());
         }

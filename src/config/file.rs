@@ -64,6 +64,13 @@ pub(super) struct Admin {
 pub(super) struct Store {
     pub url: Text,
     pub master_key: Text,
+    pub password: Option<Text>,
+    pub sentinel_user: Option<Text>,
+    pub sentinel_password: Option<Text>,
+    pub ca: Option<Text>,
+    pub certificate: Option<Text>,
+    pub key: Option<Text>,
+    pub prefix: Option<Text>,
 }
 
 #[derive(Default, Deserialize)]

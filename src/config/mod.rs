@@ -5,6 +5,7 @@
 
 mod check;
 mod file;
+mod store;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+pub use self::store::{RedisStore, StoreConfig};
 use crate::fault::{Fault, Source, salvage};
 use crate::stepup::challenge::Limits;
 
@@ -36,7 +38,7 @@ pub struct Config {
     pub source: Source,
     pub listen: Listen,
     pub admin: Option<Admin>,
-    pub store: PathBuf,
+    pub store: StoreConfig,
     pub master_key: SecretRef,
     pub geo: Geo,
     pub audit: PathBuf,

@@ -15,7 +15,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::validity::{self, DAYS_WARN, Validity};
 use crate::fault::{Fault, Source};
+use crate::types::UnixMs;
 
 /// The files of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +49,17 @@ impl Certificates {
         Ok(())
     }
 
+    /// Says in the log which of them have ended or are about to; `pairs` is what they were read from.
+    pub fn warn_of_endings(&self, pairs: &[Pair], now: UnixMs) {
+        for (key, pair) in self.0.load().iter().zip(pairs) {
+            let Some(validity) = Validity::of(&key.cert) else { continue };
+            if validity.days_left(now) < DAYS_WARN || !validity.has_begun(now) {
+                let certificate = pair.certificate.display();
+                tracing::warn!("the certificate {certificate} {}", validity.say(now));
+            }
+        }
+    }
+
     fn choose(&self, sni: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let all = self.0.load();
         let named = match sni {
@@ -55,6 +68,32 @@ impl Certificates {
         };
         named.or(all.first()).cloned()
     }
+}
+
+/// What a certificate says of itself.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub names: Vec<String>,
+    /// Of the whole chain; `None` where a part of it cannot be read.
+    pub validity: Option<Validity>,
+    key: Arc<CertifiedKey>,
+}
+
+impl Seen {
+    /// Whether a client that came for this host accepts it.
+    pub fn covers(&self, host: &str) -> bool {
+        covers(&self.key, host.trim_start_matches('[').trim_end_matches(']'))
+    }
+}
+
+/// Reads one pair as `load` would.
+///
+/// # Errors
+/// Every fault of its files.
+pub fn inspect(pair: &Pair) -> Result<Seen, Vec<Fault>> {
+    let key = Arc::new(read(pair, &super::tls::provider())?);
+    let names = key.cert.first().map(validity::names).unwrap_or_default();
+    Ok(Seen { names, validity: Validity::of(&key.cert), key })
 }
 
 impl fmt::Debug for Certificates {

@@ -18,6 +18,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
+pub mod validity;
 
 use std::future::Future;
 use std::io::Result as IoResult;

@@ -157,8 +157,11 @@ impl Learning {
         let (parts, body) = response.into_parts();
         let (prefix, body) = guarded::peek(body).await;
         if let Some(token) = observe::scalar_at(&prefix, &self.member) {
-            let (site, head) = (&visit.site.name, &visit.head);
-            gateway.tokens.learn(site, &token, self.voucher, head.client, head.received);
+            let (tokens, head) = (gateway.tokens(&visit.site.name), &visit.head);
+            let learnt = tokens.learn(&token, &self.voucher, head.client, head.received).await;
+            if let Err(error) = learnt {
+                tracing::warn!(%error, "a token cannot be kept and will be nobody's");
+            }
         }
         Response::from_parts(parts, body)
     }

@@ -310,7 +310,7 @@ impl Line {
                 return Err(Rejection::Unauthenticated(why).into());
             }
         }
-        let named = self.named(&worker.gateway, visit, names.as_ref())?;
+        let named = self.named(&worker.gateway, visit, names.as_ref()).await?;
         for (name, value) in &named {
             let headers = &mut visit.head.headers;
             if !headers.get_all(name).iter().any(|known| known == value) {
@@ -382,7 +382,7 @@ impl Line {
     }
 
     /// The headers in which what the message names would stand in a request; without a name, the last one's.
-    fn named(
+    async fn named(
         &self,
         gateway: &Gateway,
         visit: &Visit,
@@ -397,8 +397,9 @@ impl Line {
                 Ok(HeaderMap::from_iter([(name.clone(), value.clone())]))
             }
             Some(Names::Token(token)) => {
-                let (site, head) = (&visit.site.name, &visit.head);
-                let found = gateway.tokens.find(site, token, head.client, head.received);
+                let (tokens, head) = (gateway.tokens(&visit.site.name), &visit.head);
+                let found = tokens.find(token, head.client, head.received).await;
+                let found = found.map_err(|error| visit.store_failed(&error))?;
                 found.ok_or(Rejection::Unauthenticated("the token was not given out through here"))
             }
         }

@@ -28,15 +28,15 @@ pub mod verdict;
 pub mod vocabulary;
 mod written;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use foldhash::quality::RandomState;
 
 use crate::fault::{Fault, Source};
-use crate::types::{ActionName, PolicyVersion, RuleId};
-use rule::{Pattern, Rule};
+use crate::types::{ActionName, Factor, FactorSet, PolicyVersion, RuleId};
+use rule::{Outcome, Pattern, Rule, Say};
 use vocabulary::Vocabulary;
 
 pub use vocabulary::STANDING_ACTIONS;
@@ -119,6 +119,23 @@ impl PolicySet {
     /// Whether the owner is to be told when this rule speaks.
     pub fn notifies(&self, rule: &RuleId) -> bool {
         self.rules.iter().any(|known| known.id == *rule && known.notify)
+    }
+
+    /// The facts that its rules look at, each once.
+    pub fn facts(&self) -> BTreeSet<&str> {
+        let conditions =
+            self.rules.iter().flat_map(|rule| [Some(&rule.when), rule.unless.as_ref()]);
+        conditions.flatten().flat_map(|it| it.facts()).map(|fact| &*fact.name).collect()
+    }
+
+    /// The rules that ask for something that cannot be given without this factor.
+    pub fn cannot_do_without(&self, factor: Factor) -> impl Iterator<Item = &RuleId> {
+        let others: FactorSet = Factor::ALL.into_iter().filter(|other| *other != factor).collect();
+        let needs = move |rule: &&Rule| match &rule.say {
+            Say::Aloud(Outcome::Require { factors, .. }) => !factors.met_by(others),
+            _ => false,
+        };
+        self.rules.iter().filter(needs).map(|rule| &rule.id)
     }
 
     /// The ids of all rules, in the order of the file.

@@ -18,7 +18,7 @@ pub struct Tally {
     pub blocks: u32,
     pub blocked_until: Option<UnixMs>,
     /// In a row, per factor.
-    by_factor: Vec<(Factor, u32)>,
+    pub by_factor: Vec<(Factor, u32)>,
 }
 
 impl Tally {

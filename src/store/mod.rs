@@ -4,6 +4,7 @@
 //! answered is durable; an error means that nothing may be assumed, and a guarded action is refused.
 
 pub mod embedded;
+mod ledger;
 pub mod moved;
 pub mod redis;
 mod view;
@@ -288,7 +289,7 @@ pub trait Store: Send + Sync {
         now: UnixMs,
     ) -> Task<'_, ()>;
 
-    /// Attempts of this node that were `sending` before it stopped; each is `unknown` from now on and returned once.
+    /// Attempts that were `sending` when their gateway stopped; each is `unknown` from now on and returned once.
     fn recover(&self, now: UnixMs) -> Task<'_, Vec<Orphan>>;
 
     /// Opens a challenge, or returns the one that is open for the same account, credential and scope. At most

@@ -12,6 +12,7 @@ use foldhash::quality::RandomState;
 use moka::Equivalent;
 use moka::sync::Cache;
 
+use crate::locate::travel::Sighting;
 use crate::store::Standing;
 use crate::types::{AccountId, Credential};
 
@@ -21,6 +22,8 @@ pub(in crate::store) struct View {
     /// One generation for all accounts with the same hash: a bounded number of them, at the price
     /// of an entry that is read again for nothing now and then.
     generations: Box<[AtomicU64]>,
+    /// Added to each of them.
+    all: AtomicU64,
     hasher: RandomState,
 }
 
@@ -47,13 +50,15 @@ impl View {
                 .max_capacity(ENTRIES_MAX)
                 .build_with_hasher(RandomState::default()),
             generations: (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect(),
+            all: AtomicU64::new(0),
             hasher: RandomState::default(),
         }
     }
 
     /// Must be called before the table is read for `keep`.
     pub(in crate::store) fn generation(&self, account: &AccountId) -> u64 {
-        self.slot(account).load(Ordering::SeqCst)
+        let own = self.slot(account).load(Ordering::SeqCst);
+        own.wrapping_add(self.all.load(Ordering::SeqCst))
     }
 
     pub(in crate::store) fn glance(
@@ -82,12 +87,33 @@ impl View {
         self.slot(account).fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Every entry is stale from now on.
+    pub(in crate::store) fn raise_all(&self) {
+        self.all.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn slot(&self, account: &AccountId) -> &AtomicU64 {
         let hash = self.hasher.hash_one(account) as usize; // the low bits are as good as any
         &self.generations[hash % GENERATIONS]
     }
 }
 
+/// Whether a sighting says something that is not known yet, or that is known for a minute and more.
+pub(in crate::store) fn is_news(
+    last: Option<&Sighting>,
+    countries: &[Arc<str>],
+    asns: &[u32],
+    seen: &Sighting,
+) -> bool {
+    let known_place = seen.country.as_ref().is_none_or(|country| countries.contains(country))
+        && seen.asn.is_none_or(|asn| asns.contains(&asn));
+    let seen_just_now = last.is_some_and(|last| {
+        last.client == seen.client && seen.at.since_ms(last.at) < SIGHTINGS_APART_MS
+    });
+    !(known_place && seen_just_now)
+}
+
+const SIGHTINGS_APART_MS: u64 = 60_000;
 const ENTRIES_MAX: u64 = 200_000;
 const GENERATIONS: usize = 1 << 16;
 

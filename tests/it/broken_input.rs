@@ -93,11 +93,50 @@ fn a_configuration_with_wrong_values() {
         ("address = \"127.0.0.1:0\"", "address = \"127.0.0.1\""),
         ("127.0.0.0/8", "127.0.0.0/33"),
         ("workers = 1", "workers = 0"),
-        ("url = \"file:state/stepgate.db\"", "url = \"redis://127.0.0.1\""),
+        ("url = \"file:state/stepgate.db\"", "url = \"state/stepgate.db\""),
         ("token = \"file:secrets/admin.token\"", "token = \"hunter2\""),
         ("hosts = [\"exchange.example\"", "hosts = [\"https://exchange.example/\""),
         ("[prices]", "[limits]\nattempts_max = 50\n\n[prices]"),
     ]));
+}
+
+/// The configuration when `[store]` begins so.
+fn store(lines: &str) -> String {
+    configuration(&[("url = \"file:state/stepgate.db\"", lines)])
+}
+
+#[test]
+fn a_redis_store_that_is_written_wrong() {
+    insta::assert_snapshot!(store(
+        r#"url = "redis://gate:hunter2@10.0.0.5:6379x"
+password = "hunter2"
+prefix = "step gate"
+ca = "certs/ca.pem"
+sentinel_user = "watch""#
+    ));
+    insta::assert_snapshot!(
+        "a_redis_store_with_a_misspelt_word",
+        store("url = \"redis://10.0.0.5\"\npasword = \"env:REDIS_PASSWORD\"")
+    );
+}
+
+#[test]
+fn a_store_that_is_a_file_and_redis() {
+    insta::assert_snapshot!(store(
+        "url = \"file:state/stepgate.db\"\nprefix = \"stepgate\"\npassword = \"env:REDIS_PASSWORD\""
+    ));
+}
+
+#[test]
+fn a_redis_store_whose_files_are_not_there_or_are_others() {
+    insta::assert_snapshot!(store(
+        r#"url = "rediss+sentinel://gate@10.0.0.5,10.0.0.6/main"
+password = "env:STEPGATE_TEST_NO_SUCH_PASSWORD"
+sentinel_password = "file:secrets/sentinel"
+ca = "secrets/master.key"
+certificate = "gateway.pem"
+key = "ca.pem""#
+    ));
 }
 
 #[test]

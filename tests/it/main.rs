@@ -7,6 +7,7 @@ mod broken_input;
 mod bypass;
 mod client;
 mod crash;
+mod doctor;
 mod exchange;
 mod explain;
 #[path = "../faults/check/mod.rs"]

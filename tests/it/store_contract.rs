@@ -2,12 +2,15 @@
 
 mod accounts;
 mod challenges;
+mod differential;
 mod durable;
 mod fixtures;
 mod guarded;
 mod model;
 mod outbox;
 mod parallel;
+mod redis;
+mod restarts;
 
 use std::sync::Arc;
 
@@ -17,6 +20,9 @@ use stepgate::store::embedded::Embedded;
 
 /// Makes an empty store.
 pub type Make = fn(Limits) -> Arc<dyn Store>;
+
+/// A place where a store is kept: each call opens it, once the one before is closed.
+pub type Place = Box<dyn Fn(Limits) -> Arc<dyn Store>>;
 
 /// Runs a claim on several threads, as the gateway does.
 pub fn run<F: Future<Output = ()>>(claim: impl FnOnce() -> F) {
@@ -36,10 +42,24 @@ fn embedded(limits: Limits) -> Arc<dyn Store> {
     Arc::new(store.with_deadline_ms(20_000))
 }
 
+fn embedded_place() -> Place {
+    let folder = tempfile::tempdir().expect("a folder");
+    Box::new(move |limits| {
+        let store = Embedded::open(&folder.path().join("state.db"), limits).expect("opens");
+        Arc::new(store.with_deadline_ms(20_000))
+    })
+}
+
 macro_rules! contract {
-    ($store:ident: $make:expr) => {
+    ($store:ident: $make:expr, $place:expr) => {
         mod $store {
             use super::*;
+            contract! { @tests $place;
+                restarts {
+                    attempts_that_were_sending_are_returned_once_and_stay_counted,
+                    everything_that_was_answered_is_there_after_a_restart,
+                }
+            }
             contract! { @tests $make;
                 guarded {
                     a_grant_is_used_by_the_first_beginning_and_by_no_other,
@@ -56,7 +76,6 @@ macro_rules! contract {
                     a_hold_begins_once_and_is_found_for_its_destination_only,
                     an_address_that_comes_back_begins_its_hold_anew,
                     a_hold_without_a_destination_belongs_to_its_intent,
-                    attempts_that_were_sending_are_returned_once_and_stay_counted,
                     the_open_challenge_is_shown_to_the_beginning,
                 }
                 challenges {
@@ -138,4 +157,5 @@ macro_rules! contract {
     };
 }
 
-contract!(embedded_store: embedded);
+contract!(embedded_store: embedded, embedded_place());
+contract!(redis_single: redis::single, redis::single_place());

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
 use stepgate::crypto::SigningKey;
 
@@ -144,7 +144,10 @@ pub fn certificates(dir: &Path) -> String {
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let names = [HOST, "other.example", "localhost", "127.0.0.1"].map(str::to_owned);
-    let leaf = CertificateParams::new(names.to_vec()).unwrap().signed_by(&key, &ca).unwrap();
+    let mut leaf = CertificateParams::new(names.to_vec()).unwrap();
+    // Not the authority's name, which OpenSSL would take for signing itself.
+    leaf.distinguished_name.push(DnType::CommonName, HOST);
+    let leaf = leaf.signed_by(&key, &ca).unwrap();
     std::fs::write(dir.join("gateway.pem"), leaf.pem()).unwrap();
     std::fs::write(dir.join("gateway.key"), key.serialize_pem()).unwrap();
     std::fs::write(dir.join("ca.pem"), ca.pem()).unwrap();

@@ -10,18 +10,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use ::redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, Value};
+use ::redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, Value};
 use tempfile::TempDir;
 
 /// What may differ between two servers.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// TLS only, with a certificate for `localhost` and `127.0.0.1`; clients must show one too.
+    /// TLS, with a certificate for `localhost` and `127.0.0.1`; clients must show one too. What the kit itself asks goes
+    /// to another port without.
     pub tls: bool,
     /// `requirepass`.
     pub password: Option<String>,
-    /// A user beside `default`, as an ACL line: `name on >secret …`.
-    pub user: Option<String>,
     /// With an append-only file, synced at every write.
     pub aof: bool,
     /// `maxmemory` and its policy.
@@ -37,6 +36,8 @@ pub struct Server {
     dir: PathBuf,
     args: Vec<String>,
     options: Options,
+    /// Where the kit asks; without TLS it is the same port.
+    plain_port: u16,
     child: Mutex<Option<Child>>,
 }
 
@@ -48,13 +49,13 @@ impl Server {
         let mut args = text(&["--bind", "127.0.0.1", "--dir", dir.to_str().unwrap()]);
         args.extend(text(&["--save", "", "--logfile", "log", "--daemonize", "no"]));
         args.extend(text(&["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]));
+        let plain_port = if options.tls { free_port() } else { port };
+        args.extend(text(&["--port", &plain_port.to_string()]));
         if options.tls {
             super::certificates(&dir);
-            args.extend(text(&["--port", "0", "--tls-port", &port.to_string()]));
+            args.extend(text(&["--tls-port", &port.to_string()]));
             args.extend(text(&["--tls-cert-file", "gateway.pem", "--tls-key-file", "gateway.key"]));
             args.extend(text(&["--tls-ca-cert-file", "ca.pem", "--tls-auth-clients", "yes"]));
-        } else {
-            args.extend(text(&["--port", &port.to_string()]));
         }
         if let Some(password) = &options.password {
             args.extend(text(&["--requirepass", password, "--masterauth", password]));
@@ -68,7 +69,8 @@ impl Server {
             args.extend(value.iter().flat_map(|value| text(&[name, value])));
         }
         args.extend(options.more.iter().chain(more).cloned());
-        Self { port, dir, args, options: options.clone(), child: Mutex::default() }
+        let (options, child) = (options.clone(), Mutex::default());
+        Self { port, dir, args, options, plain_port, child }
     }
 
     pub fn address(&self) -> String {
@@ -118,34 +120,16 @@ impl Server {
 
     /// An own connection, as the `default` user.
     pub fn connection(&self) -> ::redis::RedisResult<::redis::Connection> {
-        let mut login = RedisConnectionInfo::default();
+        let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
         if let Some(password) = &self.options.password {
             login = login.set_password(password);
         }
-        let (host, port) = ("127.0.0.1".to_owned(), self.port);
-        let address = match self.options.tls {
-            false => ConnectionAddr::Tcp(host, port),
-            true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
-        };
-        let info: ConnectionInfo = address.into_connection_info()?.set_redis_settings(login);
-        let client = match self.options.tls {
-            false => ::redis::Client::open(info)?,
-            true => ::redis::Client::build_with_tls(info, self.certificates())?,
-        };
+        let address = ConnectionAddr::Tcp("127.0.0.1".to_owned(), self.plain_port);
+        let client =
+            ::redis::Client::open(address.into_connection_info()?.set_redis_settings(login))?;
         let connection = client.get_connection_with_timeout(Duration::from_millis(500))?;
         connection.set_read_timeout(Some(Duration::from_secs(5)))?;
         Ok(connection)
-    }
-
-    fn certificates(&self) -> ::redis::TlsCertificates {
-        let read = |name: &str| std::fs::read(self.dir.join(name)).unwrap();
-        ::redis::TlsCertificates {
-            client_tls: Some(::redis::ClientTlsConfig {
-                client_cert: read("gateway.pem"),
-                client_key: read("gateway.key"),
-            }),
-            root_cert: Some(read("ca.pem")),
-        }
     }
 
     pub fn ask(&self, words: &[&str]) -> ::redis::RedisResult<Value> {
@@ -287,7 +271,8 @@ fn sentinel(dir: &Path, master: u16, options: &Options) -> Server {
     );
     std::fs::write(&conf, text).unwrap();
     let args = vec![conf.display().to_string(), "--sentinel".to_owned()];
-    Server { port, dir: dir.to_owned(), args, options: Options::default(), child: Mutex::default() }
+    let (dir, options, child) = (dir.to_owned(), Options::default(), Mutex::default());
+    Server { port, dir, args, options, plain_port: port, child }
 }
 
 /// Three masters that share the slots, each with one replica if asked for.

@@ -10,23 +10,9 @@ use super::guarded::addresses;
 use super::rows::{Desk, FOR_EVER, Key, Kind, Rows};
 use crate::locate::travel::Sighting;
 use crate::stepup::challenge::Limits;
+use crate::store::view::is_news;
 use crate::store::{AccountCard, Enrolled, FactorCard, Freeze, HISTORY_MAX, StoreError};
 use crate::types::{AccountId, Credential, Factor, UnixMs};
-
-/// Whether a sighting says something that is not known yet, or that is known for a minute and more.
-pub(super) fn is_news(
-    last: Option<&Sighting>,
-    countries: &[Arc<str>],
-    asns: &[u32],
-    seen: &Sighting,
-) -> bool {
-    let known_place = seen.country.as_ref().is_none_or(|country| countries.contains(country))
-        && seen.asn.is_none_or(|asn| asns.contains(&asn));
-    let seen_just_now = last.is_some_and(|last| {
-        last.client == seen.client && seen.at.since_ms(last.at) < SIGHTINGS_APART_MS
-    });
-    !(known_place && seen_just_now)
-}
 
 pub(super) fn sight(
     desk: &mut Desk<'_>,
@@ -204,5 +190,3 @@ pub(super) fn lent(
 ) -> Result<Option<Vec<u8>>, StoreError> {
     rows.bytes_until(&Key::new(Kind::Lent).part(name), now)
 }
-
-const SIGHTINGS_APART_MS: u64 = 60_000;

@@ -130,8 +130,7 @@ pub(super) fn theirs(
 pub(super) fn prove(
     desk: &mut Desk<'_>,
     limits: &Limits,
-    id: &ChallengeId,
-    owner: &AccountId,
+    (id, owner): (&ChallengeId, &AccountId),
     factor: Factor,
     step: Option<u64>,
     mac: Option<&str>,

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use super::docs::{Account, Address, Attempt, Holds, Stage, end, save_challenge, standing};
-use super::ledger::{Ledger, Unreadable, price};
 use super::rows::{Desk, Key, Kind, Rows, corrupt};
 use crate::policy::facts::{AddressFacts, Counters, HoldRunning, Window};
 use crate::stepup::attempts::DAY_MS;
 use crate::stepup::challenge::{Challenge, Limits, Scope, State};
 use crate::stepup::{Proof, redeem};
+use crate::store::ledger::{Ledger, Unreadable, price};
 use crate::store::{Begin, Begun, Learn, Orphan, Settled, StoreError};
 use crate::types::{AccountId, ActionName, AttemptId, RuleId, UnixMs};
 

@@ -8,8 +8,8 @@
 mod accounts;
 mod asking;
 mod docs;
+mod examine;
 mod guarded;
-mod ledger;
 mod outbox;
 mod rows;
 mod writer;
@@ -18,11 +18,13 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase as _};
 
 use self::docs::Account;
+pub use self::examine::{FileState, examine};
 use self::rows::{Desk, FOR_EVER, Key, Kind, Rows as _, STATE, Shelf, unavailable};
 
 use self::writer::{Job, Writer};
@@ -33,7 +35,7 @@ use super::{
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::challenge::{Challenge, Limits, SentCode};
-use crate::store::view::View;
+use crate::store::view::{View, is_news};
 use crate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId, UnixMs};
 
 /// The embedded store.
@@ -44,6 +46,7 @@ pub struct Embedded {
     view: Arc<View>,
     limits: Arc<Limits>,
     deadline: Duration,
+    recovered: AtomicBool,
 }
 
 impl Embedded {
@@ -57,7 +60,8 @@ impl Embedded {
         let view = Arc::new(View::new());
         let writer = Writer::start(Arc::clone(&database), Arc::clone(&view))?;
         let deadline = Duration::from_millis(DEADLINE_MS);
-        Ok(Self { writer, database, view, limits: Arc::new(limits), deadline })
+        let (limits, recovered) = (Arc::new(limits), AtomicBool::new(false));
+        Ok(Self { writer, database, view, limits, deadline, recovered })
     }
 
     /// How long a caller waits for an answer; 250 ms unless told.
@@ -145,7 +149,7 @@ impl Store for Embedded {
 
     fn sight(&self, account: &AccountId, credential: &Credential, sighting: Sighting) -> bool {
         let known = self.view.glance(account, credential).is_some_and(|known| {
-            !accounts::is_news(known.last.as_ref(), &known.countries, &known.asns, &sighting)
+            !is_news(known.last.as_ref(), &known.countries, &known.asns, &sighting)
         });
         if known {
             return true;
@@ -201,7 +205,17 @@ impl Store for Embedded {
     }
 
     fn recover(&self, now: UnixMs) -> Task<'_, Vec<Orphan>> {
-        Box::pin(self.ask(Some(now), guarded::recover))
+        // One process has the file: only an earlier run can have left anything, and the first call finds it.
+        if self.recovered.swap(true, Ordering::SeqCst) {
+            return Box::pin(async { Ok(Vec::new()) });
+        }
+        Box::pin(async move {
+            let found = self.ask(Some(now), guarded::recover).await;
+            if found.is_err() {
+                self.recovered.store(false, Ordering::SeqCst);
+            }
+            found
+        })
     }
 
     fn open_challenge(&self, challenge: Challenge, now: UnixMs) -> Task<'_, Opened> {
@@ -249,7 +263,7 @@ impl Store for Embedded {
         let limits = Arc::clone(&self.limits);
         let (id, account) = (id.clone(), account.clone());
         Box::pin(self.ask(Some(now), move |desk| {
-            asking::prove(desk, &limits, &id, &account, factor, step, mac.as_deref(), now)
+            asking::prove(desk, &limits, (&id, &account), factor, step, mac.as_deref(), now)
         }))
     }
 
@@ -295,7 +309,7 @@ impl Store for Embedded {
         let limits = Arc::clone(&self.limits);
         let (id, account) = (id.clone(), account.clone());
         Box::pin(self.ask(Some(now), move |desk| {
-            outbox::send_code(desk, &limits, &id, &account, &number, sent, sealed, now)
+            outbox::send_code(desk, &limits, (&id, &account), &number, sent, sealed, now)
         }))
     }
 

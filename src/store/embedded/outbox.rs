@@ -13,8 +13,7 @@ use crate::types::{AccountId, ChallengeId, UnixMs};
 pub(super) fn send_code(
     desk: &mut Desk<'_>,
     limits: &Limits,
-    id: &ChallengeId,
-    owner: &AccountId,
+    (id, owner): (&ChallengeId, &AccountId),
     number: &NumberKey,
     sent: SentCode,
     sealed: Vec<u8>,

@@ -6,31 +6,67 @@
 //!
 //! ## What stands where
 //!
-//! Every key begins with the prefix and one of 1,024 tags in braces, `stepgate{1f3}`, which a hash of the account's
-//! group and name picks; so all keys of one account lie in one slot of a Cluster. `<a>` is the account as
-//! `<length of group>:<group><name>`, so that no spelling of a name reaches another's keys.
+//! Every key begins with the prefix and a tag in braces, `stepgate{1f3}`: one of 1,024 that a hash of the account picks,
+//! so that all keys of one account lie in one slot of a Cluster. `<a>` is the account: group and name, each after its
+//! length and a colon, so that no spelling of a name reaches another's keys.
 //!
 //! | key | what |
 //! | --- | --- |
-//! | `{t}m` | hash: marker of this part of the state: `epoch`, `floor` |
-//! | `{t}a<a>` | hash: what protects the account, where it has been, its live challenges |
-//! | `{t}s<a>\|<kind>:<id>` | hash: a credential: last sighting, elevations; 30 days |
+//! | `{t}m` | hash: the marker of this part of the state: `epoch`, `floor` |
+//! | `{t}a<a>` | hash: what protects the account, where it has been, which challenges live |
+//! | `{t}s<a><kind>:<id>` | hash: a credential's last sighting and elevations; 30 days |
 //! | `{t}c<id>` | hash: a challenge; until a day after its end |
 //! | `{t}t<id>` | hash: an attempt; a week |
-//! | `{t}q` | sorted set: attempts that are `sending`, with their node, by their beginning |
-//! | `{t}l<a>` | hash: counters |
-//! | `{t}d<a>` | hash: address book |
-//! | `{t}h<a>\|…` | hash: holds of one destination or intent; 30 days |
-//! | `{out}…` | sends per number, and the outbox |
-//! | `{key}<name>` | common keys |
-//! | `{node}<id>` | a gateway that lives; 30 s |
+//! | `{t}q` | sorted set: attempts that are `sending`, by their beginning |
+//! | `{t}l<a>` | hash: counters in spans of five minutes and of an hour |
+//! | `{t}d<a>` | hash: address book; a year |
+//! | `{t}h<a>d<destination>`, `{t}h<a>i<intent>` | holds that run; 30 days |
+//! | `{out}n<number>` | when codes were sent to a number; a day |
+//! | `{out}i`, `{out}w`, `{out}o<id>` | the outbox: last id, what is due when, a message |
+//! | `{common}k<name>`, `{common}l<name>` | common keys; what is lent |
+//! | `{nodes}n<id>` | a gateway that lives (30 s), or has gone |
+//!
+//! Keys are kept a day longer than needed: what is over is judged on read, by the time that the caller gives.
+//!
+//! ## What is lost
+//!
+//! Each tag's marker holds the server's replication id, which every restart and every promotion changes. A script that
+//! finds another one makes it the new `epoch`: challenges and grants of the old one are void, and no TOTP step up to the
+//! next is accepted (`floor`), because the last acceptance may be what was lost. A tag without a marker has lost all it
+//! held: every script refuses, until a gateway that starts makes the marker anew.
 
+mod account;
+mod asking;
+mod common;
+mod guarded;
+mod keys;
+mod ledger;
 pub mod link;
+mod outbox;
+mod reply;
+mod scripts;
+mod tasks;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
+
+use self::keys::{account_in, marker};
+use self::link::{Call, Heard, Link, Script};
+use self::reply::Reply;
+use self::tasks::{Seen, Tasks};
+use super::moved::{Export, Kept};
+use super::view::{View, is_news};
+use super::{
+    AccountCard, Begin, Begun, CodeQueued, Enrolled, Learn, Message, Notice, NumberKey, Opened,
+    Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
+};
+use crate::locate::travel::Sighting;
+use crate::stepup::challenge::{Challenge, Limits, SentCode};
+use crate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId, UnixMs};
+use crate::world::{Clock, Entropy as _, SystemEntropy};
 
 /// How a Redis store is reached.
 pub struct Settings {
@@ -85,3 +121,324 @@ pub struct Tls {
     /// PEM of our own chain and key, for servers that ask for one.
     pub identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
 }
+
+/// The store.
+pub struct Redis {
+    /// Before the rest, so that its thread says goodbye while there still is a link.
+    tasks: Tasks,
+    shared: Arc<Shared>,
+    notices: tokio::sync::Mutex<tokio::sync::mpsc::Receiver<Notice>>,
+}
+
+/// What sentences and tasks share.
+struct Shared {
+    link: Link,
+    view: Arc<View>,
+    limits: Limits,
+    /// As scripts read them.
+    limits_text: Vec<u8>,
+    clock: Arc<dyn Clock>,
+    prefix: String,
+    /// Which gateway this is, from its start to its end.
+    node: String,
+}
+
+/// What servers push, put where it belongs.
+struct Ear {
+    view: Arc<View>,
+    prefix: String,
+    node: String,
+    notices: tokio::sync::mpsc::Sender<Notice>,
+}
+
+impl Heard for Ear {
+    fn changed(&self, key: &[u8]) {
+        if let Some(account) = account_in(&self.prefix, key) {
+            self.view.raise(&account);
+        }
+    }
+    fn all_changed(&self) {
+        self.view.raise_all();
+    }
+    fn notice(&self, bytes: &[u8]) {
+        if let Some(notice) = common::read_notice(bytes, &self.node) {
+            // With so many unread, one more says nothing new.
+            let _ = self.notices.try_send(notice);
+        }
+    }
+}
+
+impl Redis {
+    /// Connects, and makes what a new store needs. Blocks until that is done.
+    ///
+    /// # Errors
+    /// `Unavailable` with what is wrong, if no server can be reached or it will not do.
+    pub fn open(
+        settings: Settings,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let mut id = [0; 8];
+        SystemEntropy.fill(&mut id);
+        let node: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let view = Arc::new(View::new());
+        let (notices, heard) = tokio::sync::mpsc::channel(NOTICES_MAX);
+        let prefix = settings.prefix.clone();
+        let ear = Ear { view: view.clone(), prefix: prefix.clone(), node: node.clone(), notices };
+        let link = Link::open(&settings, &scripts::ALL, Arc::new(ear))?;
+        let limits_text = limits_text(&limits);
+        let shared = Arc::new(Shared { link, view, limits, limits_text, clock, prefix, node });
+        common::prepare(Arc::clone(&shared))?;
+        let tasks = Tasks::start(Arc::clone(&shared))?;
+        Ok(Self { tasks, shared, notices: tokio::sync::Mutex::new(heard) })
+    }
+}
+
+impl Shared {
+    /// One script on the server that holds the tag.
+    async fn ask(
+        &self,
+        script: &'static Script,
+        tag: u16,
+        now: UnixMs,
+        args: Vec<Vec<u8>>,
+    ) -> Result<Reply, StoreError> {
+        let mut all = vec![now.0.to_string().into_bytes()];
+        all.extend(args);
+        let keys = vec![marker(&self.prefix, tag)];
+        self.link.call(Call { script, tag, keys, args: all }).await.map(Reply)
+    }
+}
+
+impl Store for Redis {
+    fn glance(
+        &self,
+        account: &AccountId,
+        credential: &Credential,
+        _now: UnixMs,
+    ) -> Option<Arc<Standing>> {
+        self.shared.link.is_fresh().then(|| self.shared.view.glance(account, credential))?
+    }
+
+    fn look(
+        &self,
+        account: &AccountId,
+        credential: &Credential,
+        now: UnixMs,
+    ) -> Task<'_, Arc<Standing>> {
+        let (account, credential) = (account.clone(), credential.clone());
+        Box::pin(async move { self.do_look(&account, &credential, now).await })
+    }
+
+    fn sight(&self, account: &AccountId, credential: &Credential, sighting: Sighting) -> bool {
+        let known = self.shared.view.glance(account, credential).is_some_and(|known| {
+            !is_news(known.last.as_ref(), &known.countries, &known.asns, &sighting)
+        });
+        let (account, credential) = (account.clone(), credential.clone());
+        known || self.tasks.note(Seen { account, credential, sighting })
+    }
+
+    fn begin(&self, begin: Begin, now: UnixMs) -> Task<'_, Begun> {
+        Box::pin(self.do_begin(begin, now))
+    }
+
+    fn abandon(
+        &self,
+        attempt: AttemptId,
+        account: &AccountId,
+        holds: Vec<RuleId>,
+        now: UnixMs,
+    ) -> Task<'_, ()> {
+        let account = account.clone();
+        Box::pin(async move { self.do_abandon(&attempt, &account, &holds, now).await })
+    }
+
+    fn settle(
+        &self,
+        attempt: AttemptId,
+        account: &AccountId,
+        settled: Settled,
+        learn: Option<Learn>,
+        now: UnixMs,
+    ) -> Task<'_, ()> {
+        let account = account.clone();
+        Box::pin(async move { self.do_settle(&attempt, &account, settled, learn, now).await })
+    }
+
+    fn recover(&self, now: UnixMs) -> Task<'_, Vec<Orphan>> {
+        Box::pin(self.do_recover(now))
+    }
+
+    fn open_challenge(&self, challenge: Challenge, now: UnixMs) -> Task<'_, Opened> {
+        Box::pin(self.do_open(challenge, now))
+    }
+
+    fn challenge(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        now: UnixMs,
+    ) -> Task<'_, Option<Challenge>> {
+        let (id, account) = (id.clone(), account.clone());
+        Box::pin(async move { self.do_challenge(&id, &account, now).await })
+    }
+
+    fn spend_attempt(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        credential: &Credential,
+        factor: Factor,
+        now: UnixMs,
+    ) -> Task<'_, Spent> {
+        let (id, account, credential) = (id.clone(), account.clone(), credential.clone());
+        Box::pin(async move { self.do_spend(&id, &account, &credential, factor, now).await })
+    }
+
+    fn prove(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        factor: Factor,
+        step: Option<u64>,
+        mac: Option<String>,
+        now: UnixMs,
+    ) -> Task<'_, Proven> {
+        let (id, account) = (id.clone(), account.clone());
+        Box::pin(async move { self.do_prove(&id, &account, factor, step, mac, now).await })
+    }
+
+    fn reject(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        freeze: bool,
+        now: UnixMs,
+    ) -> Task<'_, Option<Challenge>> {
+        let (id, account) = (id.clone(), account.clone());
+        Box::pin(async move { self.do_reject(&id, &account, freeze, now).await })
+    }
+
+    fn take_held(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        credential: &Credential,
+        now: UnixMs,
+    ) -> Task<'_, Option<Vec<u8>>> {
+        let (id, account, credential) = (id.clone(), account.clone(), credential.clone());
+        Box::pin(async move { self.do_take_held(&id, &account, &credential, now).await })
+    }
+
+    fn send_code(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        number: NumberKey,
+        sent: SentCode,
+        sealed: Vec<u8>,
+        now: UnixMs,
+    ) -> Task<'_, CodeQueued> {
+        let (id, account) = (id.clone(), account.clone());
+        Box::pin(async move { self.do_send_code(&id, &account, &number, sent, sealed, now).await })
+    }
+
+    fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>> {
+        Box::pin(self.do_next_message(lease_ms, now))
+    }
+
+    fn message_done(&self, id: u64, again: Option<UnixMs>) -> Task<'_, ()> {
+        Box::pin(self.do_message_done(id, again))
+    }
+
+    fn freeze(&self, account: &AccountId, by: Arc<str>, now: UnixMs) -> Task<'_, ()> {
+        let account = account.clone();
+        let by = by.as_bytes().to_vec();
+        Box::pin(
+            async move { self.protect(&scripts::FREEZE, &account, vec![by], now).await.map(drop) },
+        )
+    }
+
+    fn thaw(&self, account: &AccountId, now: UnixMs) -> Task<'_, bool> {
+        let account = account.clone();
+        Box::pin(async move { self.protect(&scripts::THAW, &account, Vec::new(), now).await })
+    }
+
+    fn enrol(&self, account: &AccountId, enrolled: Enrolled, now: UnixMs) -> Task<'_, ()> {
+        let account = account.clone();
+        let args = vec![account::factor_text(enrolled.factor), account::write_enrolled(&enrolled)];
+        Box::pin(async move { self.protect(&scripts::ENROL, &account, args, now).await.map(drop) })
+    }
+
+    fn factors(&self, account: &AccountId) -> Task<'_, Vec<Enrolled>> {
+        let account = account.clone();
+        Box::pin(async move { self.do_factors(&account).await })
+    }
+
+    fn disenrol(&self, account: &AccountId, factor: Factor, now: UnixMs) -> Task<'_, bool> {
+        let account = account.clone();
+        let args = vec![account::factor_text(factor)];
+        Box::pin(async move { self.protect(&scripts::DISENROL, &account, args, now).await })
+    }
+
+    fn account(&self, account: &AccountId, now: UnixMs) -> Task<'_, AccountCard> {
+        let account = account.clone();
+        Box::pin(async move { self.do_card(&account, now).await })
+    }
+
+    fn adopt(&self, name: &str, value: Vec<u8>) -> Task<'_, Vec<u8>> {
+        let name = name.as_bytes().to_vec();
+        Box::pin(self.do_adopt(name, value))
+    }
+
+    fn export(&self, _from: Option<String>) -> Task<'_, Export> {
+        Box::pin(async { Err(StoreError::Unavailable("cannot be exported yet".to_owned())) })
+    }
+
+    fn import(&self, _kept: Vec<Kept>, _now: UnixMs) -> Task<'_, ()> {
+        Box::pin(async { Err(StoreError::Unavailable("cannot be imported yet".to_owned())) })
+    }
+
+    fn lend(&self, name: &str, value: Vec<u8>, until: UnixMs, now: UnixMs) -> Task<'_, ()> {
+        let name = name.as_bytes().to_vec();
+        Box::pin(self.do_lend(name, value, until, now))
+    }
+
+    fn lent(&self, name: &str, now: UnixMs) -> Task<'_, Option<Vec<u8>>> {
+        let name = name.as_bytes().to_vec();
+        Box::pin(self.do_lent(name, now))
+    }
+
+    fn announce(&self, notice: Notice) -> Task<'_, ()> {
+        Box::pin(self.do_announce(notice))
+    }
+
+    fn heard(&self) -> Task<'_, Notice> {
+        Box::pin(async {
+            let ended = || StoreError::Unavailable("no more notices will come".to_owned());
+            self.notices.lock().await.recv().await.ok_or_else(ended)
+        })
+    }
+
+    fn ping(&self) -> Task<'_, ()> {
+        Box::pin(self.shared.link.ping())
+    }
+}
+
+/// The numbers that the scripts judge by, in the order in which they read them.
+fn limits_text(limits: &Limits) -> Vec<u8> {
+    let numbers = [
+        limits.challenge_ms,
+        limits.attempts_max.into(),
+        limits.open_per_account_max as u64,
+        limits.grant_ms,
+        limits.failures_max.into(),
+        limits.block_ms,
+        limits.block_max_ms,
+        limits.failures_disable.into(),
+        limits.sms_code_ms,
+    ];
+    numbers.map(|number| number.to_string()).join(" ").into_bytes()
+}
+
+const NOTICES_MAX: usize = 64;

@@ -5,19 +5,13 @@ use std::sync::Arc;
 use stepgate::policy::verdict::Valid;
 use stepgate::stepup::challenge::{Challenge, Limits, State};
 use stepgate::store::{Begin, Enrolled, Opened, Standing, Store};
-use stepgate::types::{AccountId, Credential, Factor, UnixMs};
+use stepgate::types::{AccountId, Credential, Factor};
 
 use super::Make;
 use super::fixtures::*;
 
 async fn look(store: &Arc<dyn Store>, id: &AccountId, with: &Credential) -> Arc<Standing> {
     store.look(id, with, NOW).await.expect("answers")
-}
-
-/// A sighting is noted in the background; a sentence behind it in the queue says that it is done.
-async fn sight(store: &Arc<dyn Store>, country: &str, at: UnixMs) {
-    assert!(store.sight(&alice(), &session("s"), seen(country, at)));
-    store.ping().await.expect("answers");
 }
 
 pub async fn nothing_is_shown_before_it_was_looked_up(make: Make) {
@@ -111,7 +105,7 @@ pub async fn sixty_four_places_are_remembered(make: Make) {
         sighting.asn = Some(n);
         assert!(store.sight(&alice(), &session("s"), sighting));
     }
-    store.ping().await.expect("answers");
+    all_noted(&store).await;
     let standing = look(&store, &alice(), &session("s")).await;
     assert_eq!((standing.countries.len(), &*standing.countries[0]), (64, "C6"));
     assert_eq!(standing.asns, (6..70).collect::<Vec<u32>>());

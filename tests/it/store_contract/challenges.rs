@@ -3,7 +3,7 @@
 use stepgate::policy::verdict::{FactorExpr, Valid};
 use stepgate::stepup::challenge::{Challenge, Limits, Scope, State};
 use stepgate::store::{Enrolled, Opened, Proven, Spent};
-use stepgate::types::{ChallengeId, Credential, Factor, FactorSet};
+use stepgate::types::{AccountId, ChallengeId, Credential, Factor, FactorSet};
 
 use super::Make;
 use super::fixtures::*;
@@ -218,7 +218,12 @@ pub async fn a_step_is_accepted_once_per_account_and_none_before_it(make: Make) 
     let at_enrolment = Enrolled { last_step: Some(20), ..totp() };
     store.enrol(&account("bob"), at_enrolment, NOW).await.expect("enrols");
     open(&store, Challenge { account: account("bob"), ..challenge("e") }, NOW).await;
-    assert!(matches!(prove_totp(&store, "e", 20, NOW).await, Proven::Replayed));
+    let bobs = async |account: &AccountId| {
+        let (id, totp) = (ChallengeId::new("e"), Factor::Totp);
+        store.prove(&id, account, totp, Some(20), None, NOW).await
+    };
+    assert!(matches!(bobs(&account("bob")).await, Ok(Proven::Replayed)));
+    assert!(bobs(&alice()).await.is_err(), "it is nobody else's challenge");
 }
 
 pub async fn all_factors_of_all_rules_are_needed(make: Make) {

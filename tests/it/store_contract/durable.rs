@@ -10,7 +10,7 @@ use std::sync::Arc;
 use stepgate::stepup::challenge::{Limits, State};
 use stepgate::store::embedded::Embedded;
 use stepgate::store::{Begin, Settled, Store, StoreError};
-use stepgate::types::{AccountId, Factor};
+use stepgate::types::AccountId;
 
 use super::fixtures::*;
 use super::run;
@@ -18,38 +18,6 @@ use super::run;
 fn open_at(path: &Path) -> Arc<dyn Store> {
     let store = Embedded::open(path, Limits::default()).expect("opens");
     Arc::new(store.with_deadline_ms(20_000))
-}
-
-#[test]
-fn everything_that_was_answered_is_there_after_a_restart() {
-    run(|| async {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("state.db");
-        {
-            let store = open_at(&path);
-            approve(&store, challenge("granted"), 10, NOW).await;
-            open(&store, about(2, challenge("open")), NOW).await;
-            spend(&store, "open", Factor::Totp, NOW).await;
-            begun(&store, Begin { intent: intent(3), ..begin("a") }, NOW).await;
-            settle(&store, "a", Settled::Done, NOW).await;
-            begun(&store, Begin { intent: intent(3), ..begin("b") }, NOW).await;
-            store.adopt("key", vec![7]).await.expect("adopts");
-            store.freeze(&account("bob"), "owner".into(), NOW).await.expect("freezes");
-            assert!(store.sight(&alice(), &session("s"), seen("DE", NOW)));
-        }
-        let store = open_at(&path);
-        assert_eq!(state(&store, "granted", NOW).await, State::Approved);
-        assert_eq!(state(&store, "open", NOW).await, State::Open);
-        let orphans = store.recover(NOW).await.expect("recovers");
-        assert_eq!(orphans.len(), 1);
-        assert_eq!(withdrawals(&store, "1h", NOW).await, (2, Some("20".to_owned())));
-        assert!(begun(&store, begin("c"), NOW).await.proof.is_some());
-        assert_eq!(store.adopt("key", vec![8]).await.expect("adopts"), [7]);
-        let card = store.account(&alice(), NOW).await.expect("answers");
-        assert_eq!((card.failures, card.countries), (1, vec!["DE".into()]));
-        let bob = store.look(&account("bob"), &session("s"), NOW).await.expect("answers");
-        assert!(bob.frozen.is_some());
-    });
 }
 
 #[test]

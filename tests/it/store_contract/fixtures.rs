@@ -127,6 +127,27 @@ pub fn seen(country: &str, at: UnixMs) -> Sighting {
     }
 }
 
+pub async fn sight(store: &Arc<dyn Store>, country: &str, at: UnixMs) {
+    assert!(store.sight(&alice(), &session("s"), seen(country, at)));
+    all_noted(store).await;
+}
+
+/// Sightings are noted in the background, one after the other: once another account's is there, so are all before it.
+pub async fn all_noted(store: &Arc<dyn Store>) {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static BEACONS: AtomicU64 = AtomicU64::new(0);
+    let beacon = account(&format!("beacon-{}", BEACONS.fetch_add(1, Ordering::Relaxed)));
+    assert!(store.sight(&beacon, &session("s"), seen("DE", NOW)));
+    for _ in 0..10_000 {
+        let standing = store.look(&beacon, &session("s"), NOW).await.expect("answers");
+        if standing.last.is_some() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    panic!("sightings are noted");
+}
+
 /// Opens it; it must be new.
 pub async fn open(store: &Arc<dyn Store>, challenge: Challenge, now: UnixMs) -> Challenge {
     match store.open_challenge(challenge, now).await.expect("answers") {
@@ -203,5 +224,15 @@ pub async fn withdrawals(
     let mut found = counters.0.into_iter();
     found
         .find(|(action, known, _)| &**action == "withdrawal" && known.word() == window)
-        .map_or((0, None), |(_, _, total)| (total.count, total.usd.map(|usd| usd.to_string())))
+        .map_or((0, None), |(_, _, total)| (total.count, total.usd.map(shortest)))
+}
+
+/// A number without the zeros at its end, which say nothing.
+fn shortest(usd: stepgate::policy::facts::Decimal) -> String {
+    let text = usd.to_string();
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
 }

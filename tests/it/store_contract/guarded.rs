@@ -208,22 +208,6 @@ pub async fn a_hold_without_a_destination_belongs_to_its_intent(make: Make) {
     assert_eq!(begun(&store, other, NOW).await.holds, []);
 }
 
-pub async fn attempts_that_were_sending_are_returned_once_and_stay_counted(make: Make) {
-    let store = make(Limits::default());
-    for id in ["a", "b", "c"] {
-        begun(&store, begin(id), NOW).await;
-    }
-    settle(&store, "b", Settled::Done, NOW).await;
-    let mut orphans = store.recover(after(1)).await.expect("recovers");
-    orphans.sort_by(|one, two| one.attempt.cmp(&two.attempt));
-    let ids: Vec<_> = orphans.iter().map(|orphan| orphan.attempt.as_str()).collect();
-    assert_eq!(ids, ["a", "c"]);
-    assert_eq!((&orphans[0].account, orphans[0].began), (&alice(), NOW));
-    assert_eq!(store.recover(after(2)).await.expect("recovers"), []);
-    settle(&store, "a", Settled::Refused, after(2)).await;
-    assert_eq!(withdrawals(&store, "1h", after(2)).await.0, 3);
-}
-
 pub async fn the_open_challenge_is_shown_to_the_beginning(make: Make) {
     use stepgate::stepup::challenge::{Challenge, Scope};
     let store = make(Limits::default());

@@ -106,7 +106,7 @@ pub async fn parallel_beginnings_and_settlings_are_counted_exactly(make: Make) {
         });
     }
     requests.join_all().await;
-    assert_eq!(withdrawals(&store, "24h", NOW).await, (30, Some("0.30".to_owned())));
+    assert_eq!(withdrawals(&store, "24h", NOW).await, (30, Some("0.3".to_owned())));
 }
 
 pub async fn of_parallel_adoptions_all_get_the_first(make: Make) {

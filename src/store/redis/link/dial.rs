@@ -77,7 +77,7 @@ impl Dialer {
         pushes: Option<Arc<dyn AsyncPushSender>>,
         limit: Duration,
     ) -> Result<Dialed, Trouble> {
-        match timeout(limit, self.steps(server, whom, pushes)).await {
+        match timeout(limit, self.steps(server, whom, pushes, limit)).await {
             Ok(dialed) => dialed,
             Err(_) => Err(Trouble::passing(format!(
                 "{server} did not answer within {} ms",
@@ -91,6 +91,7 @@ impl Dialer {
         server: &Server,
         whom: Whom,
         pushes: Option<Arc<dyn AsyncPushSender>>,
+        limit: Duration,
     ) -> Result<Dialed, Trouble> {
         let stream = TcpStream::connect((server.host.as_str(), server.port))
             .await
@@ -105,8 +106,16 @@ impl Dialer {
         };
         let name = ServerName::try_from(server.host.clone())
             .map_err(|_| Trouble::lasting(format!("{server}: not a name that TLS can verify")))?;
-        let stream =
-            tls.connect(name, stream).await.map_err(|error| tls_trouble(server, &error))?;
+        // A server that waits for another protocol waits long.
+        let shaken = timeout(limit * 3 / 4, tls.connect(name, stream)).await;
+        let stream = match shaken {
+            Ok(stream) => stream.map_err(|error| tls_trouble(server, &error))?,
+            Err(_) => {
+                return Err(Trouble::passing(format!(
+                    "{server} does not answer in TLS: is this its TLS port, and not that of `redis://`?"
+                )));
+            }
+        };
         login.greet(server, stream, pushes).await
     }
 }

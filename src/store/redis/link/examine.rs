@@ -26,6 +26,8 @@ pub struct ServerFacts {
     pub version: String,
     /// `master` or `slave`, as Redis says.
     pub role: String,
+    /// Whether it is part of a Cluster.
+    pub clustered: bool,
     pub maxmemory_policy: String,
     /// Bytes; 0 is without limit.
     pub maxmemory: u64,
@@ -122,6 +124,7 @@ async fn ask(
         server: server.clone(),
         version: line("redis_version"),
         role: line("role"),
+        clustered: line("cluster_enabled") == "1",
         maxmemory_policy: set
             .get("maxmemory-policy")
             .cloned()
@@ -137,8 +140,13 @@ async fn ask(
 }
 
 /// Whether a store may live there; says what is only unwise.
-pub(super) fn accept(facts: &ServerFacts) -> Result<(), StoreError> {
+pub(super) fn accept(facts: &ServerFacts, in_cluster: bool) -> Result<(), StoreError> {
     let (server, policy) = (&facts.server, &facts.maxmemory_policy);
+    if facts.clustered && !in_cluster {
+        return Err(StoreError::Unavailable(format!(
+            "{server} is part of a Cluster: use `redis+cluster://` in `url`"
+        )));
+    }
     if policy != "noeviction" {
         return Err(StoreError::Unavailable(format!(
             "{server} throws keys away when it is full (maxmemory-policy {policy}): say `CONFIG SET maxmemory-policy noeviction` to it, and put `maxmemory-policy noeviction` into its redis.conf"

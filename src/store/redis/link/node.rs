@@ -3,7 +3,7 @@
 //! Never sends a call itself. Invariant: a connection is shown to callers only after the server said that it is the
 //! master, follows our keys, knows our scripts and told its time, and after everything was taken as changed.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,8 +36,6 @@ pub(super) enum Whereabouts {
     Master {
         sentinels: Vec<Server>,
         name: String,
-        /// The sentinel that answered last is asked first.
-        first: AtomicUsize,
     },
 }
 
@@ -128,7 +126,7 @@ impl Node {
                 Ok((dialed, live)) => {
                     pause = PAUSE_MIN;
                     tracing::info!(server = %live.server, "connected to the store");
-                    let trouble = self.attend(&ground, live).await;
+                    let trouble = self.watch(&ground, live).await;
                     self.live.send_replace(None);
                     drop(dialed);
                     tracing::warn!(trouble = trouble.text, "the connection to the store ended");
@@ -142,35 +140,12 @@ impl Node {
         }
     }
 
-    async fn connect(&self, ground: &Ground) -> Result<(Dialed, Live), Trouble> {
+    async fn connect(&self, ground: &Arc<Ground>) -> Result<(Dialed, Live), Trouble> {
         match &self.whereabouts {
             Whereabouts::Fixed(server) => self.connect_to(ground, server).await,
-            Whereabouts::Master { sentinels, name, first } => {
-                let mut tried: Vec<Server> = Vec::new();
-                let mut trouble = None;
-                for step in 0..sentinels.len() {
-                    let index = (first.load(Ordering::Relaxed) + step) % sentinels.len();
-                    let Some(sentinel) = sentinels.get(index) else { continue };
-                    let master = match sentinel::ask(&ground.dialer, sentinel, name).await {
-                        Ok(master) => master,
-                        Err(error) => {
-                            trouble.get_or_insert(error);
-                            continue;
-                        }
-                    };
-                    if tried.contains(&master) {
-                        continue;
-                    }
-                    match self.connect_to(ground, &master).await {
-                        Ok(connected) => {
-                            first.store(index, Ordering::Relaxed);
-                            return Ok(connected);
-                        }
-                        Err(error) => trouble = Some(error),
-                    }
-                    tried.push(master);
-                }
-                Err(trouble.unwrap_or_else(|| Trouble::lasting("there are no sentinels")))
+            Whereabouts::Master { sentinels, name } => {
+                let master = sentinel::master(ground, sentinels, name).await?;
+                self.connect_to(ground, &master).await
             }
         }
     }
@@ -223,6 +198,18 @@ impl Node {
             pipe.exec_async(connection).await.map_err(trouble)?;
         }
         Ok(())
+    }
+
+    /// Waits until the connection ends or another server is to be asked; answers why.
+    async fn watch(&self, ground: &Arc<Ground>, live: Live) -> Trouble {
+        let server = live.server.clone();
+        match &self.whereabouts {
+            Whereabouts::Fixed(_) => self.attend(ground, live).await,
+            Whereabouts::Master { sentinels, name } => tokio::select! {
+                trouble = self.attend(ground, live) => trouble,
+                trouble = sentinel::other_master(ground, sentinels, name, &server) => trouble,
+            },
+        }
     }
 
     /// Feels the pulse until the connection ends; answers why it did.

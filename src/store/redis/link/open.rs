@@ -85,8 +85,7 @@ async fn live(ground: Arc<Ground>, topology: Topology, stop: CancellationToken, 
     match topology {
         Topology::Single(server) => one(&ground, Whereabouts::Fixed(server)),
         Topology::Sentinel { sentinels, master } => {
-            let first = Default::default();
-            one(&ground, Whereabouts::Master { sentinels, name: master, first });
+            one(&ground, Whereabouts::Master { sentinels, name: master });
         }
         Topology::Cluster(seeds) => {
             let note = trouble.clone();
@@ -134,7 +133,7 @@ async fn first_contact(
     let facts = timeout_at((ends + OPEN_LIMIT / 2).into(), examine::all(ground)).await;
     let facts = facts.map_err(|_| StoreError::Deadline(OPEN_LIMIT.as_millis() as u64))??;
     for server in &facts {
-        examine::accept(server)?;
+        examine::accept(server, !ground.map().slots.is_empty())?;
     }
     Ok(())
 }

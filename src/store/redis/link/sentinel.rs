@@ -1,31 +1,95 @@
-//! Asks a sentinel where the master is.
+//! Asks the sentinels where the master is, and goes on asking.
 //!
-//! Never believes it alone: who is named must say itself that it is the master.
+//! Never believes the first one: after a failover a sentinel that was cut off names the old master, and that one may
+//! still believe it too. Invariant: the answer of the newest election counts.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
-use super::dial::{Dialer, Whom};
+use super::dial::Whom;
+use super::ground::Ground;
 use super::trouble::Trouble;
 use crate::store::redis::Server;
 
 const LIMIT: Duration = Duration::from_millis(200);
+const EVERY: Duration = Duration::from_secs(1);
 
-pub(super) async fn ask(dialer: &Dialer, sentinel: &Server, name: &str) -> Result<Server, Trouble> {
+/// Asks all of them at once; who is named must say itself that it is the master.
+pub(super) async fn master(
+    ground: &Arc<Ground>,
+    sentinels: &[Server],
+    name: &str,
+) -> Result<Server, Trouble> {
+    let mut asked = JoinSet::new();
+    for sentinel in sentinels {
+        let (ground, sentinel, name) = (ground.clone(), sentinel.clone(), name.to_owned());
+        asked.spawn(async move { ask(&ground, &sentinel, &name).await });
+    }
+    let (mut newest, mut trouble): (Option<(u64, Server)>, Option<Trouble>) = (None, None);
+    while let Some(answer) = asked.join_next().await {
+        match answer {
+            Ok(Ok(said)) if newest.as_ref().is_none_or(|(epoch, _)| *epoch < said.0) => {
+                newest = Some(said);
+            }
+            // What will not go away by itself is what somebody must read.
+            Ok(Err(new)) if trouble.as_ref().is_none_or(|old| !old.lasting) => trouble = Some(new),
+            _ => {}
+        }
+    }
+    match newest {
+        Some((_, server)) => Ok(server),
+        None => Err(trouble.unwrap_or_else(|| Trouble::lasting("no sentinel is named"))),
+    }
+}
+
+/// Returns when the sentinels name another master than this one. An old master learns of its successor only seconds
+/// later, and what it is told until then is lost.
+pub(super) async fn other_master(
+    ground: &Arc<Ground>,
+    sentinels: &[Server],
+    name: &str,
+    now: &Server,
+) -> Trouble {
+    loop {
+        sleep(EVERY).await;
+        if let Ok(server) = master(ground, sentinels, name).await
+            && server != *now
+        {
+            let text = format!("the sentinels say that {server} is the master now, not {now}");
+            return Trouble::passing(text);
+        }
+    }
+}
+
+async fn ask(ground: &Ground, sentinel: &Server, name: &str) -> Result<(u64, Server), Trouble> {
     let named =
         |trouble: Trouble| Trouble { text: format!("sentinel {}", trouble.text), ..trouble };
-    let dialed = dialer.dial(sentinel, Whom::Sentinel, None, LIMIT).await.map_err(named)?;
+    let dialed = ground.dialer.dial(sentinel, Whom::Sentinel, None, LIMIT).await.map_err(named)?;
     let mut connection = dialed.connection.clone();
     let mut command = redis::cmd("SENTINEL");
-    command.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
-    let answer = timeout(LIMIT, command.query_async::<Option<(String, u16)>>(&mut connection));
-    match answer.await {
-        Ok(Ok(Some((host, port)))) => Ok(Server { host, port }),
-        Ok(Ok(None)) => Err(Trouble::lasting(format!(
-            "sentinel {sentinel} knows no master `{name}`: see `sentinel monitor` in its configuration, and `url` in [store]"
-        ))),
-        Ok(Err(error)) => Err(named(Trouble::of(sentinel, &error))),
-        Err(_) => Err(Trouble::passing(format!("sentinel {sentinel} does not answer"))),
+    command.arg("MASTER").arg(name);
+    let answer = command.query_async::<HashMap<String, String>>(&mut connection);
+    let facts = match timeout(LIMIT, answer).await {
+        Ok(Ok(facts)) => facts,
+        Ok(Err(error)) if error.to_string().contains("No such master") => {
+            return Err(Trouble::lasting(format!(
+                "sentinel {sentinel} knows no master `{name}`: see `sentinel monitor` in its configuration, and `url` in [store]"
+            )));
+        }
+        Ok(Err(error)) => return Err(named(Trouble::of(sentinel, &error))),
+        Err(_) => return Err(Trouble::passing(format!("sentinel {sentinel} does not answer"))),
+    };
+    let number = |name: &str| facts.get(name).and_then(|text| text.parse::<u64>().ok());
+    let port = number("port").and_then(|port| u16::try_from(port).ok());
+    match (facts.get("ip"), port) {
+        (Some(host), Some(port)) => {
+            let server = Server { host: host.clone(), port };
+            Ok((number("config-epoch").unwrap_or(0), server))
+        }
+        _ => Err(Trouble::passing(format!("sentinel {sentinel} does not say where `{name}` is"))),
     }
 }

@@ -25,6 +25,7 @@ impl Trouble {
 
     /// What a server said, or did not say, while the connection was set up.
     pub(super) fn of(server: &Server, error: &RedisError) -> Self {
+        let error = &first(error);
         let detail = error.detail().unwrap_or_default();
         match error.code() {
             Some("WRONGPASS") => Self::lasting(format!(
@@ -44,6 +45,11 @@ impl Trouble {
                 Self::lasting(format!("{server} is too old: Redis 6.2 or newer is needed"))
             }
             Some(code) => Self::passing(format!("{server} answered {code} {detail}")),
+            None if error.is_connection_dropped() && !error.to_string().contains("alert") => {
+                Self::passing(format!(
+                    "{server} hung up at once: does this port want TLS, `rediss://`?"
+                ))
+            }
             None => {
                 let text = error.to_string();
                 let lasting = text.contains("alert"); // TLS: it did not like our certificate
@@ -103,6 +109,7 @@ pub(super) enum Verdict {
 }
 
 pub(super) fn judge(script: &str, server: &Server, error: &RedisError) -> Verdict {
+    let error = &first(error);
     let refused = |text: String| Verdict::Fail(Failure::Refused(format!("{server} {text}")));
     let detail = error.detail().unwrap_or_default();
     if let ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) = error.kind() {
@@ -141,9 +148,20 @@ pub(super) fn judge(script: &str, server: &Server, error: &RedisError) -> Verdic
     }
 }
 
-/// Whether it is this error of a script of ours, whatever code the server put before it.
+/// The first error of several commands that were sent together.
+fn first(error: &RedisError) -> RedisError {
+    let of_many = error.clone().into_server_errors();
+    let first = of_many.and_then(|errors| errors.first().map(|(_, error)| error.clone()));
+    first.map_or_else(|| error.clone(), RedisError::from)
+}
+
+/// Whether it is this error of a script of ours: Redis 7 puts a code of its own before it.
 fn says(error: &RedisError, word: &str) -> bool {
-    error.code() == Some(word) || (error.code() == Some("ERR") && error.detail() == Some(word))
+    let said = match error.code() {
+        Some("ERR") => error.detail().and_then(|detail| detail.split(' ').next()),
+        code => code,
+    };
+    said == Some(word)
 }
 
 /// An empty host is the one that was asked.

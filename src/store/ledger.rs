@@ -1,6 +1,7 @@
 //! What one account did of one action within the last week, in buckets. Pure.
 //!
-//! Never counts less than happened: a bucket counts while any part of it is inside the window.
+//! Never counts less than happened: a bucket counts while any part of it is inside the window; the week is told in
+//! hours, so that what was merged and what was not gives the same total.
 //! Invariant: what `give_back` takes out is exactly what `add` put in.
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use crate::types::UnixMs;
 /// Counts of one (account, action).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Ledger(Vec<Bucket>);
+pub(in crate::store) struct Ledger(Vec<Bucket>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Bucket {
@@ -26,17 +27,20 @@ struct Bucket {
 
 /// The ledger's text is not a number.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unreadable;
+pub(in crate::store) struct Unreadable;
 
 /// A price that can be summed. Negative, infinite or undefined counts as no price at all, which
 /// makes rules stricter.
-pub(super) fn price(usd: Option<Decimal>) -> Option<String> {
+pub(in crate::store) fn price(usd: Option<Decimal>) -> Option<String> {
     usd.filter(|usd| *usd >= Decimal::ZERO && *usd < Decimal::INFINITY).map(|usd| usd.to_string())
 }
 
 impl Ledger {
     /// The totals of every window at `now`, without those that are zero.
-    pub(super) fn totals(&self, now: UnixMs) -> Result<Vec<(Window, CounterTotal)>, Unreadable> {
+    pub(in crate::store) fn totals(
+        &self,
+        now: UnixMs,
+    ) -> Result<Vec<(Window, CounterTotal)>, Unreadable> {
         let mut totals = Vec::new();
         for window in Window::ALL {
             let mut count = 0u64;
@@ -56,7 +60,11 @@ impl Ledger {
     }
 
     /// One more at `now`, with its `price`.
-    pub(super) fn add(&mut self, usd: Option<&str>, now: UnixMs) -> Result<(), Unreadable> {
+    pub(in crate::store) fn add(
+        &mut self,
+        usd: Option<&str>,
+        now: UnixMs,
+    ) -> Result<(), Unreadable> {
         self.compact(now)?;
         let from = now.0.div_euclid(FINE_MS) * FINE_MS;
         let at = match self.0.iter().position(|bucket| bucket.from == from && bucket.ms == FINE_MS)
@@ -77,7 +85,11 @@ impl Ledger {
     }
 
     /// Takes back one that was added at `at` with this price; nothing if it has left the week.
-    pub(super) fn give_back(&mut self, usd: Option<&str>, at: UnixMs) -> Result<(), Unreadable> {
+    pub(in crate::store) fn give_back(
+        &mut self,
+        usd: Option<&str>,
+        at: UnixMs,
+    ) -> Result<(), Unreadable> {
         let holds = |bucket: &&mut Bucket| bucket.holds(at) && bucket.count > 0;
         let Some(bucket) = self.0.iter_mut().find(holds) else { return Ok(()) };
         bucket.count -= 1;
@@ -90,7 +102,7 @@ impl Ledger {
     }
 
     /// When the newest bucket ends.
-    pub(super) fn newest_end(&self) -> Option<UnixMs> {
+    pub(in crate::store) fn newest_end(&self) -> Option<UnixMs> {
         self.0.iter().map(Bucket::end).max()
     }
 
@@ -123,7 +135,9 @@ impl Bucket {
         UnixMs(self.from.saturating_add(self.ms))
     }
     fn reaches_into(&self, window: Window, now: UnixMs) -> bool {
-        self.end().plus_ms(window.ms()) > now
+        let hour_end = self.from.div_euclid(HOUR_MS).saturating_add(1).saturating_mul(HOUR_MS);
+        let end = if window == Window::Week { hour_end } else { self.end().0 };
+        reaches_into(end, window, now)
     }
     fn holds(&self, at: UnixMs) -> bool {
         self.from <= at.0 && at < self.end()
@@ -136,12 +150,17 @@ impl Bucket {
     }
 }
 
-fn number(text: &str) -> Result<Decimal, Unreadable> {
+/// Whether what ended at `end` still counts.
+pub(in crate::store) fn reaches_into(end: i64, window: Window, now: UnixMs) -> bool {
+    UnixMs(end).plus_ms(window.ms()) > now
+}
+
+pub(in crate::store) fn number(text: &str) -> Result<Decimal, Unreadable> {
     Decimal::from_str(text, fastnum::decimal::Context::default()).map_err(|_| Unreadable)
 }
 
-const FINE_MS: i64 = 300_000;
-const HOUR_MS: i64 = 3_600_000;
+pub(in crate::store) const FINE_MS: i64 = 300_000;
+pub(in crate::store) const HOUR_MS: i64 = 3_600_000;
 
 #[cfg(test)]
 mod tests {
@@ -186,7 +205,8 @@ mod tests {
         ledger.add(Some("5"), NOW).expect("adds");
         for window in Window::ALL {
             assert_eq!(total(&ledger, window, NOW.plus_ms(window.ms() - 1)).0, 1);
-            assert_eq!(total(&ledger, window, NOW.plus_ms(window.ms() + 300_000)).0, 0);
+            let span_ms = if window == Window::Week { 3_600_000 } else { 300_000 };
+            assert_eq!(total(&ledger, window, NOW.plus_ms(window.ms() + span_ms)).0, 0);
         }
     }
 

@@ -1,0 +1,312 @@
+//! The sentences about accounts: look, sight, freeze, thaw, enrol, and what an operator sees.
+//!
+//! Never decides: the scripts do. Invariant: whatever a script may have changed is stale in the local view before its
+//! caller hears of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::keys::{account_text, credential_text, join, tag_of};
+use super::reply::{Fields, Reply, corrupt, list, next, number, text};
+use super::{Redis, scripts};
+use crate::locate::travel::{Coordinates, Sighting};
+use crate::policy::facts::Elevation;
+use crate::stepup::attempts::Tally;
+use crate::stepup::challenge::Limits;
+use crate::store::{AccountCard, Enrolled, FactorCard, Freeze, Standing, StoreError};
+use crate::types::{AccountId, Credential, Factor, FactorSet, RuleId, UnixMs};
+
+/// An account's hash.
+pub(super) struct Account {
+    pub(super) frozen: Option<Freeze>,
+    pub(super) security_changed: Option<UnixMs>,
+    factors: Vec<Enrolled>,
+    pub(super) tally: Tally,
+    countries: Vec<Arc<str>>,
+    asns: Vec<u32>,
+    last: Option<Sighting>,
+    round: i64,
+    pub(super) freezes: i64,
+}
+
+impl Account {
+    pub(super) fn read(fields: &Fields) -> Result<Self, StoreError> {
+        let time = |name| Ok::<_, StoreError>(fields.number(name)?.map(UnixMs));
+        let frozen = match (time("frozen_since")?, fields.text("frozen_by")?) {
+            (Some(since), Some(by)) => Some(Freeze { since, by: by.into() }),
+            _ => None,
+        };
+        let factors = fields.list("factors")?.into_iter().map(read_enrolled);
+        let countries = fields.list("countries")?.into_iter().map(|item| Ok(text(item)?.into()));
+        let asns = fields.list("asns")?.into_iter().map(|item| small(number(item)?));
+        Ok(Self {
+            frozen,
+            security_changed: time("security_changed")?,
+            factors: factors.collect::<Result<_, _>>()?,
+            tally: read_tally(fields)?,
+            countries: countries.collect::<Result<_, StoreError>>()?,
+            asns: asns.collect::<Result<_, _>>()?,
+            last: fields.bytes("last").map(read_sighting).transpose()?,
+            round: fields.number("round")?.unwrap_or(0),
+            freezes: fields.number("freezes")?.unwrap_or(0),
+        })
+    }
+
+    /// The factors as they stand: one that failed too often is disabled.
+    fn enrolled(&self, limits: &Limits) -> Vec<Enrolled> {
+        let mut factors = self.factors.clone();
+        for enrolled in &mut factors {
+            enrolled.disabled |= self.tally.disables(enrolled.factor, limits);
+        }
+        factors
+    }
+
+    fn usable(&self, limits: &Limits) -> FactorSet {
+        let enrolled = self.enrolled(limits).into_iter();
+        enrolled.filter(|known| !known.disabled).map(|known| known.factor).collect()
+    }
+
+    /// `session`: last sighting, elevations and their round.
+    pub(super) fn standing(
+        self,
+        session: Reply,
+        limits: &Limits,
+        now: UnixMs,
+    ) -> Result<Standing, StoreError> {
+        let mut session = session.list()?;
+        let mut field = || next(&mut session).map(Reply::present);
+        let (last, elevations, round) = (field()?, field()?, field()?);
+        let last = last.map(|last| read_sighting(&last.bytes()?)).transpose()?;
+        let round = round.map_or(Ok(0), Reply::number)?;
+        let elevations = elevations.map_or(Ok(Vec::new()), Reply::bytes)?;
+        let elevations = list(&elevations)?.into_iter().map(read_elevation);
+        let mut elevations = elevations.collect::<Result<Vec<_>, _>>()?;
+        elevations.retain(|elevation| round == self.round && now < elevation.until);
+        Ok(Standing {
+            factors: self.usable(limits),
+            frozen: self.frozen,
+            countries: self.countries,
+            asns: self.asns,
+            last: last.or(self.last),
+            elevations,
+            security_changed: self.security_changed,
+        })
+    }
+}
+
+impl Redis {
+    pub(super) async fn do_look(
+        &self,
+        account: &AccountId,
+        credential: &Credential,
+        now: UnixMs,
+    ) -> Result<Arc<Standing>, StoreError> {
+        let generation = self.shared.view.generation(account);
+        let mut reply = self.read(account, credential_text(credential), now).await?;
+        let found = Account::read(&next(&mut reply)?.fields()?)?;
+        let standing = Arc::new(found.standing(next(&mut reply)?, &self.shared.limits, now)?);
+        self.shared.view.keep(account, credential, generation, Arc::clone(&standing));
+        Ok(standing)
+    }
+
+    pub(super) async fn do_card(
+        &self,
+        id: &AccountId,
+        now: UnixMs,
+    ) -> Result<AccountCard, StoreError> {
+        let mut reply = self.read(id, Vec::new(), now).await?;
+        let account = Account::read(&next(&mut reply)?.fields()?)?;
+        let addresses = next(&mut reply).and_then(|_| next(&mut reply))?.number()?;
+        let shown = |enrolled: Enrolled| FactorCard {
+            factor: enrolled.factor,
+            label: enrolled.label,
+            since: enrolled.since,
+            disabled: enrolled.disabled,
+        };
+        let limits = &self.shared.limits;
+        Ok(AccountCard {
+            account: id.clone(),
+            factors: account.enrolled(limits).into_iter().map(shown).collect(),
+            failures: account.tally.failures,
+            blocked_until: account.tally.blocked(limits, now),
+            frozen: account.frozen,
+            countries: account.countries,
+            asns: account.asns,
+            last: account.last,
+            addresses: usize::try_from(addresses).unwrap_or(0),
+        })
+    }
+
+    pub(super) async fn do_factors(&self, id: &AccountId) -> Result<Vec<Enrolled>, StoreError> {
+        let mut reply = self.read(id, Vec::new(), self.shared.clock.now()).await?;
+        let account = Account::read(&next(&mut reply)?.fields()?)?;
+        Ok(account.enrolled(&self.shared.limits))
+    }
+
+    async fn read(
+        &self,
+        account: &AccountId,
+        credential: Vec<u8>,
+        now: UnixMs,
+    ) -> Result<std::vec::IntoIter<Reply>, StoreError> {
+        let args = vec![account_text(account), credential];
+        self.shared.ask(&scripts::LOOK, tag_of(account), now, args).await?.list()
+    }
+
+    /// Changes the account, and waits until a replica knows it.
+    pub(super) async fn protect(
+        &self,
+        script: &'static super::link::Script,
+        account: &AccountId,
+        args: Vec<Vec<u8>>,
+        now: UnixMs,
+    ) -> Result<bool, StoreError> {
+        let answer = self.shared.ask_of(script, account, args, now).await;
+        self.shared.view.raise(account);
+        let changed = answer?.number()? == 1;
+        self.shared.link.replicated(tag_of(account)).await?;
+        Ok(changed)
+    }
+}
+
+/// {factor, secret, label, since, disabled, last step}.
+pub(super) fn write_enrolled(enrolled: &Enrolled) -> Vec<u8> {
+    join([
+        &factor_text(enrolled.factor)[..],
+        &enrolled.secret,
+        enrolled.label.as_bytes(),
+        enrolled.since.0.to_string().as_bytes(),
+        if enrolled.disabled { b"1" } else { b"0" },
+        enrolled.last_step.map_or(String::new(), |step| step.to_string()).as_bytes(),
+    ])
+}
+
+pub(super) fn read_enrolled(record: &[u8]) -> Result<Enrolled, StoreError> {
+    read_record(&list(record)?)
+}
+
+pub(super) fn read_record(record: &[&[u8]]) -> Result<Enrolled, StoreError> {
+    let [factor, secret, label, since, disabled, step] = record else {
+        return Err(corrupt("a factor"));
+    };
+    let step = if step.is_empty() { None } else { u64::try_from(number(step)?).ok() };
+    Ok(Enrolled {
+        factor: read_factor(factor)?,
+        secret: secret.to_vec(),
+        label: text(label)?.to_owned(),
+        since: UnixMs(number(since)?),
+        disabled: *disabled == b"1",
+        last_step: step,
+    })
+}
+
+/// The number that scripts know a factor by: its bit.
+pub(super) fn factor_text(factor: Factor) -> Vec<u8> {
+    (factor as u8).to_string().into_bytes()
+}
+
+fn read_factor(bytes: &[u8]) -> Result<Factor, StoreError> {
+    let number = number(bytes)?;
+    let found = Factor::ALL.into_iter().find(|factor| i64::from(*factor as u8) == number);
+    found.ok_or_else(|| corrupt("a factor"))
+}
+
+pub(super) fn read_factors(bits: i64) -> FactorSet {
+    Factor::ALL.into_iter().filter(|factor| bits & (1 << *factor as u8) != 0).collect()
+}
+
+fn read_tally(fields: &Fields) -> Result<Tally, StoreError> {
+    let count = |name: &str| small(fields.number(name)?.unwrap_or(0));
+    let mut by_factor = Vec::new();
+    for factor in Factor::ALL {
+        match count(&format!("failed{}", factor as u8))? {
+            0 => {}
+            failures => by_factor.push((factor, failures)),
+        }
+    }
+    Ok(Tally {
+        failures: count("failures")?,
+        blocks: count("blocks")?,
+        blocked_until: fields.number("blocked_until")?.map(UnixMs),
+        by_factor,
+    })
+}
+
+fn read_elevation(record: &[u8]) -> Result<Elevation, StoreError> {
+    let record = list(record)?;
+    let [rule, factors, place, until] = record.as_slice() else {
+        return Err(corrupt("an elevation"));
+    };
+    Ok(Elevation {
+        rule: RuleId::new(text(rule)?),
+        factors: read_factors(number(factors)?),
+        place: text(place)?.into(),
+        until: UnixMs(number(until)?),
+    })
+}
+
+/// `<at>|<client>|<network>|<latitude;longitude;radius>|=<country>`, as short as it can be: there is one per session.
+pub(super) fn write_sighting(seen: &Sighting) -> Vec<u8> {
+    let asn = seen.asn.map_or(String::new(), |asn| asn.to_string());
+    let coordinates = seen
+        .coordinates
+        .map_or(String::new(), |at| format!("{};{};{}", at.latitude, at.longitude, at.radius_km));
+    let country = seen.country.as_ref().map_or(String::new(), |country| format!("={country}"));
+    format!("{}|{}|{asn}|{coordinates}|{country}", seen.at.0, seen.client).into_bytes()
+}
+
+pub(super) fn read_sighting(bytes: &[u8]) -> Result<Sighting, StoreError> {
+    parse_sighting(text(bytes)?).ok_or_else(|| corrupt("a sighting"))
+}
+
+fn parse_sighting(text: &str) -> Option<Sighting> {
+    let mut parts = text.splitn(5, '|');
+    let at = UnixMs(parts.next()?.parse().ok()?);
+    let client: IpAddr = parts.next()?.parse().ok()?;
+    let asn = match parts.next()? {
+        "" => None,
+        asn => Some(asn.parse().ok()?),
+    };
+    let coordinates = match parts.next()? {
+        "" => None,
+        text => {
+            let mut numbers = text.split(';').map(str::parse::<f64>);
+            let mut next = || numbers.next()?.ok();
+            let (latitude, longitude, radius_km) = (next()?, next()?, next()?);
+            Some(Coordinates { latitude, longitude, radius_km })
+        }
+    };
+    let country = parts.next()?.strip_prefix('=').map(Arc::from);
+    Some(Sighting { at, client, country, asn, coordinates })
+}
+
+fn small(number: i64) -> Result<u32, StoreError> {
+    u32::try_from(number).map_err(|_| corrupt("a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sighting_is_read_as_it_was_written() {
+        let everything = Sighting {
+            at: UnixMs(1_790_000_000_000),
+            client: IpAddr::from([203, 0, 113, 7]),
+            country: Some("a|b".into()),
+            asn: Some(3320),
+            coordinates: Some(Coordinates { latitude: 0.1, longitude: -179.9999, radius_km: 5e-7 }),
+        };
+        let nothing = Sighting {
+            at: UnixMs(-1),
+            client: "2001:db8::1".parse().expect("an address"),
+            country: None,
+            asn: None,
+            coordinates: None,
+        };
+        let empty = Sighting { country: Some("".into()), ..nothing.clone() };
+        for seen in [everything, nothing, empty] {
+            assert_eq!(read_sighting(&write_sighting(&seen)).expect("reads"), seen);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The scripts, one for each sentence, put together from their parts when stepgate is compiled.
+//!
+//! Never takes anything into a script's text: what varies goes in as arguments.
+
+use super::link::Script;
+
+macro_rules! scripts {
+    ($($name:ident = $($part:literal)*;)*) => {$(
+        pub(super) static $name: Script = Script {
+            name: stringify!($name),
+            source: concat!($(include_str!(concat!("scripts/", $part, ".lua"))),*),
+        };
+    )*
+        pub(super) static ALL: [&Script; [$(stringify!($name)),*].len()] = [$(&$name),*];
+    };
+}
+
+scripts! {
+    MARK = "mark";
+    LOOK = "prelude" "look";
+    SIGHT = "prelude" "sight";
+    FREEZE = "prelude" "account" "freeze";
+    THAW = "prelude" "account" "thaw";
+    ENROL = "prelude" "account" "enrol";
+    DISENROL = "prelude" "account" "disenrol";
+    BEGIN = "prelude" "account" "attempt" "begin";
+    ABANDON = "prelude" "attempt" "abandon";
+    SETTLE = "prelude" "attempt" "settle";
+    SENDING = "prelude" "sending";
+    ORPHAN = "prelude" "attempt" "orphan";
+    OPEN = "prelude" "account" "open";
+    CHALLENGE = "prelude" "account" "challenge";
+    SPEND = "prelude" "account" "spend";
+    PROVE = "prelude" "account" "prove";
+    REJECT = "prelude" "account" "reject";
+    TAKE_HELD = "prelude" "account" "take_held";
+    PUT_CODE = "prelude" "account" "put_code";
+    RESERVE = "prelude" "reserve";
+    ENQUEUE = "prelude" "enqueue";
+    LEASE = "prelude" "lease";
+    MESSAGE_DONE = "prelude" "message_done";
+    ADOPT = "prelude" "adopt";
+    LEND = "prelude" "lend";
+    LENT = "prelude" "lent";
+    BEAT = "prelude" "beat";
+    ALIVE = "prelude" "alive";
+}

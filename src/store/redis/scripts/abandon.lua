@@ -1,0 +1,41 @@
+-- It will not be forwarded: the reservation is given back, holds begin. A grant that was taken stays used.
+-- ARGV: 3 account, 4 attempt, 5 list of rules whose holds begin, 6 '1' if nobody heard of the beginning
+
+local attempt = leave_sending(ARGV[4], ARGV[3], 'abandoned')
+if not attempt then
+  if ARGV[6] == '1' and redis.call('EXISTS', attempt_key(ARGV[4])) == 0 then
+    -- The beginning may still be on its way: it finds its name taken.
+    redis.call('HSET', attempt_key(ARGV[4]), 'stage', 'abandoned')
+    keep(attempt_key(ARGV[4]), 0)
+  end
+  return 0
+end
+give_back(attempt)
+local rules = split(ARGV[5])
+if #rules == 0 then
+  return 1
+end
+-- A hold's text is a list: the round of freezes it began in, then rule and time by turns.
+local freezes = redis.call('HGET', base .. 'a' .. ARGV[3], 'freezes') or '0'
+local key = base .. 'h' .. ARGV[3] .. attempt.subject
+local stored = split(redis.call('GET', key) or '')
+local holds, runs = { freezes }, {}
+if stored[1] == freezes then
+  for i = 2, #stored, 2 do
+    if now < stored[i + 1] + 30 * DAY then
+      holds[#holds + 1] = stored[i]
+      holds[#holds + 1] = stored[i + 1]
+      runs[stored[i]] = true
+    end
+  end
+end
+for _, rule in ipairs(rules) do
+  if not runs[rule] then
+    holds[#holds + 1] = rule
+    holds[#holds + 1] = digits(now)
+    runs[rule] = true
+  end
+end
+redis.call('SET', key, join(holds))
+keep(key, 30 * DAY)
+return 1

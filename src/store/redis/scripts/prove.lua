@@ -1,0 +1,95 @@
+-- The code was right: it is used up, failures are forgiven, and what is now complete is approved.
+-- ARGV: 5 challenge, 6 factor, 7 TOTP step ('' for none), 8 the SMS code's MAC ('=' before it)
+
+local TOTP = '0'
+local id, factor = ARGV[5], ARGV[6]
+local challenge = challenge_of(id)
+if not challenge then
+  return { 'missing' }
+end
+-- Not its state: the attempt that was just spent may have been the last.
+if challenge.state ~= 'open' or challenge.epoch ~= epoch or now >= tonumber(challenge.expires) then
+  return { 'closed', told(challenge) }
+end
+local account = hash(account_key)
+local key = challenge_key(id)
+
+if factor == TOTP then
+  -- Each step counts once per account, and none before it ever again; after a failover none that may have counted.
+  local records, step = factors_of(account), tonumber(ARGV[7])
+  local record = find_factor(records, TOTP)
+  if not record or not step or step <= floor or step <= (tonumber(record[6]) or -1) then
+    return { 'replayed' }
+  end
+  record[6] = ARGV[7]
+  save_factors(account, records)
+elseif factor == SMS then
+  if not challenge.mac or ARGV[8] ~= '=' .. challenge.mac or now >= tonumber(challenge.code_expires) then
+    return { 'replayed' }
+  end
+  put(key, challenge, 'mac', nil)
+  put(key, challenge, 'code_expires', nil)
+  put(key, challenge, 'masked', nil)
+end
+
+put(key, challenge, 'proven', digits(bit.bor(challenge.proven, 2 ^ factor)))
+if string.byte(challenge.met, challenge.proven + 1) ~= 49 then
+  prove_part(account, factor)
+  return { 'more', told(challenge) }
+end
+prove_all(account, factor)
+
+-- An elevation is {rule, factors, place, until}; those of an earlier round are void.
+local session_key = base .. 's' .. owner .. challenge.credential
+local session = hash(session_key)
+local round, elevations = account.round or '0', {}
+local function give(elevation)
+  for i, known in ipairs(elevations) do
+    if known[1] == elevation[1] and known[3] == elevation[3] then
+      table.remove(elevations, i)
+      break
+    end
+  end
+  elevations[#elevations + 1] = elevation
+end
+if (session.round or '0') == round then
+  for _, text in ipairs(split(session.elevations)) do
+    local known = split(text)
+    if now < tonumber(known[4]) then
+      elevations[#elevations + 1] = known
+    end
+  end
+end
+local given = split(challenge.elevates)
+for i = 1, #given, 2 do
+  give({ given[i], challenge.proven, challenge.place, digits(now + given[i + 1]) })
+end
+if #given > 0 then
+  local texts = {}
+  for i = math.max(#elevations - 63, 1), #elevations do
+    texts[#texts + 1] = join(elevations[i])
+  end
+  put(session_key, session, 'elevations', join(texts))
+  put(session_key, session, 'round', round)
+  keep(session_key, 30 * DAY)
+end
+
+-- One that only elevates is used at once: there is nothing left to redeem.
+if challenge.only == '1' then
+  put(key, challenge, 'state', 'used')
+  local ids = {}
+  for _, known in ipairs(split(account.live)) do
+    if known ~= id then
+      ids[#ids + 1] = known
+    end
+  end
+  set(account, 'live', #ids > 0 and join(ids) or nil)
+else
+  put(key, challenge, 'state', 'approved')
+end
+put(key, challenge, 'expires', digits(now + GRANT_MS))
+put(key, challenge, 'mac', nil)
+put(key, challenge, 'code_expires', nil)
+put(key, challenge, 'masked', nil)
+keep(key, 2 * GRANT_MS + DAY)
+return { 'approved', told(challenge, challenge.state) }

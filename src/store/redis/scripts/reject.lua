@@ -1,0 +1,16 @@
+-- The owner says "not me". ARGV: 5 challenge, 6 '1' to freeze the account as well
+
+local challenge = challenge_of(ARGV[5])
+if not challenge then
+  return false
+end
+local state = state_of(challenge)
+if state == 'open' or state == 'approved' then
+  end_challenge(ARGV[5], 'rejected')
+  challenge = challenge_of(ARGV[5])
+  state = 'rejected'
+end
+if ARGV[6] == '1' then
+  freeze(hash(account_key), 'owner')
+end
+return told(challenge, state)

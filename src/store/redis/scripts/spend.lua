@@ -1,0 +1,22 @@
+-- Counts one attempt, on the challenge and on the account, before any comparing.
+-- ARGV: 5 challenge, 6 credential, 7 factor
+
+local challenge = challenge_of(ARGV[5])
+if not challenge or challenge.credential ~= ARGV[6] then
+  return { 'missing' }
+end
+local account = hash(account_key)
+local until_ms = blocked(account)
+if until_ms then
+  return { 'blocked', until_ms }
+end
+if state_of(challenge) ~= 'open' then
+  return { 'closed', told(challenge) }
+end
+local enrolled = find_factor(factors_of(account), ARGV[7])
+if (enrolled and enrolled[5] == '1') or disables(account, ARGV[7]) then
+  return { 'blocked', now + BLOCK_MAX_MS }
+end
+put(challenge_key(ARGV[5]), challenge, 'left', digits(challenge.left - 1))
+count_failure(account, ARGV[7])
+return { 'compare', told(challenge, 'open'), enrolled or false }
