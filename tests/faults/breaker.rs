@@ -76,7 +76,7 @@ impl Breaker {
         tokio::time::sleep(pause / 2).await;
         let mut until = now();
         self.to_servers(move |servers| servers.mends(kind, which)).await;
-        if kind == Kind::MasterKilled {
+        if !kind.is_total() {
             until = now(); // a replica has taken over
         }
         self.street.witness.saw(|it| it.faults.push(Fault { kind, from, until }));

@@ -212,6 +212,9 @@ impl Customer {
 
     /// Moves money; every time in another way.
     async fn buy(&mut self) {
+        if self.wrong >= 3 && self.roll.below(4) != 0 {
+            return self.browse().await;
+        }
         let Some(step) = self.fresh_step() else { return self.browse().await };
         let order = self.order();
         let (_, Some(challenge)) = self.insist(&order).await else { return };
@@ -246,7 +249,8 @@ impl Customer {
             let status = self.answer(at, challenge, Some(step)).await;
             match status {
                 Some(200) => self.wrong = 0,
-                Some(403) => self.wrong += 1,
+                // After a failover codes count again only with the step after the next.
+                Some(403) => (self.wrong, self.step) = (self.wrong + 1, step + 1),
                 _ => {}
             }
             if !matches!(status, None | Some(503)) || self.street.is_over() {

@@ -83,6 +83,8 @@ fn main() -> ExitCode {
     let length = Duration::from_secs(seconds);
     let history = runtime.block_on(run(dir.path(), seed, length, &topology));
     let findings = check::check(&history);
+    // With so few the run would show nothing.
+    assert!(history.executed.len() >= CUSTOMERS / 3, "{} executed", history.executed.len());
     report::print(&history, &findings);
     let well = tell(&history, &findings);
     if !well || std::env::var_os("KEEP").is_some() {

@@ -50,7 +50,7 @@ impl Servers {
                 Kind::StoreFull,
                 Kind::StoreFull,
             ],
-            Self::Sentinel(_) => &[Kind::MasterKilled],
+            Self::Sentinel(_) => &[Kind::MasterKilled, Kind::MasterPaused],
         }
     }
 
@@ -65,6 +65,11 @@ impl Servers {
             (Kind::MasterKilled, Self::Sentinel(sentinel)) => {
                 let master = sentinel.master().expect("there is a master");
                 sentinel.servers[master].kill();
+                return master;
+            }
+            (Kind::MasterPaused, Self::Sentinel(sentinel)) => {
+                let master = sentinel.master().expect("there is a master");
+                sentinel.servers[master].pause();
                 return master;
             }
             (kind, _) => panic!("{kind} is not for these servers"),
@@ -83,14 +88,20 @@ impl Servers {
             (Kind::MasterKilled, Self::Sentinel(sentinel)) => {
                 sentinel.wait_for_other_master(which);
             }
+            (Kind::MasterPaused, Self::Sentinel(sentinel)) => {
+                sentinel.wait_for_other_master(which);
+                sentinel.servers[which].resume();
+            }
             (kind, _) => panic!("{kind} is not for these servers"),
         }
     }
 
-    /// After a failover: the old master comes back as a replica, so that there can be another failover.
+    /// After a failover: the old master is a replica again, so that there can be another failover.
     pub fn complete(&self, kind: Kind, which: usize) {
-        if let (Kind::MasterKilled, Self::Sentinel(sentinel)) = (kind, self) {
-            sentinel.servers[which].start();
+        if let Self::Sentinel(sentinel) = self {
+            if kind == Kind::MasterKilled {
+                sentinel.servers[which].start();
+            }
             within(Duration::from_secs(60), "the old master to follow", || sentinel.is_settled());
         }
     }

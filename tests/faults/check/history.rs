@@ -99,6 +99,8 @@ pub enum Kind {
     StoreFull,
     /// SIGKILL of the master; a replica takes over.
     MasterKilled,
+    /// SIGSTOP of the master; a replica takes over, and then the old master goes on where it was stopped.
+    MasterPaused,
     GatewayKilled(usize),
 }
 
@@ -120,6 +122,7 @@ impl fmt::Display for Kind {
             Self::StorePaused => f.write_str("Redis paused"),
             Self::StoreFull => f.write_str("Redis full"),
             Self::MasterKilled => f.write_str("master killed, failover"),
+            Self::MasterPaused => f.write_str("master paused, failover"),
             Self::GatewayKilled(_) => f.write_str("gateway killed and restarted"),
         }
     }
@@ -178,7 +181,8 @@ impl History {
 
     /// How often a replica took over.
     pub fn failovers(&self) -> usize {
-        self.faults.iter().filter(|fault| fault.kind == Kind::MasterKilled).count()
+        let took_over = [Kind::MasterKilled, Kind::MasterPaused];
+        self.faults.iter().filter(|fault| took_over.contains(&fault.kind)).count()
     }
 
     /// Everything about one account in its order, and what was broken meanwhile.
