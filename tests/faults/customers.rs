@@ -91,7 +91,7 @@ impl Customer {
                 95..=96 => self.freeze().await,
                 _ => self.redeem_later().await,
             }
-            self.pause(300, 1_200).await;
+            self.pause(600, 2_000).await;
         }
     }
 
@@ -219,7 +219,8 @@ impl Customer {
         let order = self.order();
         let (_, Some(challenge)) = self.insist(&order).await else { return };
         let approved = match self.roll.below(4) {
-            0 if self.wrong < 2 => {
+            _ if self.wrong > 1 => self.approve(&challenge, step).await,
+            0 => {
                 self.guess(&challenge).await;
                 self.approve(&challenge, step).await
             }
@@ -307,7 +308,7 @@ impl Customer {
     }
 
     async fn mistype(&mut self) {
-        if self.wrong >= 2 {
+        if self.wrong > 0 {
             return self.browse().await;
         }
         let order = self.order();
@@ -319,7 +320,7 @@ impl Customer {
 
     /// The last code once more, for something else.
     async fn replay(&mut self) {
-        if self.wrong >= 2 || self.step + 1 < step_now() {
+        if self.wrong > 0 || self.step + 1 < step_now() {
             return self.browse().await;
         }
         let order = self.order();
