@@ -29,6 +29,7 @@ mod roll;
 #[allow(dead_code)]
 mod world;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -95,8 +96,13 @@ fn main() -> ExitCode {
 
 /// The whole story of whoever a violation is about.
 fn tell(history: &History, findings: &Findings) -> bool {
-    let mut told = Vec::new();
+    let (mut told, mut shown) = (Vec::new(), BTreeMap::new());
     for violation in &findings.violations {
+        let count = shown.entry(violation.rule).or_insert(0);
+        *count += 1;
+        if *count > 5 {
+            continue;
+        }
         println!("\nVIOLATED: {}\n  {}", violation.rule, violation.what);
         let Some(account) = &violation.account else { continue };
         if told.len() < 3 && !told.contains(account) {

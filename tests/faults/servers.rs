@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::check::Kind;
 use crate::kit::redis::{Options, Sentinel, Single, within};
 
+/// How long a master goes on alone that is lost then; shorter than what the sentinels take for its replicas' end.
+const UNHEARD: Duration = Duration::from_millis(600);
+
 pub enum Servers {
     /// No Redis: one gateway on its own file.
     File,
@@ -50,7 +53,7 @@ impl Servers {
                 Kind::StoreFull,
                 Kind::StoreFull,
             ],
-            Self::Sentinel(_) => &[Kind::MasterKilled, Kind::MasterPaused],
+            Self::Sentinel(_) => &[Kind::MasterKilled, Kind::MasterLost, Kind::MasterPaused],
         }
     }
 
@@ -65,6 +68,16 @@ impl Servers {
             (Kind::MasterKilled, Self::Sentinel(sentinel)) => {
                 let master = sentinel.master().expect("there is a master");
                 sentinel.servers[master].kill();
+                return master;
+            }
+            (Kind::MasterLost, Self::Sentinel(sentinel)) => {
+                let master = sentinel.master().expect("there is a master");
+                let servers = sentinel.servers.iter().enumerate();
+                let replicas: Vec<_> = servers.filter(|(at, _)| *at != master).collect();
+                replicas.iter().for_each(|(_, replica)| replica.pause());
+                std::thread::sleep(UNHEARD);
+                sentinel.servers[master].kill();
+                replicas.iter().for_each(|(_, replica)| replica.resume());
                 return master;
             }
             (Kind::MasterPaused, Self::Sentinel(sentinel)) => {
@@ -85,7 +98,7 @@ impl Servers {
             (Kind::StoreFull, Self::Single(single)) => {
                 single.server.say(&["CONFIG", "SET", "maxmemory", "0"]);
             }
-            (Kind::MasterKilled, Self::Sentinel(sentinel)) => {
+            (Kind::MasterKilled | Kind::MasterLost, Self::Sentinel(sentinel)) => {
                 sentinel.wait_for_other_master(which);
             }
             (Kind::MasterPaused, Self::Sentinel(sentinel)) => {
@@ -99,7 +112,7 @@ impl Servers {
     /// After a failover: the old master is a replica again, so that there can be another failover.
     pub fn complete(&self, kind: Kind, which: usize) {
         if let Self::Sentinel(sentinel) = self {
-            if kind == Kind::MasterKilled {
+            if kind != Kind::MasterPaused {
                 sentinel.servers[which].start();
             }
             within(Duration::from_secs(60), "the old master to follow", || sentinel.is_settled());

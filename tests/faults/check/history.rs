@@ -99,6 +99,8 @@ pub enum Kind {
     StoreFull,
     /// SIGKILL of the master; a replica takes over.
     MasterKilled,
+    /// SIGKILL of the master when its replicas have not heard its last writes: what was answered meanwhile is lost.
+    MasterLost,
     /// SIGSTOP of the master; a replica takes over, and then the old master goes on where it was stopped.
     MasterPaused,
     GatewayKilled(usize),
@@ -122,6 +124,7 @@ impl fmt::Display for Kind {
             Self::StorePaused => f.write_str("Redis paused"),
             Self::StoreFull => f.write_str("Redis full"),
             Self::MasterKilled => f.write_str("master killed, failover"),
+            Self::MasterLost => f.write_str("master lost with its last writes"),
             Self::MasterPaused => f.write_str("master paused, failover"),
             Self::GatewayKilled(_) => f.write_str("gateway killed and restarted"),
         }
@@ -181,7 +184,7 @@ impl History {
 
     /// How often a replica took over.
     pub fn failovers(&self) -> usize {
-        let took_over = [Kind::MasterKilled, Kind::MasterPaused];
+        let took_over = [Kind::MasterKilled, Kind::MasterLost, Kind::MasterPaused];
         self.faults.iter().filter(|fault| took_over.contains(&fault.kind)).count()
     }
 
