@@ -6,12 +6,17 @@ use std::net::SocketAddr;
 
 use http::HeaderMap;
 
+use crate::backup::{Reader, Writer};
 use crate::classify::json::Json;
 use crate::classify::{canonical, json, pairs};
+use crate::crypto::Keyring;
+use crate::fault::Source;
 use crate::identify::IdentifyError;
 use crate::identify::present::Carrier;
 use crate::listen::head;
 use crate::listen::peer::{ProxyError, proxy_source};
+use crate::types::UnixMs;
+use crate::world::SeededEntropy;
 
 /// What of one connection's reads reaches the HTTP library, and whether something was refused. The library is then told
 /// by a last byte, a NUL, unless it is left to see for itself that a head is too large.
@@ -106,3 +111,33 @@ pub fn credential(from: &str, headers: &HeaderMap) -> Result<Option<String>, Ide
 pub fn proxy_header(bytes: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
     proxy_source(bytes)
 }
+
+/// What is made of a file by whoever has the key. What comes of it is said as text: the records, or why not.
+///
+/// # Errors
+/// Why it is refused.
+pub fn backup(file: &[u8]) -> Result<Vec<String>, String> {
+    let mut reader = Reader::open(file, &keyring()?).map_err(|error| error.to_string())?;
+    let mut records = Vec::new();
+    while let Some(kept) = reader.record().map_err(|error| error.to_string())? {
+        records.push(serde_json::to_string(&kept).map_err(|error| error.to_string())?);
+    }
+    Ok(records)
+}
+
+/// A file with this content, sealed as a backup is.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn backup_of(content: &[u8]) -> Result<Vec<u8>, String> {
+    let writer = Writer::new(Vec::new(), &keyring()?, &SeededEntropy::new(1), UnixMs(0));
+    writer.and_then(|writer| writer.with_content(content)).map_err(|error| error.to_string())
+}
+
+/// A key that anybody may know.
+fn keyring() -> Result<Keyring, String> {
+    let source = Source::new("master.key", FUZZ_KEY);
+    Keyring::parse(&source, &mut Vec::new()).ok_or_else(|| "not a key file".to_owned())
+}
+
+const FUZZ_KEY: &str = "fuzz BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n";

@@ -27,6 +27,7 @@
 //! | `routes` | which writes no action names |
 //! | `audit` | what is remembered: hash-linked, signed, durable before the forward |
 //! | `store` | state as atomic sentences; `embedded` keeps it in one file, `redis` shares it among gateways |
+//! | `backup` | the file that a store is moved or kept in |
 //! | `sms` | how codes are sent |
 //! | `serve`, `assemble`, `reload` | how it is put together, from one configuration, and replaced while it runs |
 //! | `admin`, `operations`, `commands` | what operators can ask and order |
@@ -39,7 +40,7 @@
 //! | --- | --- |
 //! | root | config, assemble, reload, messenger, operations, serve, commands, fuzz, main |
 //! | stories | pipeline, answer, gateway |
-//! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, store::redis, sms, admin, metrics, telemetry, tokens, watch |
+//! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, store::redis, backup, sms, admin, metrics, telemetry, tokens, watch |
 //! | outgoing | fetch |
 //! | ports | store (trait), locate (trait) |
 //! | core, pure and sync | classify, policy, stepup, clearance, observe, routes, prices, rawhttp, locate::travel, audit::{record, chain, redact, keys} |
@@ -57,6 +58,7 @@ pub mod admin;
 mod answer;
 mod assemble;
 pub mod audit;
+pub mod backup;
 pub mod body;
 pub mod classify;
 pub mod clearance;

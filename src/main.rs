@@ -81,6 +81,24 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write everything the store keeps into an encrypted file; a running gateway goes on meanwhile.
+    Backup {
+        #[command(flatten)]
+        at: Configured,
+        /// Write nothing: say whether this backup is whole, and what is in it.
+        #[arg(long)]
+        verify: bool,
+        file: PathBuf,
+    },
+    /// Put a backup into an empty store. The gateway of an embedded store has to be stopped.
+    Restore {
+        #[command(flatten)]
+        at: Configured,
+        /// Also into a store that is not empty: what the backup says takes the place of what is there.
+        #[arg(long)]
+        replace: bool,
+        file: PathBuf,
+    },
     /// The audit log.
     Audit {
         #[command(subcommand)]
@@ -138,6 +156,11 @@ fn main() -> ExitCode {
         }),
         Command::Status(at) => Operator::at(&at.config).and_then(|op| op.status()),
         Command::Routes { at, audit, json } => commands::routes::run(&at.config, &audit, json),
+        Command::Backup { at, verify: false, file } => commands::backup::take(&at.config, &file),
+        Command::Backup { at, verify: true, file } => commands::backup::verify(&at.config, &file),
+        Command::Restore { at, replace, file } => {
+            commands::restore::run(&at.config, &file, replace)
+        }
         Command::Audit { what: Audit::Verify { files, jwks } } => {
             commands::verify(&files, jwks.as_deref())
         }

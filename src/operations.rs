@@ -2,6 +2,8 @@
 //!
 //! Never without a line in the audit log. Invariant: an import enrols all of its factors or none.
 
+mod backup;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use http::{HeaderMap, Method};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{
-    Answer, Import, ImportSecret, OperationError, Operations, Order, Readiness, RoutesSeen,
+    Answer, Import, ImportSecret, OperationError, Operations, Order, Pieces, Readiness, RoutesSeen,
     SiteStatus, Status, Text,
 };
 use crate::audit::{Event, Record, RequestState};
@@ -306,6 +308,19 @@ impl Operations for Desk {
             let last = log.map(|log| log.last());
             let text = |shown: crate::sms::log::Shown| Text { at, to: shown.to, text: shown.text };
             Ok(last.map(|last| last.into_iter().map(text).collect()))
+        })
+    }
+
+    fn backup(&self, order: Order) -> Answer<'_, Pieces> {
+        Box::pin(backup::begin(&self.0.gateway, order))
+    }
+
+    fn restored(&self, order: Order) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let note = format!("operator:{}: {}", order.by, order.reason);
+            let record = Record::new(self.gateway().clock.now(), Event::Restored).with_note(note);
+            self.gateway().audit.note(record);
+            Ok(())
         })
     }
 }

@@ -39,8 +39,8 @@ use crate::reload::Reloader;
 use crate::routes::Routes;
 use crate::stepup::phone;
 use crate::store::embedded::Embedded;
-use crate::store::redis::Settings as RedisSettings;
-use crate::store::{Store, StoreError};
+use crate::store::redis::Redis;
+use crate::store::{Store, StoreError, redis};
 use crate::types::UnixMs;
 use crate::world::{Clock, Entropy};
 
@@ -210,7 +210,8 @@ fn build(
     };
     certificates.warn_of_endings(&assemble::pairs(config), clock.now());
     let keyring = Arc::new(keyring);
-    let store = around(open_store(config, redis)?);
+    let (store, clock) = open_store(config, redis, clock, None)?;
+    let store = around(store);
     let signer = Arc::new(background.block_on(common_key(&*store, &keyring))?);
     make_folder_of(&config.audit)?;
     let audit = Audit::open(
@@ -267,17 +268,31 @@ fn collect<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<
     result.map_err(|found| faults.extend(found)).ok()
 }
 
-/// `redis` is what `[store]` says of Redis, with its secrets.
-fn open_store(config: &Config, redis: Option<RedisSettings>) -> Result<Arc<dyn Store>, StartError> {
-    match &config.store {
-        StoreConfig::File(file) => {
-            make_folder_of(file)?;
-            Ok(Arc::new(Embedded::open(file, config.limits.clone())?))
+/// The store that the configuration names, and the time that all of its gateways have in common. `redis` is what `[store]`
+/// says of Redis, with its secrets. Sentences wait for `deadline_ms`, or as long as requests can.
+pub(crate) fn open_store(
+    config: &Config,
+    redis: Option<redis::Settings>,
+    clock: &Arc<dyn Clock>,
+    deadline_ms: Option<u64>,
+) -> Result<(Arc<dyn Store>, Arc<dyn Clock>), StartError> {
+    let limits = config.limits.clone();
+    match (&config.store, redis) {
+        (StoreConfig::Redis(_), Some(mut settings)) => {
+            settings.deadline = deadline_ms.map_or(settings.deadline, Duration::from_millis);
+            let store = Redis::open(settings, limits, clock.clone())?;
+            let common = store.clock();
+            Ok((Arc::new(store), common))
         }
-        StoreConfig::Redis(_) => {
-            let _settings = redis;
-            let why = "the Redis store is not part of this version".to_owned();
-            Err(StoreError::Unavailable(why).into())
+        (StoreConfig::Redis(_), None) => Err(StartError::Faults(Vec::new())),
+        (StoreConfig::File(file), _) => {
+            make_folder_of(file)?;
+            let store = Embedded::open(file, limits)?;
+            let store = match deadline_ms {
+                Some(ms) => store.with_deadline_ms(ms),
+                None => store,
+            };
+            Ok((Arc::new(store), clock.clone()))
         }
     }
 }

@@ -88,6 +88,12 @@ impl CredentialKind {
             Self::ClientCertificate => "client_certificate",
         }
     }
+
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Session, Self::Bearer, Self::ApiKey, Self::ClientCertificate]
+            .into_iter()
+            .find(|kind| kind.word() == word)
+    }
 }
 
 /// The credential of one request: its kind and its loggable name.

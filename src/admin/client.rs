@@ -1,18 +1,20 @@
-//! The other end: how `stepgate account`, `factor` and `status` talk to a running gateway.
+//! The other end: how `stepgate account`, `factor`, `status` and `backup` talk to a running gateway.
 //!
-//! Never keeps a connection, and never reads an answer without an end.
+//! Never keeps a connection, and never reads an answer without an end into memory.
 
-use std::io;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use super::Token;
 use crate::types::AccountId;
@@ -59,6 +61,8 @@ pub enum ClientError {
     Body,
     #[error("no answer within {} s", REQUEST_MAX.as_secs())]
     Deadline,
+    #[error("the gateway's answer cannot be written")]
+    Write(#[source] io::Error),
 }
 
 impl Client {
@@ -78,33 +82,90 @@ impl Client {
         self.ask(Method::POST, path, body.into()).await
     }
 
+    /// Writes the answer's body to `out` as it comes, if it is one that was hoped for; a refusal is a `Reply` as ever.
+    ///
+    /// # Errors
+    /// If there is no answer, if it breaks off, or if it cannot be written.
+    pub async fn pour(
+        &self,
+        path: &str,
+        body: impl Into<Bytes>,
+        out: &mut impl Write,
+    ) -> Result<Reply, ClientError> {
+        let request = self.request(Method::POST, path, body.into())?;
+        let (response, _talking) = within(self.send(request)).await?;
+        let status = response.status().as_u16();
+        if !response.status().is_success() {
+            return within(collected(status, response.into_body())).await;
+        }
+        let mut body = response.into_body();
+        loop {
+            let frame = within(async { Ok(body.frame().await) }).await?;
+            let Some(frame) = frame else { break };
+            let frame = frame.map_err(|_| ClientError::Body)?;
+            if let Ok(piece) = frame.into_data() {
+                out.write_all(&piece).map_err(ClientError::Write)?;
+            }
+        }
+        Ok(Reply { status, body: String::new() })
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Reply, ClientError> {
-        let request = Request::builder()
+        let request = self.request(method, path, body)?;
+        within(async {
+            let (response, _talking) = self.send(request).await?;
+            collected(response.status().as_u16(), response.into_body()).await
+        })
+        .await
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
+        Ok(Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, &self.address)
             .header(AUTHORIZATION, format!("Bearer {}", self.token.as_str()))
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))?;
-        tokio::time::timeout(REQUEST_MAX, self.exchange(request))
-            .await
-            .unwrap_or(Err(ClientError::Deadline))
+            .body(Full::new(body))?)
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, ClientError> {
+    /// The answer's head; its body comes as long as what stands beside it is kept.
+    async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Response<Incoming>, Talking), ClientError> {
         let connected = TcpStream::connect(&self.address).await;
         let stream = connected
             .map_err(|source| ClientError::Connect { address: self.address.clone(), source })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let talking = tokio::spawn(connection);
-        let response = sender.send_request(request).await?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        talking.abort();
-        let bytes = body.map_err(|_| ClientError::Body)?.to_bytes();
-        let body = String::from_utf8(bytes.into()).map_err(|_| ClientError::Body)?;
-        Ok(Reply { status, body })
+        let talking = Talking(tokio::spawn(connection));
+        Ok((sender.send_request(request).await?, talking))
     }
+}
+
+/// A connection at work; it ends with whoever asked.
+struct Talking(JoinHandle<Result<(), hyper::Error>>);
+
+impl Drop for Talking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn collected(status: u16, body: Incoming) -> Result<Reply, ClientError> {
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+    let bytes = body.map_err(|_| ClientError::Body)?.to_bytes();
+    let body = String::from_utf8(bytes.into()).map_err(|_| ClientError::Body)?;
+    Ok(Reply { status, body })
+}
+
+async fn within<T>(step: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    tokio::time::timeout(REQUEST_MAX, step).await.unwrap_or(Err(ClientError::Deadline))
 }
 
 /// `/account/main/alice`, with `rest` (`/freeze`) behind it; `kind` is `account` or `factor`.

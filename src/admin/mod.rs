@@ -6,6 +6,7 @@
 //! needs the token.
 
 pub mod client;
+mod pouring;
 mod routes;
 mod server;
 
@@ -22,6 +23,7 @@ use crate::store::{AccountCard, FactorCard};
 use crate::types::{AccountId, Factor, UnixMs};
 
 pub use client::Client;
+pub use pouring::Pieces;
 pub use server::serve;
 
 /// What an operator can ask of a running gateway. The composition root answers, and writes the
@@ -47,6 +49,10 @@ pub trait Operations: Send + Sync {
     fn reset_factor(&self, account: AccountId, factor: Factor, order: Order) -> Answer<'_, bool>;
     /// The last texts of the provider `log`, newest last; none with any other provider.
     fn texts(&self) -> Answer<'_, Option<Vec<Text>>>;
+    /// Everything that is kept, encrypted, piece by piece.
+    fn backup(&self, order: Order) -> Answer<'_, Pieces>;
+    /// A backup was put into the store while this gateway was at work on it; `reason` says which.
+    fn restored(&self, order: Order) -> Answer<'_, ()>;
 }
 
 /// An answer on its way.

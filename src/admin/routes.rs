@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE,
@@ -16,7 +16,9 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::pouring::Pouring;
 use super::{Import, ImportSecret, OperationError, Operations, Order, Readiness, Token};
+use crate::body::Body;
 use crate::types::{AccountId, Factor};
 
 /// What every request is answered with.
@@ -25,7 +27,7 @@ pub(super) struct Desk {
     pub operations: Arc<dyn Operations>,
 }
 
-type Reply = Response<Full<Bytes>>;
+type Reply = Response<Body>;
 
 /// Never fails: what goes wrong is a reply as well.
 pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Reply {
@@ -74,6 +76,8 @@ enum Place {
     Factors(AccountId),
     Reset(AccountId),
     Texts,
+    Backup,
+    Restored,
 }
 
 impl Place {
@@ -89,6 +93,8 @@ impl Place {
             ["status"] => Self::Status,
             ["routes"] => Self::Routes,
             ["sms"] => Self::Texts,
+            ["backup"] => Self::Backup,
+            ["restored"] => Self::Restored,
             ["factor", "import"] => Self::Import,
             ["account", group, name] => Self::Account(id(group, name)?),
             ["account", group, name, "freeze"] => Self::Freeze(id(group, name)?),
@@ -106,9 +112,13 @@ impl Place {
 
     fn method(&self) -> Method {
         match self {
-            Self::Reload | Self::Freeze(_) | Self::Thaw(_) | Self::Import | Self::Reset(_) => {
-                Method::POST
-            }
+            Self::Reload
+            | Self::Freeze(_)
+            | Self::Thaw(_)
+            | Self::Import
+            | Self::Reset(_)
+            | Self::Backup
+            | Self::Restored => Method::POST,
             _ => Method::GET,
         }
     }
@@ -145,6 +155,14 @@ async fn perform(operations: &dyn Operations, place: Place, body: &[u8]) -> Resu
             Some(texts) => json_reply(StatusCode::OK, &texts),
             None => return Err(Trouble::NoSuchPlace),
         },
+        Place::Backup => {
+            let pieces = operations.backup(order(body)?).await?;
+            with_body(StatusCode::OK, "application/octet-stream", Body::stream(Pouring(pieces)))
+        }
+        Place::Restored => {
+            operations.restored(order(body)?).await?;
+            json_reply(StatusCode::OK, &json!({"noted": true}))
+        }
     })
 }
 
@@ -322,7 +340,11 @@ fn json_reply<T: Serialize>(status: StatusCode, value: &T) -> Reply {
 }
 
 fn reply(status: StatusCode, kind: &'static str, body: String) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from(body)));
+    with_body(status, kind, Body::whole(body))
+}
+
+fn with_body(status: StatusCode, kind: &'static str, body: Body) -> Reply {
+    let mut reply = Response::new(body);
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     reply

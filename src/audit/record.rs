@@ -44,6 +44,10 @@ pub enum Event {
     OrphanUnknown,
     Reload,
     Operator,
+    /// Everything that is kept was given out, encrypted.
+    Backup,
+    /// A backup was put into the store that this gateway works on.
+    Restored,
     Started,
     Stopped,
     /// A signature over the chain so far.

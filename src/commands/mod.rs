@@ -10,11 +10,14 @@ macro_rules! say {
     }};
 }
 
+pub mod backup;
 pub mod check;
 pub mod doctor;
 pub mod explain;
 pub mod operate;
+pub mod restore;
 pub mod routes;
+mod state;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -2,6 +2,7 @@
 //!
 //! Never touches the store's file itself. Invariant: what was refused is printed with the reason, and exits with 1.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,7 +10,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use crate::admin::Token;
-use crate::admin::client::{Client, Reply, account_path};
+use crate::admin::client::{Client, ClientError, Reply, account_path};
 use crate::config;
 use crate::serve::render;
 use crate::types::AccountId;
@@ -118,6 +119,27 @@ impl Operator {
         Ok(reply.body)
     }
 
+    /// Asks for an answer that is written to `out` as it comes.
+    ///
+    /// # Errors
+    /// If the gateway does not answer, or breaks off.
+    pub(super) fn pour(&self, path: &str, out: &mut impl Write) -> anyhow::Result<Reply> {
+        let order = json!({ "by": by() }).to_string();
+        Ok(self.runtime.block_on(self.client.pour(path, order, out))?)
+    }
+
+    /// Tells the gateway something, if one is running.
+    pub(super) fn tell(&self, path: &str, body: String) {
+        match self.runtime.block_on(self.client.post(path, body)) {
+            Ok(reply) if reply.is_ok() => {}
+            Ok(reply) => {
+                eprintln!("stepgate: the running gateway was not told: {}", reply.detail())
+            }
+            Err(ClientError::Connect { .. }) => {}
+            Err(error) => eprintln!("stepgate: the running gateway was not told: {error}"),
+        }
+    }
+
     /// `alice`, or `group/alice` where sites have several groups.
     fn account(&self, text: &str) -> anyhow::Result<AccountId> {
         let all = self.groups.join(", ");
@@ -154,6 +176,6 @@ fn print(reply: &Reply) -> ExitCode {
 }
 
 /// Who the audit log says it was: the operating system's user name.
-fn by() -> String {
+pub(super) fn by() -> String {
     std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "cli".into())
 }

@@ -26,6 +26,7 @@ pub(super) struct MasterKey {
     pub(super) id: String,
     pub(super) seal: LessSafeKey,
     pub(super) mac: hmac::Key,
+    pub(super) stream: hmac::Key,
 }
 
 impl Keyring {
@@ -116,10 +117,13 @@ fn derive(id: &str, master: &[u8]) -> Option<MasterKey> {
     root.expand(&[b"seal v1"], hkdf::HKDF_SHA256).ok()?.fill(seal.as_mut()).ok()?;
     let mut mac = Zeroizing::new([0; KEY_BYTES]);
     root.expand(&[b"mac v1"], hkdf::HKDF_SHA256).ok()?.fill(mac.as_mut()).ok()?;
+    let mut stream = Zeroizing::new([0; KEY_BYTES]);
+    root.expand(&[b"stream v1"], hkdf::HKDF_SHA256).ok()?.fill(stream.as_mut()).ok()?;
     Some(MasterKey {
         id: id.to_owned(),
         seal: LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, seal.as_ref()).ok()?),
         mac: hmac::Key::new(hmac::HMAC_SHA256, mac.as_ref()),
+        stream: hmac::Key::new(hmac::HMAC_SHA256, stream.as_ref()),
     })
 }
 

@@ -9,9 +9,11 @@ mod mac;
 mod seal;
 mod secret;
 mod sign;
+mod stream;
 
 pub use keyring::Keyring;
 pub use mac::{framed, hex, random_id, sha256};
 pub use seal::SealError;
 pub use secret::Secret;
 pub use sign::{SignError, SigningKey};
+pub use stream::{StreamKey, TAG_BYTES};

@@ -77,6 +77,11 @@ impl Tally {
         self.by_factor.retain(|(known, _)| *known != factor);
     }
 
+    /// Which factor was tried first says nothing: for comparing.
+    pub fn sort(&mut self) {
+        self.by_factor.sort_unstable();
+    }
+
     fn of(&self, factor: Factor) -> u32 {
         self.by_factor.iter().find(|(known, _)| *known == factor).map_or(0, |(_, count)| *count)
     }

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::policy::facts::{CounterTotal, Decimal, Window};
+use crate::store::moved;
 use crate::types::UnixMs;
 
 /// Counts of one (account, action).
@@ -99,6 +100,30 @@ impl Ledger {
         }
         self.0.retain(|bucket| bucket.count > 0);
         Ok(())
+    }
+
+    /// The same in the words of a backup.
+    pub(in crate::store) fn moved(self) -> Vec<moved::Bucket> {
+        let length_ms = |ms: i64| u64::try_from(ms).unwrap_or(0);
+        let bucket = |Bucket { from, ms, count, unpriced, usd }: Bucket| moved::Bucket {
+            from: UnixMs(from),
+            length_ms: length_ms(ms),
+            count,
+            unpriced,
+            usd,
+        };
+        self.0.into_iter().map(bucket).collect()
+    }
+
+    /// What `moved` gave, here or in another store.
+    pub(in crate::store) fn from_moved(buckets: Vec<moved::Bucket>) -> Result<Self, Unreadable> {
+        let bucket = |bucket: moved::Bucket| {
+            number(&bucket.usd)?;
+            let ms = i64::try_from(bucket.length_ms).map_err(|_| Unreadable)?;
+            let moved::Bucket { from, count, unpriced, usd, .. } = bucket;
+            Ok(Bucket { from: from.0, ms, count, unpriced, usd })
+        };
+        Ok(Self(buckets.into_iter().map(bucket).collect::<Result<_, _>>()?))
     }
 
     /// When the newest bucket ends.

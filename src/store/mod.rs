@@ -38,6 +38,9 @@ pub enum StoreError {
     Corrupt { what: String },
     #[error("the store's queue is full")]
     Overload,
+    /// The embedded store serves one process.
+    #[error("{what}: another stepgate has it open")]
+    InUse { what: String },
 }
 
 /// What is known of an account and one of its credentials, as far as ordinary traffic needs it.

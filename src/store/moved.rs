@@ -9,14 +9,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Enrolled, Freeze, NumberKey};
+use crate::crypto::framed;
 use crate::locate::travel::Sighting;
-use crate::policy::facts::HoldRunning;
-use crate::stepup::attempts::Tally;
+use crate::policy::facts::{HoldRunning, Window};
+use crate::stepup::attempts::{DAY_MS, Tally};
 use crate::types::{AccountId, ActionName, Credential, UnixMs};
 
 /// One thing that is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Kept {
     /// What protects an account. Sealed secrets stay sealed.
     Account {
@@ -59,7 +60,8 @@ pub enum HoldSubject {
 }
 
 /// Counts of a span of time: five minutes, or an hour for what has left the day.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Bucket {
     pub from: UnixMs,
     pub length_ms: u64,
@@ -76,3 +78,110 @@ pub struct Export {
     pub kept: Vec<Kept>,
     pub next: Option<String>,
 }
+
+impl Kept {
+    /// What it is, in the plural, as people count it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Account { .. } => "accounts",
+            Self::Places { .. } => "places",
+            Self::Session { .. } => "sessions",
+            Self::Counters { .. } => "counters",
+            Self::Address { .. } => "addresses",
+            Self::Holds { .. } => "holds",
+            Self::Sends { .. } => "numbers",
+            Self::Key { .. } => "keys",
+        }
+    }
+
+    /// The same bytes for two records only if the second replaces the first.
+    pub fn subject(&self) -> Vec<u8> {
+        let kind = self.kind().as_bytes();
+        let of = |account: &AccountId, parts: &[&str]| {
+            let mut all = vec![kind, account.group.as_bytes(), account.name.as_bytes()];
+            all.extend(parts.iter().map(|part| part.as_bytes()));
+            framed(&all)
+        };
+        match self {
+            Self::Account { account, .. } | Self::Places { account, .. } => of(account, &[]),
+            Self::Session { account, credential, .. } => {
+                of(account, &[credential.kind.word(), credential.id.as_str()])
+            }
+            Self::Counters { account, action, .. } => of(account, &[action.as_str()]),
+            Self::Address { account, destination, .. } => of(account, &[destination]),
+            Self::Holds { account, subject, .. } => match subject {
+                HoldSubject::Destination(destination) => of(account, &["d", destination]),
+                HoldSubject::Intent(intent) => of(account, &["i", intent]),
+            },
+            Self::Sends { number, .. } => framed(&[kind, number.0.as_bytes()]),
+            Self::Key { name, .. } => framed(&[kind, name.as_bytes()]),
+        }
+    }
+
+    /// What of it still says something at `now`; `None` if nothing does. A store may forget the rest at any moment.
+    #[must_use]
+    pub fn as_of(mut self, now: UnixMs) -> Option<Self> {
+        let says_something = match &mut self {
+            Self::Account { frozen, security_changed, factors, tally, freezes, .. } => {
+                frozen.is_some()
+                    || security_changed.is_some()
+                    || !factors.is_empty()
+                    || *tally != Tally::default()
+                    || *freezes > 0
+            }
+            Self::Places { countries, asns, last, .. } => {
+                !countries.is_empty() || !asns.is_empty() || last.is_some()
+            }
+            Self::Session { last, .. } => now < last.at.plus_ms(SESSION_KEPT_MS),
+            Self::Counters { buckets, .. } => {
+                buckets.retain(|bucket| {
+                    bucket.count > 0 && now < bucket.end().plus_ms(Window::Week.ms())
+                });
+                !buckets.is_empty()
+            }
+            Self::Address { touched, .. } => now < touched.plus_ms(ADDRESS_KEPT_MS),
+            Self::Holds { running, .. } => {
+                running.retain(|hold| now < hold.since.plus_ms(HOLD_KEPT_MS));
+                !running.is_empty()
+            }
+            Self::Sends { at, .. } => {
+                at.retain(|at| now < at.plus_ms(DAY_MS));
+                !at.is_empty()
+            }
+            Self::Key { .. } => true,
+        };
+        says_something.then_some(self)
+    }
+
+    /// The same with every list that has no order of its own sorted: for comparing what two stores say.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        match &mut self {
+            Self::Account { factors, tally, .. } => {
+                factors.sort_by_key(|enrolled| enrolled.factor);
+                tally.sort();
+            }
+            Self::Counters { buckets, .. } => buckets.sort(),
+            Self::Holds { running, .. } => running.sort_by(|a, b| a.rule.cmp(&b.rule)),
+            Self::Sends { at, .. } => at.sort(),
+            Self::Places { .. }
+            | Self::Session { .. }
+            | Self::Address { .. }
+            | Self::Key { .. } => {}
+        }
+        self
+    }
+}
+
+impl Bucket {
+    fn end(&self) -> UnixMs {
+        self.from.plus_ms(self.length_ms)
+    }
+}
+
+/// How long a credential is remembered that is not seen.
+pub const SESSION_KEPT_MS: u64 = 30 * DAY_MS;
+/// An address nobody added or paid to for a year is new again.
+pub const ADDRESS_KEPT_MS: u64 = 365 * DAY_MS;
+/// A hold that is not come back to for so long begins anew.
+pub const HOLD_KEPT_MS: u64 = 30 * DAY_MS;

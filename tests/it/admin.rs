@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use stepgate::admin::client::{Reply, account_path};
 use stepgate::admin::{
-    Answer, Client, Import, ImportSecret, OperationError, Operations, Order, Readiness, RoutesSeen,
-    SiteStatus, Status, Text, Token, serve,
+    Answer, Client, Import, ImportSecret, OperationError, Operations, Order, Pieces, Readiness,
+    RoutesSeen, SiteStatus, Status, Text, Token, serve,
 };
 use stepgate::store::{AccountCard, FactorCard};
 use stepgate::types::{AccountId, Factor, UnixMs};
@@ -106,6 +106,22 @@ impl Operations for Fake {
     }
     fn reset_factor(&self, account: AccountId, factor: Factor, order: Order) -> Answer<'_, bool> {
         self.say(format!("reset {account} {} by {}", factor.word(), order.by), true)
+    }
+    fn backup(&self, order: Order) -> Answer<'_, Pieces> {
+        let (give, pieces) = tokio::sync::mpsc::channel(4);
+        let whole = !self.store_down;
+        tokio::spawn(async move {
+            for _ in 0..100 {
+                let _ = give.send(Ok(bytes::Bytes::from(vec![b'x'; 70_000]))).await;
+            }
+            if !whole {
+                let _ = give.send(Err("the store is gone".to_owned())).await;
+            }
+        });
+        self.say(format!("backup by {}", order.by), pieces)
+    }
+    fn restored(&self, order: Order) -> Answer<'_, ()> {
+        self.say(format!("restored by {}: {}", order.by, order.reason), ())
     }
     fn texts(&self) -> Answer<'_, Option<Vec<Text>>> {
         self.say("texts".into(), self.texts.clone())
@@ -207,6 +223,8 @@ async fn nothing_else_is_answered_without_the_token() {
         "GET /factor/main/alice",
         "POST /factor/main/alice/reset",
         "GET /sms",
+        "POST /backup",
+        "POST /restored",
     ] {
         for header in &wrong {
             let request =
@@ -312,6 +330,25 @@ async fn status_routes_and_texts_are_told() {
     let text = Text { at: UnixMs(1), to: "+1".into(), text: "code 123456".into() };
     let admin = Admin::with(Fake { texts: Some(vec![text]), ..Fake::default() }).await;
     assert_eq!(json(&admin.get("/sms").await)[0]["text"], "code 123456");
+}
+
+#[tokio::test]
+async fn a_backup_is_poured_out_whole_or_breaks_off() {
+    let order = r#"{"by":"ops"}"#;
+    let admin = Admin::new().await;
+    let mut poured = Vec::new();
+    let reply = admin.client().pour("/backup", order, &mut poured).await.unwrap();
+    assert_eq!((reply.status, poured.len()), (200, 7_000_000));
+    assert!(poured.iter().all(|byte| *byte == b'x'));
+    assert_eq!(admin.get("/backup").await.status, 405);
+    let nobody = admin.client().pour("/backup", "{}", &mut poured).await.unwrap();
+    assert_eq!((nobody.status, poured.len()), (422, 7_000_000), "a refusal is not written");
+    assert_eq!(admin.post("/restored", r#"{"by":"ops","reason":"r"}"#).await.status, 200);
+    assert_eq!(admin.asked(), ["backup by ops", "restored by ops: r"]);
+
+    let admin = Admin::with(Fake { store_down: true, ..Fake::default() }).await;
+    let broken = admin.client().pour("/backup", order, &mut poured).await.unwrap_err();
+    assert!(broken.to_string().contains("breaks off"), "{broken}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod backup;
 mod binary;
 mod broken_input;
 mod bypass;

@@ -7,6 +7,7 @@ mod durable;
 mod fixtures;
 mod guarded;
 mod model;
+pub mod moved;
 mod outbox;
 mod parallel;
 mod redis;
@@ -139,6 +140,23 @@ macro_rules! contract {
                     parallel_beginnings_and_settlings_are_counted_exactly,
                     of_parallel_adoptions_all_get_the_first,
                     nobody_who_was_told_frozen_is_shown_otherwise,
+                }
+                moved {
+                    everything_says_the_same_in_the_store_it_moved_to,
+                    an_export_of_what_was_imported_is_the_same,
+                    records_can_be_put_back_in_any_order_and_twice,
+                    a_step_that_was_accepted_is_not_accepted_after_the_move,
+                    what_was_asked_or_given_does_not_move,
+                    a_frozen_account_arrives_frozen_and_is_thawed,
+                    failures_in_a_row_are_carried_over,
+                    a_factor_that_failed_too_often_arrives_disabled,
+                    codes_that_were_sent_count_against_the_number_after_the_move,
+                    a_hold_keeps_its_beginning_and_one_before_a_freeze_stays_unserved,
+                    what_is_reserved_when_it_moves_stays_counted,
+                    what_has_run_out_is_not_put_back,
+                    an_account_that_is_replaced_has_nothing_open_any_more,
+                    an_export_of_many_comes_in_parts_that_miss_nothing,
+                    random_populations_arrive_as_they_were,
                 }
                 model {
                     random_sentences_agree_with_the_model,

@@ -11,6 +11,7 @@ mod geo;
 mod machine;
 mod probe;
 mod reach;
+mod redis;
 mod store;
 
 use std::collections::BTreeSet;

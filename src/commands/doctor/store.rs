@@ -5,8 +5,9 @@
 
 use std::path::Path;
 
-use super::{Finding, Here, TIMEOUT, gateway, machine};
+use super::{Finding, Here, TIMEOUT, gateway, machine, redis};
 use crate::assemble;
+use crate::config::StoreConfig;
 use crate::serve::SIGNING_KEY;
 use crate::store::StoreError;
 use crate::store::embedded::{self, FileState};
@@ -14,7 +15,10 @@ use crate::store::embedded::{self, FileState};
 pub(super) const SUBJECT: &str = "store";
 
 pub(super) async fn examine(here: &Here) -> Vec<Finding> {
-    embedded_file(here, &here.config.store).await
+    match &here.config.store {
+        StoreConfig::File(path) => embedded_file(here, path).await,
+        StoreConfig::Redis(_) => redis::examine(here).await,
+    }
 }
 
 async fn embedded_file(here: &Here, path: &Path) -> Vec<Finding> {

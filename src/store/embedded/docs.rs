@@ -12,6 +12,7 @@ use crate::locate::travel::Sighting;
 use crate::policy::facts::{Elevation, HoldRunning};
 use crate::stepup::attempts::{DAY_MS, Tally};
 use crate::stepup::challenge::{Challenge, Limits, State};
+use crate::store::moved::{HOLD_KEPT_MS, SESSION_KEPT_MS};
 use crate::store::{Enrolled, Freeze, Message, Orphan, Standing, StoreError};
 use crate::types::{AccountId, AttemptId, ChallengeId, Credential, FactorSet, UnixMs};
 
@@ -187,7 +188,7 @@ impl Session {
         now: UnixMs,
     ) -> Result<(), StoreError> {
         desk.touch(account);
-        desk.put(&Self::key(account, credential), now.plus_ms(SESSION_IDLE_MS), self)
+        desk.put(&Self::key(account, credential), now.plus_ms(SESSION_KEPT_MS), self)
     }
 }
 
@@ -216,11 +217,15 @@ impl Attempt {
 impl Holds {
     /// `subject`: the destination, or the intent of an action that has none.
     pub(super) fn key(attempt: &Orphan, destination: Option<&str>) -> Key {
-        let key = Key::new(Kind::Holds).account(&attempt.account);
         match destination {
-            Some(destination) => key.part("d").part(destination),
-            None => key.part("i").part(&attempt.intent.hex()),
+            Some(destination) => Self::key_of(&attempt.account, "d", destination),
+            None => Self::key_of(&attempt.account, "i", &attempt.intent.hex()),
         }
+    }
+
+    /// `d` and a destination, or `i` and an intent.
+    pub(super) fn key_of(account: &AccountId, kind: &str, subject: &str) -> Key {
+        Key::new(Kind::Holds).account(account).part(kind).part(subject)
     }
 
     /// Those that still run in this round of the account's freezes and are not forgotten.
@@ -334,6 +339,4 @@ pub(super) fn as_of(challenge: Challenge, now: UnixMs) -> Challenge {
     Challenge { state: challenge.state_at(now), ..challenge }
 }
 
-const SESSION_IDLE_MS: u64 = 30 * DAY_MS;
 const ATTEMPT_KEPT_MS: u64 = 7 * DAY_MS;
-const HOLD_KEPT_MS: u64 = 30 * DAY_MS;

@@ -12,6 +12,7 @@ use crate::stepup::attempts::DAY_MS;
 use crate::stepup::challenge::{Challenge, Limits, Scope, State};
 use crate::stepup::{Proof, redeem};
 use crate::store::ledger::{Ledger, Unreadable, price};
+use crate::store::moved::ADDRESS_KEPT_MS;
 use crate::store::{Begin, Begun, Learn, Orphan, Settled, StoreError};
 use crate::types::{AccountId, ActionName, AttemptId, RuleId, UnixMs};
 
@@ -172,7 +173,7 @@ fn leave_sending(
     Ok(Some(attempt))
 }
 
-fn ledger_prefix(account: &AccountId) -> Key {
+pub(super) fn ledger_prefix(account: &AccountId) -> Key {
     Key::new(Kind::Ledger).account(account)
 }
 
@@ -205,11 +206,20 @@ fn change_ledger(
     let key = ledger_prefix(account).part(action.as_str());
     let mut ledger: Ledger = desk.find(&key)?.unwrap_or_default();
     change(&mut ledger).map_err(|Unreadable| corrupt(&key))?;
-    let keep = ledger.newest_end().unwrap_or(at).plus_ms(Window::Week.ms() + DAY_MS);
-    desk.put(&key, keep, &ledger)
+    save_ledger(desk, &key, &ledger, at)
 }
 
-fn address_key(account: &AccountId, destination: &str) -> Key {
+pub(super) fn save_ledger(
+    desk: &mut Desk<'_>,
+    key: &Key,
+    ledger: &Ledger,
+    at: UnixMs,
+) -> Result<(), StoreError> {
+    let keep = ledger.newest_end().unwrap_or(at).plus_ms(Window::Week.ms() + DAY_MS);
+    desk.put(key, keep, ledger)
+}
+
+pub(super) fn address_key(account: &AccountId, destination: &str) -> Key {
     Key::new(Kind::Address).account(account).part(destination)
 }
 
@@ -267,6 +277,3 @@ fn learn_address(
 pub(super) fn addresses(rows: &impl Rows, account: &AccountId) -> Result<usize, StoreError> {
     Ok(rows.raw_range(&Key::new(Kind::Address).account(account), usize::MAX)?.len())
 }
-
-/// An address nobody added or paid to for a year is new again.
-const ADDRESS_KEPT_MS: u64 = 365 * DAY_MS;

@@ -9,6 +9,7 @@ mod accounts;
 mod asking;
 mod docs;
 mod examine;
+mod export;
 mod guarded;
 mod outbox;
 mod rows;
@@ -53,8 +54,8 @@ impl Embedded {
     /// Opens the file, or makes it (and its folder) readable by its owner only.
     ///
     /// # Errors
-    /// `Unavailable` if another process has it open, or it cannot be read or made; `Corrupt` if it
-    /// is not ours.
+    /// `InUse` if another process has it open, `Unavailable` if it cannot be read or made; `Corrupt`
+    /// if it is not ours.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
         let database = Arc::new(open_file(path)?);
         let view = Arc::new(View::new());
@@ -372,12 +373,15 @@ impl Store for Embedded {
         Box::pin(self.ask(None, move |desk| accounts::adopt(desk, &name, value)))
     }
 
-    fn export(&self, _from: Option<String>) -> Task<'_, Export> {
-        Box::pin(async { Err(StoreError::Unavailable("cannot be exported yet".to_owned())) })
+    fn export(&self, from: Option<String>) -> Task<'_, Export> {
+        Box::pin(async move { self.read(|rows| export::part(rows, from.as_deref())) })
     }
 
-    fn import(&self, _kept: Vec<Kept>, _now: UnixMs) -> Task<'_, ()> {
-        Box::pin(async { Err(StoreError::Unavailable("cannot be imported yet".to_owned())) })
+    fn import(&self, kept: Vec<Kept>, now: UnixMs) -> Task<'_, ()> {
+        let limits = Arc::clone(&self.limits);
+        Box::pin(self.ask(Some(now), move |desk| {
+            kept.into_iter().try_for_each(|kept| export::put_back(desk, &limits, kept, now))
+        }))
     }
 
     fn lend(&self, name: &str, value: Vec<u8>, until: UnixMs, now: UnixMs) -> Task<'_, ()> {
@@ -408,7 +412,9 @@ fn open_file(path: &Path) -> Result<Database, StoreError> {
     let here = |what: &str| StoreError::Unavailable(format!("{}: {what}", path.display()));
     make_private(path).map_err(|error| here(&error.to_string()))?;
     let database = Database::create(path).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => here("another stepgate has it open"),
+        DatabaseError::DatabaseAlreadyOpen => {
+            StoreError::InUse { what: path.display().to_string() }
+        }
         DatabaseError::Storage(redb::StorageError::Corrupted(what)) => {
             StoreError::Corrupt { what: format!("{}: {what}", path.display()) }
         }

@@ -6,11 +6,13 @@
 //! writes is held back until all of it has succeeded.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use redb::{ReadableTable, Table, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::crypto::hex;
 use crate::store::StoreError;
 use crate::types::{AccountId, Credential, UnixMs};
 
@@ -72,6 +74,31 @@ impl Key {
     /// The text of the last part, whose key up to there is `prefix`.
     pub(super) fn last_part(&self, prefix: &Self) -> Option<&str> {
         std::str::from_utf8(self.0.get(prefix.0.len() + 8..)?).ok()
+    }
+    /// Every part's text, if the key is made of such.
+    pub(super) fn parts(&self) -> Option<Vec<&str>> {
+        let (mut parts, (_, mut rest)) = (Vec::new(), self.0.split_first()?);
+        while let Some((length, behind)) = rest.split_first_chunk() {
+            let length = usize::try_from(u64::from_be_bytes(*length)).ok()?;
+            let (part, behind) = behind.split_at_checked(length)?;
+            parts.push(std::str::from_utf8(part).ok()?);
+            rest = behind;
+        }
+        rest.is_empty().then_some(parts)
+    }
+    /// As text, for somebody who comes back with it.
+    pub(super) fn to_hex(&self) -> String {
+        hex(&self.0)
+    }
+    pub(super) fn from_hex(text: &str) -> Option<Self> {
+        if !text.len().is_multiple_of(2) || !text.is_ascii() {
+            return None;
+        }
+        let byte = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+        Some(Self((0..text.len()).step_by(2).map(byte).collect::<Option<_>>()?))
+    }
+    pub(super) fn is_of(&self, kind: Kind) -> bool {
+        self.0.first() == Some(&(kind as u8))
     }
     /// The number that is the last part.
     pub(super) fn last_number(&self) -> Option<u64> {
@@ -150,6 +177,29 @@ impl<T: ReadableTable<&'static [u8], &'static [u8]>> Rows for Shelf<'_, T> {
                 break;
             }
             rows.push((Key(key.value().to_vec()), value.value().to_vec()));
+        }
+        Ok(rows)
+    }
+}
+
+impl<T: ReadableTable<&'static [u8], &'static [u8]>> Shelf<'_, T> {
+    /// The first `max` rows of one kind behind a key, in order, without their envelopes.
+    pub(super) fn behind(
+        &self,
+        key: &Key,
+        kind: Kind,
+        max: usize,
+    ) -> Result<Vec<(Key, Vec<u8>)>, StoreError> {
+        let from = (Bound::Excluded(key.0.as_slice()), Bound::Unbounded);
+        let mut rows = Vec::new();
+        for row in self.0.range::<&[u8]>(from).map_err(unavailable)?.take(max) {
+            let (key, value) = row.map_err(unavailable)?;
+            let key = Key(key.value().to_vec());
+            if !key.is_of(kind) {
+                break;
+            }
+            let value = open_envelope(&key, value.value())?.1.to_vec();
+            rows.push((key, value));
         }
         Ok(rows)
     }
@@ -292,7 +342,7 @@ fn open_envelope<'a>(key: &Key, raw: &'a [u8]) -> Result<(UnixMs, &'a [u8]), Sto
     Ok((UnixMs(i64::from_be_bytes(*keep)), value))
 }
 
-fn read<T: DeserializeOwned>(key: &Key, json: &[u8]) -> Result<T, StoreError> {
+pub(super) fn read<T: DeserializeOwned>(key: &Key, json: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(json).map_err(|_| corrupt(key))
 }
 

@@ -54,6 +54,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use self::keys::{account_in, marker};
+pub use self::link::ServerFacts;
 use self::link::{Call, Heard, Link, Script};
 use self::reply::Reply;
 use self::tasks::{Seen, Tasks};
@@ -105,6 +106,18 @@ pub struct Server {
     pub port: u16,
 }
 
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, servers) = match self {
+            Self::Single(server) => return write!(f, "Redis at {server}"),
+            Self::Sentinel { sentinels, master } => (format!("`{master}` of sentinels"), sentinels),
+            Self::Cluster(seeds) => ("Redis Cluster".to_owned(), seeds),
+        };
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        write!(f, "{what} at {}", servers.join(", "))
+    }
+}
+
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
@@ -120,6 +133,26 @@ pub struct Tls {
     pub authorities: Option<Vec<u8>>,
     /// PEM of our own chain and key, for servers that ask for one.
     pub identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
+}
+
+/// How the servers are set up, for people who are to see that it is right.
+///
+/// # Errors
+/// What a store would not open on: which server, why, and what to do. Blocks, some seconds at most.
+pub fn examine(settings: &Settings) -> Result<Vec<ServerFacts>, StoreError> {
+    let link = Link::open(settings, &[], Arc::new(Deaf))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    runtime.block_on(link.examine())
+}
+
+/// Nobody who would have to be told.
+struct Deaf;
+
+impl Heard for Deaf {
+    fn changed(&self, _key: &[u8]) {}
+    fn all_changed(&self) {}
+    fn notice(&self, _bytes: &[u8]) {}
 }
 
 /// The store.
@@ -191,6 +224,13 @@ impl Redis {
         common::prepare(Arc::clone(&shared))?;
         let tasks = Tasks::start(Arc::clone(&shared))?;
         Ok(Self { tasks, shared, notices: tokio::sync::Mutex::new(heard) })
+    }
+}
+
+impl Redis {
+    /// The store's time, which all of its gateways have in common.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.shared.link.clock(self.shared.clock.clone()))
     }
 }
 

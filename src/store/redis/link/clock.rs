@@ -1,6 +1,7 @@
 //! The store's time: how far its clock is from ours, learnt from its answers.
 //!
-//! Never trusts a slow answer over a quick one. Invariant: what `StoreClock` tells never goes back.
+//! Never trusts a slow answer over a quick one. Invariant: what `StoreClock` tells does not go back by little; if a clock
+//! was set back by seconds, it follows.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ impl Offset {
     }
 }
 
+/// By how much a correction may hold the time up.
+const BACK_MS_MAX: i64 = 2_000;
 /// What two good clocks may lose against one another while the samples are collected.
 const DRIFT_US: i64 = 1_000;
 
@@ -64,7 +67,13 @@ impl StoreClock {
 impl Clock for StoreClock {
     fn now(&self) -> UnixMs {
         let now = self.local.now().0.saturating_add((self.skew_ms)());
-        UnixMs(self.last.fetch_max(now, Ordering::Relaxed).max(now))
+        let last = self.last.fetch_max(now, Ordering::Relaxed);
+        if last.saturating_sub(now) > BACK_MS_MAX {
+            // A clock was set right: standing still until it is reached again would be worse.
+            self.last.store(now, Ordering::Relaxed);
+            return UnixMs(now);
+        }
+        UnixMs(last.max(now))
     }
 }
 
@@ -110,15 +119,19 @@ mod tests {
     }
 
     #[test]
-    fn its_time_never_goes_back() {
+    fn its_time_does_not_go_back_by_little() {
         let skew = Arc::new(AtomicI64::new(5_000));
         let (hand, read) = (Arc::new(HandClock::at(UnixMs(1_000))), skew.clone());
         let clock = StoreClock::new(hand.clone(), Box::new(move || read.load(Ordering::Relaxed)));
         assert_eq!(clock.now(), UnixMs(6_000));
-        skew.store(-300, Ordering::Relaxed);
+        skew.store(4_000, Ordering::Relaxed);
         assert_eq!(clock.now(), UnixMs(6_000));
-        hand.advance_ms(6_000);
-        assert_eq!(clock.now(), UnixMs(6_700));
+        hand.advance_ms(3_000);
+        assert_eq!(clock.now(), UnixMs(8_000));
+        skew.store(-1_000, Ordering::Relaxed);
+        assert_eq!(clock.now(), UnixMs(3_000), "it was set back for good");
+        hand.advance_ms(1);
+        assert_eq!(clock.now(), UnixMs(3_001));
     }
 
     #[test]

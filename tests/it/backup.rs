@@ -1,0 +1,4 @@
+//! Backups: the file, and the two commands with a gateway and without one.
+
+mod commands;
+mod file;
