@@ -8,7 +8,7 @@ COUNT ?= 10000
 STEPGATE = $(or $(CARGO_TARGET_DIR),target)/debug/stepgate
 
 .NOTPARALLEL:
-.PHONY: help demo test check setup build format lint unit doc clients differential fuzz fuzz-smoke bench clean
+.PHONY: help demo test check setup build format lint unit doc clients differential fuzz fuzz-smoke faults faults-smoke bench bench-memory clean
 
 help:
 	@echo 'make demo    gateway, demo exchange, three places to come from, and a tour of commands'
@@ -16,7 +16,9 @@ help:
 	@echo 'make check   the quick part of it: format, lint, unit and integration tests'
 	@echo 'make differential  tricks on real frameworks behind the gateway; SEED=1 COUNT=10000'
 	@echo 'make fuzz    TARGET=head SECONDS=600: one fuzz target for so long; without TARGET all of them'
-	@echo 'make bench   CPU time: of the raw look at a head, and per request against nginx, in one run'
+	@echo 'make faults  Redis and gateways are killed under load, and a model checks; SEED=1 SECONDS=300 TOPOLOGY=single|sentinel'
+	@echo 'make bench   CPU time: of the raw look at a head, and per request against nginx, in one run; what Redis costs'
+	@echo 'make bench-memory  a million sessions and accounts in Redis'
 	@echo 'make clean   removes everything that was built'
 
 demo:
@@ -24,7 +26,7 @@ demo:
 	@$(MAKE) --no-print-directory build
 	@exec $(DEMO)
 
-test: setup format lint unit doc fuzz-smoke clients differential
+test: setup format lint unit doc fuzz-smoke faults-smoke clients differential
 
 check: format lint unit
 
@@ -75,10 +77,24 @@ fuzz-smoke:
 fuzz:
 	@tests/tools/fuzz.sh $(or $(TARGET),all) $(or $(SECONDS),60)
 
+# Gateways and Redis servers are killed, paused and starved under load, and a model checks what everybody saw. A real
+# run is `make faults SECONDS=300`, and with `TOPOLOGY=sentinel`.
+faults:
+	tests/tools/setup.sh faults
+	SEED=$(SEED) SECONDS=$(or $(SECONDS),300) TOPOLOGY=$(or $(TOPOLOGY),single) $(CARGO) test --locked --test faults
+
+faults-smoke:
+	SEED=$(SEED) SECONDS=40 TOPOLOGY=single $(CARGO) test --locked --test faults
+
 bench:
 	tests/tools/setup.sh bench
 	$(CARGO) bench --locked --bench head
 	$(CARGO) bench --locked --bench proxy
+	$(CARGO) bench --locked --bench store
+
+bench-memory:
+	tests/tools/setup.sh bench
+	PART=memory $(CARGO) bench --locked --bench store
 
 clean:
 	$(CARGO) clean

@@ -107,7 +107,7 @@ pub fn said(output: &Output) -> String {
 }
 
 /// An address below the range that the system gives to clients, so that it is still free after a restart.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = u16::try_from(std::process::id() % 1_000).unwrap() * 10;
     loop {

@@ -11,11 +11,15 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use stepgate::types::UnixMs;
+use stepgate::world::{Clock, SystemClock};
 use tokio::net::TcpListener;
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    #[allow(dead_code)] // The fault run reads it.
+    pub at: UnixMs,
     pub method: String,
     pub target: String,
     pub headers: HeaderMap,
@@ -96,6 +100,7 @@ async fn answer(
     let reply = {
         let mut state = state.lock().unwrap();
         state.seen.push(Seen {
+            at: SystemClock.now(),
             method: parts.method.to_string(),
             target: parts.uri.to_string(),
             headers: parts.headers,

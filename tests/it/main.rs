@@ -11,6 +11,12 @@ mod crash;
 mod doctor;
 mod exchange;
 mod explain;
+#[path = "../faults/check/mod.rs"]
+#[allow(dead_code)] // The fault run uses the rest.
+mod fault_check;
+#[path = "../faults/check/claims.rs"]
+mod fault_claims;
+mod fleet;
 mod frames;
 mod identity;
 #[path = "../incidents/mod.rs"]
@@ -19,6 +25,7 @@ mod journeys;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod language;
+mod many_gateways;
 mod messages;
 mod packs;
 mod packs_binance;

@@ -91,6 +91,18 @@ impl Kit {
         self.dir.join("stepgate.toml")
     }
 
+    /// The configuration of one of several gateways: its own logs, the common store.
+    pub fn config_of(&self, number: usize, store: &str) -> PathBuf {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let text = text
+            .replace("file:state/stepgate.db", store)
+            .replace("audit/stepgate.jsonl", &format!("audit/stepgate-{number}.jsonl"))
+            .replace("state/sms.txt", &format!("state/sms-{number}.txt"));
+        let file = self.dir.join(format!("stepgate-{number}.toml"));
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+
     /// A session token of this account, valid from `now` (unix seconds) for 12 hours.
     pub fn token(&self, account: &str, session: &str, now: i64) -> String {
         self.token_with(account, session, now, &json!({}))

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what `demo`, `test` (if nothing is said), `differential` or `bench` needs beside Rust on a bare Debian 12,
+# Installs what `demo`, `test` (if nothing is said), `differential`, `faults` or `bench` needs beside Rust on a bare Debian 12,
 # as root. What is there is left alone; what cannot be had stops the run. Needs a network only for what is missing.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -36,6 +36,7 @@ python3 python3
 ruby ruby
 TXT
         ;;
+    faults) echo redis-server redis-server ;;
     bench)
         cat <<TXT
 nginx-light nginx
@@ -48,8 +49,8 @@ TXT
 }
 
 case "$FOR" in
-demo | test | differential | bench) ;;
-*) fail "what for? demo, test, differential or bench" ;;
+demo | test | differential | faults | bench) ;;
+*) fail "what for? demo, test, differential, faults or bench" ;;
 esac
 
 # nginx is in /usr/sbin, which is not on every PATH.
