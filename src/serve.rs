@@ -268,14 +268,17 @@ fn collect<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<
     result.map_err(|found| faults.extend(found)).ok()
 }
 
-/// The store that the configuration names, and the time that all of its gateways have in common. `redis` is what `[store]`
+/// A store, and the time that all of its gateways have in common.
+pub(crate) type Opened = (Arc<dyn Store>, Arc<dyn Clock>);
+
+/// The store that the configuration names. `redis` is what `[store]`
 /// says of Redis, with its secrets. Sentences wait for `deadline_ms`, or as long as requests can.
 pub(crate) fn open_store(
     config: &Config,
     redis: Option<redis::Settings>,
     clock: &Arc<dyn Clock>,
     deadline_ms: Option<u64>,
-) -> Result<(Arc<dyn Store>, Arc<dyn Clock>), StartError> {
+) -> Result<Opened, StartError> {
     let limits = config.limits.clone();
     match (&config.store, redis) {
         (StoreConfig::Redis(_), Some(mut settings)) => {
