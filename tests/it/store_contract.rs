@@ -180,3 +180,5 @@ macro_rules! contract {
 
 contract!(embedded_store: embedded, embedded_place());
 contract!(redis_single: redis::single, redis::single_place());
+contract!(redis_sentinel: redis::sentinel, redis::sentinel_place());
+contract!(redis_cluster: redis::cluster, redis::cluster_place());

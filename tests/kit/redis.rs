@@ -184,9 +184,25 @@ impl Single {
 /// A server for all tests of this program that only need one; give each its own prefix.
 pub fn shared() -> &'static Single {
     static SHARED: OnceLock<Single> = OnceLock::new();
-    // Nobody removes its folder, so it lies where `cargo clean` finds it.
+    SHARED.get_or_init(|| Single::start_in(kept_dir(), &Options::default()))
+}
+
+/// The same behind sentinels.
+pub fn shared_sentinel() -> &'static Sentinel {
+    static SHARED: OnceLock<Sentinel> = OnceLock::new();
+    SHARED.get_or_init(|| Sentinel::start_in(kept_dir(), &Options::default()))
+}
+
+/// The same as three masters of a Cluster.
+pub fn shared_cluster() -> &'static Cluster {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    SHARED.get_or_init(|| Cluster::start_in(kept_dir(), &Options::default(), false))
+}
+
+/// Nobody removes it, so it lies where `cargo clean` finds it.
+fn kept_dir() -> TempDir {
     let place = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    SHARED.get_or_init(|| Single::start_in(TempDir::new_in(place).unwrap(), &Options::default()))
+    TempDir::new_in(place).unwrap()
 }
 
 /// A master with two replicas, watched by three sentinels.
@@ -201,7 +217,10 @@ pub const MASTER: &str = "main";
 
 impl Sentinel {
     pub fn start(options: &Options) -> Self {
-        let dir = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), options)
+    }
+
+    fn start_in(dir: TempDir, options: &Options) -> Self {
         let ports = [free_port(), free_port(), free_port()];
         let of = |words: &[String]| words.to_vec();
         let follow = of(&["--replicaof".into(), "127.0.0.1".into(), ports[0].to_string()]);
@@ -289,7 +308,10 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn start(options: &Options, with_replicas: bool) -> Self {
-        let dir = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), options, with_replicas)
+    }
+
+    fn start_in(dir: TempDir, options: &Options, with_replicas: bool) -> Self {
         let mut more: Vec<String> = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
             .map(str::to_owned)
             .to_vec();

@@ -43,7 +43,12 @@ async fn mark(shared: &Shared) -> Result<(), StoreError> {
     for (_, reply) in super::guarded::each(&parts, ask).await? {
         made += usize::from(reply.number()? == 1);
     }
-    if made > 0 && made < parts.len() {
+    if made == parts.len() {
+        tracing::warn!(
+            "there was no state in Redis under this prefix, and a new one begins: right for a first start, and a loss of all \
+             factors and freezes for any other (restore a backup)"
+        );
+    } else if made > 0 {
         tracing::warn!(
             "{made} of {} parts of the state in Redis had no marker: what they held was lost (unless another gateway \
              starts for the first time right now); frozen accounts and enrolled factors may be among it",

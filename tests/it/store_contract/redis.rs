@@ -15,10 +15,9 @@ use super::{Place, run};
 use crate::kit;
 use crate::kit::redis::{Options, Single};
 
-fn settings(server: &kit::redis::Server, prefix: &str, deadline: Duration) -> Settings {
-    let server = Server { host: "127.0.0.1".to_owned(), port: server.port };
+fn settings(topology: Topology, prefix: &str, deadline: Duration) -> Settings {
     Settings {
-        topology: Topology::Single(server),
+        topology,
         user: None,
         password: None,
         sentinel_user: None,
@@ -30,10 +29,31 @@ fn settings(server: &kit::redis::Server, prefix: &str, deadline: Duration) -> Se
     }
 }
 
-/// A store in this server under this prefix.
-fn open_at(server: &kit::redis::Server, prefix: &str, limits: Limits) -> Arc<dyn Store> {
-    let settings = settings(server, prefix, Duration::from_secs(20));
+fn at(server: &kit::redis::Server) -> Server {
+    Server { host: "127.0.0.1".to_owned(), port: server.port }
+}
+
+fn alone(server: &kit::redis::Server) -> Topology {
+    Topology::Single(at(server))
+}
+
+fn behind_sentinels() -> Topology {
+    let sentinels = kit::redis::shared_sentinel().sentinels.iter().map(at).collect();
+    Topology::Sentinel { sentinels, master: kit::redis::MASTER.to_owned() }
+}
+
+fn in_cluster() -> Topology {
+    Topology::Cluster(kit::redis::shared_cluster().masters.iter().map(at).collect())
+}
+
+/// A store in these servers under this prefix.
+fn open_on(topology: Topology, prefix: &str, limits: Limits) -> Arc<dyn Store> {
+    let settings = settings(topology, prefix, Duration::from_secs(20));
     Arc::new(Redis::open(settings, limits, Arc::new(SystemClock)).expect("opens"))
+}
+
+fn open_at(server: &kit::redis::Server, prefix: &str, limits: Limits) -> Arc<dyn Store> {
+    open_on(alone(server), prefix, limits)
 }
 
 /// Stores with different prefixes know nothing of one another.
@@ -46,14 +66,34 @@ pub fn single(limits: Limits) -> Arc<dyn Store> {
     open_at(&kit::redis::shared().server, &prefix(), limits)
 }
 
+pub fn sentinel(limits: Limits) -> Arc<dyn Store> {
+    open_on(behind_sentinels(), &prefix(), limits)
+}
+
+pub fn cluster(limits: Limits) -> Arc<dyn Store> {
+    open_on(in_cluster(), &prefix(), limits)
+}
+
 pub fn single_place() -> Place {
+    place(|| alone(&kit::redis::shared().server))
+}
+
+pub fn sentinel_place() -> Place {
+    place(behind_sentinels)
+}
+
+pub fn cluster_place() -> Place {
+    place(in_cluster)
+}
+
+fn place(topology: fn() -> Topology) -> Place {
     let prefix = prefix();
-    Box::new(move |limits| open_at(&kit::redis::shared().server, &prefix, limits))
+    Box::new(move |limits| open_on(topology(), &prefix, limits))
 }
 
 /// A store that waits as long as one does in earnest.
 fn hasty(server: &kit::redis::Server) -> Arc<dyn Store> {
-    let settings = settings(server, &prefix(), Duration::from_millis(250));
+    let settings = settings(alone(server), &prefix(), Duration::from_millis(250));
     Arc::new(Redis::open(settings, Limits::default(), Arc::new(SystemClock)).expect("opens"))
 }
 
