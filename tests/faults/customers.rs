@@ -337,7 +337,7 @@ impl Customer {
         let at = self.anywhere();
         let path = format!("/account/main/{}/{order}", self.account);
         let body = r#"{"by":"ops","reason":"fault run"}"#;
-        crate::admin(self.street.gateways[at].admin, "POST", &path, body).await
+        crate::admin(self.street.gateways[at].admin, &path, body).await
     }
 
     async fn freeze(&mut self) {

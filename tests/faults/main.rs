@@ -37,8 +37,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::breaker::Breaker;
@@ -168,7 +172,7 @@ async fn settle_in(street: &Arc<Street>, kit: &Kit, roll: &mut Roll) -> JoinSet<
         json!({ "account": account, "group": "main", "otpauth": uri }).to_string()
     });
     let lines = lines.collect::<Vec<_>>().join("\n");
-    let enrolled = admin(street.gateways[0].admin, "POST", "/factor/import", &lines).await;
+    let enrolled = admin(street.gateways[0].admin, "/factor/import", &lines).await;
     assert_eq!(enrolled, Some(200), "{}", street.gateways[0].said());
     let mut lives = JoinSet::new();
     for (number, account) in accounts.into_iter().enumerate() {
@@ -196,14 +200,16 @@ fn sessions(gateways: &[Gateway], kit: &Kit, account: &str) -> Vec<Client> {
 }
 
 /// A call to a gateway's admin interface; none if there is no answer.
-async fn admin(address: SocketAddr, method: &str, path: &str, body: &str) -> Option<u16> {
-    if std::net::TcpStream::connect(address).is_err() {
-        return None;
-    }
-    let (method, path, body) = (method.to_owned(), path.to_owned(), body.to_owned());
-    // The gateway may be killed in the middle: then the task panics, and there is no answer.
-    let call = async move { world::admin(address, &method, &path, &body).await.status.as_u16() };
-    tokio::spawn(call).await.ok()
+async fn admin(address: SocketAddr, path: &str, body: &str) -> Option<u16> {
+    let stream = TokioIo::new(TcpStream::connect(address).await.ok()?);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.ok()?;
+    tokio::spawn(connection);
+    let request = http::Request::post(path)
+        .header("host", "admin")
+        .header("authorization", "Bearer a-token-for-the-tests-only")
+        .body(Full::new(Bytes::from(body.to_owned())));
+    let answer = sender.send_request(request.expect("a request")).await.ok()?;
+    Some(answer.status().as_u16())
 }
 
 /// OKX's shapes.

@@ -26,9 +26,8 @@ pub async fn run() {
     ordinary(&redis.server, &mut on_redis).await;
     guarded(&redis, &exchange, &mut on_redis).await;
     let mut embedded = Gateway::start(&exchange, "file:state/stepgate.db").await;
-    let mut options = Options::default();
-    options.more = ["--appendonly", "yes", "--appendfsync", "everysec"].map(str::to_owned).into();
-    let relaxed = Single::start(&options);
+    let everysec = ["--appendonly", "yes", "--appendfsync", "everysec"].map(str::to_owned);
+    let relaxed = Single::start(&Options { more: everysec.into(), ..Options::default() });
     let mut on_relaxed = Gateway::start(&exchange, &relaxed.url()).await;
     latency(&mut embedded, &mut on_redis, &mut on_relaxed).await;
 }
