@@ -190,82 +190,108 @@ impl Kept {
         status
     }
 
-    /// How long after `since` this status is first answered; until then it must be `before`.
-    async fn turns(&mut self, before: u16, after: u16, since: Instant) -> Duration {
+    /// Asks without a pause until this status is answered; before that it must be `before`.
+    async fn turns(&mut self, before: u16, after: u16) -> Turned {
+        let begun = Instant::now();
+        let mut last_before = begun;
         loop {
+            let sent = Instant::now();
             let status = self.order().await;
             if status == after {
-                return since.elapsed();
+                return Turned { last_before, first_after: Instant::now() };
             }
             assert_eq!(status, before);
+            last_before = sent;
             // The view is never older than two seconds, push or no push.
-            assert!(since.elapsed() < Duration::from_secs(5), "{after} never came");
+            assert!(begun.elapsed() < Duration::from_secs(5), "{after} never came");
         }
     }
 }
 
-fn print_times(what: &str, times: &mut [Duration]) {
-    times.sort();
-    let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
-    println!("{what}: {} measured, median {median:.1?}, worst {worst:.1?}", times.len());
+/// When the last request was sent that was answered as before, and when the first other answer was there.
+struct Turned {
+    last_before: Instant,
+    first_after: Instant,
+}
+
+/// How long it took until other gateways did as ordered.
+#[derive(Default)]
+struct Lags {
+    since_ordered: Vec<Duration>,
+    /// Of requests that still went the old way, since the order was answered; zero if there were none.
+    since_answered: Vec<Duration>,
+}
+
+impl Lags {
+    fn print(mut self, what: &str) {
+        for (since, lags) in
+            [("ordered", &mut self.since_ordered), ("answered", &mut self.since_answered)]
+        {
+            lags.sort();
+            let (median, worst) = (lags[lags.len() / 2], lags[lags.len() - 1]);
+            let count = lags.len();
+            println!("{what}, since {since}: {count}, median {median:.1?}, worst {worst:.1?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_freeze_at_one_stops_ordinary_writes_at_the_others_and_a_thaw_lets_them_go_on() {
     let (fleet, alice) = alice().await;
-    let mut lines =
-        [Kept::open(&alice[0]).await, Kept::open(&alice[1]).await, Kept::open(&alice[2]).await];
-    let (mut by_ops, mut by_owner, mut thaws) = (vec![], vec![], vec![]);
+    let mut lines = Vec::new();
+    for client in &alice {
+        lines.push(Kept::open(client).await);
+    }
+    let mut lines: [Kept; 3] = lines.try_into().ok().unwrap();
+    let (mut by_ops, mut by_owner, mut thaws) = (Lags::default(), Lags::default(), Lags::default());
     for round in 0..FREEZES {
         let here = round % 3;
         for line in &mut lines {
             assert_eq!(line.order().await, 200, "each of them has looked");
         }
-        let owners = round % 2 == 1;
-        let challenge = match owners {
-            true => alice[here].post_json(TRANSFER, transfer(round)).await.challenge(),
-            false => String::new(),
-        };
-        // From before it is asked for, so that the freeze's own way to the store is in it.
-        let since = Instant::now();
-        let frozen = match owners {
-            true => alice[here].post_json(&step(&challenge, "reject"), NOT_ME).await,
-            false => fleet.admin(here, "POST", "/account/main/alice/freeze", BY_OPS).await,
-        };
-        assert_eq!(frozen.status, 200, "{}", frozen.text());
-        let times = turn(&mut lines, here, 200, 423, since).await;
-        if owners {
-            by_owner.extend(times)
+        if round % 2 == 0 {
+            let freeze = fleet.admin(here, "POST", "/account/main/alice/freeze", BY_OPS);
+            turn(&mut lines, here, (200, 423), freeze, &mut by_ops).await;
         } else {
-            by_ops.extend(times)
+            let asked = alice[here].post_json(TRANSFER, transfer(round)).await.challenge();
+            let (owner, path) = (alice[here].clone(), step(&asked, "reject"));
+            turn(&mut lines, here, (200, 423), owner.post_json(&path, NOT_ME), &mut by_owner).await;
         }
-        let since = Instant::now();
-        let thawed = fleet.admin(here, "POST", "/account/main/alice/thaw", BY_OPS).await;
-        assert_eq!(thawed.json()["changed"], true, "{}", thawed.text());
-        thaws.extend(turn(&mut lines, here, 423, 200, since).await);
+        let thaw = fleet.admin(here, "POST", "/account/main/alice/thaw", BY_OPS);
+        turn(&mut lines, here, (423, 200), thaw, &mut thaws).await;
     }
-    print_times("freeze by an operator, seen by another gateway", &mut by_ops);
-    print_times("freeze by the owner, seen by another gateway", &mut by_owner);
-    print_times("thaw, seen by another gateway", &mut thaws);
+    by_ops.print("a freeze by an operator");
+    by_owner.print("a freeze by the owner");
+    thaws.print("a thaw");
 }
 
-/// The gateway that was told turns at once, the two others when they hear of it.
+/// The gateway that is told turns at once, the two others when they hear of it.
 async fn turn(
     lines: &mut [Kept; 3],
     here: usize,
-    before: u16,
-    after: u16,
-    since: Instant,
-) -> [Duration; 2] {
-    assert_eq!(lines[here].order().await, after, "who was told keeps to it");
+    (before, after): (u16, u16),
+    order: impl Future<Output = Answer>,
+    lags: &mut Lags,
+) {
     let [a, b, c] = lines;
-    let (one, two) = match here {
-        0 => (b, c),
-        1 => (a, c),
-        _ => (a, b),
+    let (told, one, two) = match here {
+        0 => (a, b, c),
+        1 => (b, a, c),
+        _ => (c, a, b),
     };
-    let times = tokio::join!(one.turns(before, after, since), two.turns(before, after, since));
-    times.into()
+    let ordered = Instant::now();
+    let order = async {
+        let answer = order.await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        Instant::now()
+    };
+    let (answered, one, two) =
+        tokio::join!(order, one.turns(before, after), two.turns(before, after));
+    assert_eq!(told.order().await, after, "who was told keeps to it");
+    for turned in [one, two] {
+        lags.since_ordered.push(turned.first_after.duration_since(ordered));
+        lags.since_answered.push(turned.last_before.saturating_duration_since(answered));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
