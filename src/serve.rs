@@ -39,8 +39,8 @@ use crate::reload::Reloader;
 use crate::routes::Routes;
 use crate::stepup::phone;
 use crate::store::embedded::Embedded;
-use crate::store::redis::Redis;
-use crate::store::{Store, StoreError, redis};
+use crate::store::redis::{Redis, Settings as RedisSettings};
+use crate::store::{Store, StoreError};
 use crate::types::UnixMs;
 use crate::world::{Clock, Entropy};
 
@@ -275,7 +275,7 @@ pub(crate) type Opened = (Arc<dyn Store>, Arc<dyn Clock>);
 /// says of Redis, with its secrets. Sentences wait for `deadline_ms`, or as long as requests can.
 pub(crate) fn open_store(
     config: &Config,
-    redis: Option<redis::Settings>,
+    redis: Option<RedisSettings>,
     clock: &Arc<dyn Clock>,
     deadline_ms: Option<u64>,
 ) -> Result<Opened, StartError> {

@@ -34,6 +34,7 @@ pub async fn run(outbox: Outbox, stop: CancellationToken) {
     let outbox = Arc::new(outbox);
     let slots = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
     let sends = TaskTracker::new();
+    let mut unreadable = false;
     while let Some(slot) = unless_stopped(&stop, slots.clone().acquire_owned()).await {
         // The semaphore is never closed.
         let Ok(slot) = slot else { break };
@@ -41,11 +42,17 @@ pub async fn run(outbox: Outbox, stop: CancellationToken) {
         match due.await {
             None => break,
             Some(Ok(Some(message))) => {
+                unreadable = false;
                 sends.spawn(outbox.clone().deliver(message, slot));
             }
-            Some(Ok(None)) => outbox.rest(&stop).await,
+            Some(Ok(None)) => {
+                unreadable = false;
+                outbox.rest(&stop).await;
+            }
             Some(Err(error)) => {
-                tracing::warn!(%error, "the outbox cannot be read");
+                if !std::mem::replace(&mut unreadable, true) {
+                    tracing::warn!(%error, "the outbox cannot be read; it is tried again every second");
+                }
                 unless_stopped(&stop, tokio::time::sleep(POLL)).await;
             }
         }

@@ -30,6 +30,7 @@ pub(super) fn read(
         assemble::master_key(config, &mut faults);
         assemble::admin_token(config, &mut faults);
         messenger::build(config, &fetch, &clock, &mut faults);
+        config.redis_settings(&mut faults);
         match assemble::assemble(config, &fetch, &Metrics::default(), None) {
             Ok(found) => assembled = Some(found),
             Err(found) => faults.extend(found),

@@ -9,7 +9,7 @@ use rustix::fs::{Access, access, statvfs};
 use rustix::process::{Resource, getrlimit};
 
 use super::{Finding, Here};
-use crate::config::{Config, IdentityKind, SecretRef, SmsProvider};
+use crate::config::{Config, IdentityKind, SecretRef, SmsProvider, StoreConfig};
 
 pub(super) const SUBJECT: &str = "audit";
 const SECRETS: &str = "secrets";
@@ -83,6 +83,11 @@ fn secrets(config: &Config) -> Vec<Finding> {
         }
         SmsProvider::Log { .. } => None,
     }));
+    if let StoreConfig::Redis(redis) = &config.store {
+        let secrets = [&redis.password, &redis.sentinel_password];
+        files.extend(secrets.into_iter().flatten().filter_map(path));
+        files.extend(redis.key.iter().map(|key| key.path.clone()));
+    }
     let identities = config.sites.iter().flat_map(|site| &site.identity);
     files.extend(identities.filter_map(|identity| match &identity.kind {
         IdentityKind::Introspect { credentials: Some(credentials), .. } => path(credentials),

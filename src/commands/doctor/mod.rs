@@ -11,7 +11,8 @@ mod geo;
 mod machine;
 mod probe;
 mod reach;
-mod redis;
+
+mod servers;
 mod store;
 
 use std::collections::BTreeSet;
@@ -135,8 +136,9 @@ async fn examine(path: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<Vec<Findi
     let Some(here) = here else { return Ok(findings) };
     let here = Arc::new(here);
     let (store, gateway, geo, certificates, reached, machine) = tokio::join!(
-        within(store::SUBJECT, store::examine(&here)),
-        within(gateway::SUBJECT, gateway::examine(&here)),
+        within(store::SUBJECT, STORE_TIMEOUT, store::examine(&here)),
+        // Each wait inside has the deadline of its own; this one is for what takes several.
+        within(gateway::SUBJECT, TIMEOUT * 2, gateway::examine(&here)),
         apart(geo::SUBJECT, FILES_TIMEOUT, &here, geo::examine),
         apart(certificate::SUBJECT, TIMEOUT, &here, certificate::examine),
         reach::examine(&here),
@@ -148,9 +150,12 @@ async fn examine(path: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<Vec<Findi
 }
 
 /// Waits for an examination, but not for ever.
-async fn within(subject: &'static str, work: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
-    // Each wait inside has the deadline of its own; this one is for what takes several.
-    tokio::time::timeout(TIMEOUT * 2, work).await.unwrap_or_else(|_| vec![hangs(subject)])
+async fn within(
+    subject: &'static str,
+    timeout: Duration,
+    work: impl Future<Output = Vec<Finding>>,
+) -> Vec<Finding> {
+    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| vec![hangs(subject)])
 }
 
 /// The same for one that only reads files, on a thread of its own.
@@ -178,6 +183,8 @@ fn hangs(subject: &'static str) -> Finding {
 
 /// How long one dependency is waited for.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// A store that several gateways share is tried again for some seconds, as at a gateway's start.
+const STORE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Whole GeoIP databases are read and verified.
 const FILES_TIMEOUT: Duration = Duration::from_secs(20);
 /// Below the text of a line.

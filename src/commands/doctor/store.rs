@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::{Finding, Here, TIMEOUT, gateway, machine, redis};
+use super::{Finding, Here, TIMEOUT, gateway, machine, servers};
 use crate::assemble;
 use crate::config::StoreConfig;
 use crate::serve::SIGNING_KEY;
@@ -17,7 +17,7 @@ pub(super) const SUBJECT: &str = "store";
 pub(super) async fn examine(here: &Here) -> Vec<Finding> {
     match &here.config.store {
         StoreConfig::File(path) => embedded_file(here, path).await,
-        StoreConfig::Redis(_) => redis::examine(here).await,
+        StoreConfig::Redis(_) => servers::examine(here).await,
     }
 }
 

@@ -488,7 +488,11 @@ impl Store for Redis {
     }
 
     fn ping(&self) -> Task<'_, ()> {
-        Box::pin(self.shared.link.ping())
+        Box::pin(async {
+            self.shared.link.ping().await?;
+            // A server that answers may still be full, alone, or have lost what it held.
+            tasks::beat(&self.shared, tasks::ALIVE, tasks::BEAT_KEPT_MS).await
+        })
     }
 }
 

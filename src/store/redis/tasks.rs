@@ -102,7 +102,7 @@ async fn work(
             break;
         }
     }
-    beat(shared, GONE, GONE_KEPT_MS).await;
+    let _ = beat(shared, GONE, GONE_KEPT_MS).await;
 }
 
 async fn note_all(shared: &Shared, seen: &mut Receiver<Seen>) {
@@ -162,18 +162,18 @@ async fn live(shared: &Shared) {
     let mut ticks = tokio::time::interval(BEAT_EVERY);
     loop {
         ticks.tick().await;
-        beat(shared, ALIVE, BEAT_KEPT_MS).await;
+        let _ = beat(shared, ALIVE, BEAT_KEPT_MS).await;
     }
 }
 
 /// A sign of life that does not arrive is followed by another one soon.
-pub(super) async fn beat(shared: &Shared, word: &str, kept_ms: u64) -> bool {
+pub(super) async fn beat(shared: &Shared, word: &str, kept_ms: u64) -> Result<(), StoreError> {
     let args = vec![
         shared.node.clone().into_bytes(),
         word.as_bytes().to_vec(),
         kept_ms.to_string().into_bytes(),
     ];
-    shared.ask(&scripts::BEAT, NODES, shared.clock.now(), args).await.is_ok()
+    shared.ask(&scripts::BEAT, NODES, shared.clock.now(), args).await.map(drop)
 }
 
 pub(super) const ALIVE: &str = "alive";

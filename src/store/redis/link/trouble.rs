@@ -32,7 +32,7 @@ impl Trouble {
                 "{server} does not accept the user or the password: see `user@` in `url` and `password` in [store]"
             )),
             Some("NOAUTH") => Self::lasting(format!(
-                "{server} wants a password: add `password = \"file:…\"` to [store]"
+                "{server} wants a password: add `password = \"file:…\"` to [store] (for sentinels `sentinel_password`)"
             )),
             Some("NOPERM") => Self::lasting(format!(
                 "{server} does not permit what the store needs: {detail}; see the ACL line in the documentation"

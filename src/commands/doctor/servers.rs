@@ -4,15 +4,17 @@
 
 use super::store::SUBJECT;
 use super::{Finding, Here};
-use crate::store::redis::{self, ServerFacts};
+use crate::store::StoreError;
+use crate::store::redis::{ServerFacts, examine as ask_servers};
 
 pub(super) async fn examine(here: &Here) -> Vec<Finding> {
     // A secret that cannot be read is the configuration's fault, and is said there.
     let Some(settings) = here.config.redis_settings(&mut Vec::new()) else { return Vec::new() };
-    let asked = tokio::task::spawn_blocking(move || redis::examine(&settings)).await;
-    let advice = "start Redis, or correct [store]; the gateway does not start without its store";
+    let asked = tokio::task::spawn_blocking(move || ask_servers(&settings)).await;
+    let advice = "the gateway does not start before that is mended, there or in [store]";
     match asked {
         Ok(Ok(servers)) => servers.iter().flat_map(of_server).collect(),
+        Ok(Err(StoreError::Unavailable(why))) => vec![Finding::fault(SUBJECT, why, advice)],
         Ok(Err(error)) => vec![Finding::fault(SUBJECT, error.to_string(), advice)],
         Err(_) => vec![Finding::fault(SUBJECT, "the examination broke off", advice)],
     }
