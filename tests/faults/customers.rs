@@ -361,23 +361,30 @@ impl Customer {
         }
     }
 
-    /// Guesses as fast as the gateways let anybody, at all of them.
-    pub async fn attack(mut self) {
-        while !self.street.is_over() {
-            let order = self.order();
-            if let (_, Some(challenge)) = self.insist(&order).await {
-                let mut guesses = JoinSet::new();
-                for number in 0..9 {
-                    let (customer, challenge) = (self.clone(), challenge.clone());
-                    let code = made_up(self.roll.below(1_000_000));
-                    let at = number % self.clients.len();
-                    guesses.spawn(async move {
-                        customer.answer_with(at, &challenge, None, &code).await
-                    });
-                }
-                guesses.join_all().await;
-            }
-            self.pause(1_500, 3_000).await;
+    /// Guesses at one question as fast as the gateways let anybody, at all of them.
+    async fn attack(&mut self) {
+        let order = self.order();
+        let (_, Some(challenge)) = self.insist(&order).await else { return };
+        let mut guesses = JoinSet::new();
+        for number in 0..9 {
+            let (customer, challenge) = (self.clone(), challenge.clone());
+            let code = made_up(self.roll.below(1_000_000));
+            let at = number % self.clients.len();
+            guesses.spawn(async move { customer.answer_with(at, &challenge, None, &code).await });
         }
+        guesses.join_all().await;
+    }
+}
+
+/// Attacks one account after the other, so that there are some at every moment that were not blocked yet, and comes back
+/// to each: perhaps its block was forgotten.
+pub async fn attack(street: Arc<Street>, mut victims: Vec<Customer>, mut roll: Roll) {
+    let mut known = 1;
+    while !street.is_over() {
+        let which = if roll.coin() { known - 1 } else { roll.below(known) };
+        victims[which].attack().await;
+        known = (known + usize::from(which == known - 1)).min(victims.len());
+        let pause = Duration::from_millis(500 + roll.below(3_000) as u64);
+        tokio::time::sleep(pause).await;
     }
 }
