@@ -50,6 +50,12 @@ async fn mark(shared: &Shared) -> Result<(), StoreError> {
             parts.len()
         );
     }
+    if made == parts.len() {
+        tracing::warn!(
+            "a new state was begun in Redis: if this is not the first start, what was there is lost, frozen accounts and \
+             enrolled factors among it; restore a backup"
+        );
+    }
     if tasks::beat(shared, tasks::ALIVE, tasks::BEAT_KEPT_MS).await {
         return Ok(());
     }

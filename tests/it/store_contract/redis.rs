@@ -13,7 +13,7 @@ use stepgate::world::{Clock as _, SystemClock};
 use super::fixtures::*;
 use super::{Place, run};
 use crate::kit;
-use crate::kit::redis::{Cluster, Options, Single};
+use crate::kit::redis::{Cluster, MASTER, Options, Sentinel, Single};
 
 fn settings(server: &kit::redis::Server, prefix: &str, deadline: Duration) -> Settings {
     let server = Server { host: "127.0.0.1".to_owned(), port: server.port };
@@ -403,5 +403,123 @@ fn what_is_given_back_twice_does_not_spoil_the_counters() {
         let (count, sum) = withdrawals(&store, "1h", NOW).await;
         assert_eq!(count, 1);
         assert!(sum.is_none_or(|sum| sum == "0.5"));
+    });
+}
+
+#[test]
+fn a_beginning_that_its_caller_looks_at_too_late_is_given_back() {
+    run(|| async {
+        let store = hasty(&kit::redis::shared().server);
+        let mut beginning = store.begin(begin("a"), NOW);
+        // Polled once, so that the sentence is on its way; then its gateway stands still.
+        tokio::select! {
+            biased;
+            begun = &mut beginning => panic!("too soon: {}", begun.is_ok()),
+            () = std::future::ready(()) => {}
+        }
+        std::thread::sleep(Duration::from_millis(1_500)); // so that it is late for certain
+        assert!(beginning.await.is_err());
+        until("it is given back", async || withdrawals(&store, "1h", NOW).await.0 == 0).await;
+    });
+}
+
+#[test]
+fn beginnings_that_fail_do_not_take_the_room_of_ends() {
+    run(|| async {
+        let single = Single::start(&Options { aof: true, ..Options::default() });
+        let store = hasty(&single.server);
+        begun(&store, begin("a"), NOW).await;
+        single.server.kill();
+        for n in 0..20_500 {
+            assert!(store.begin(begin(&format!("b{n}")), NOW).await.is_err());
+        }
+        let (id, refused) = (AttemptId::new("a"), Settled::Refused);
+        assert!(store.settle(id, &alice(), refused, None, NOW).await.is_err());
+        single.server.start();
+        until_back(&store).await;
+        until("it is told", async || withdrawals(&store, "1h", NOW).await.0 == 0).await;
+    });
+}
+
+#[test]
+fn on_a_full_server_beginnings_that_fail_do_not_hold_ends_up() {
+    run(|| async {
+        let single = Single::start(&Options::default());
+        let store = hasty(&single.server);
+        begun(&store, begin("a"), NOW).await;
+        single.server.say(&["CONFIG", "SET", "maxmemory", "1"]);
+        for n in 0..100 {
+            assert!(store.begin(begin(&format!("b{n}")), NOW).await.is_err());
+        }
+        // Cut short, so that it has to be told again.
+        drop(store.begin(begin("c"), NOW));
+        single.server.pause();
+        let (id, refused) = (AttemptId::new("a"), Settled::Refused);
+        assert!(store.settle(id, &alice(), refused, None, NOW).await.is_err());
+        single.server.resume();
+        let told = async || {
+            let stage = single.server.ask(&["EVAL", STAGE, "0"]).expect("answers");
+            redis::from_redis_value::<String>(stage).expect("a word") == "refused"
+        };
+        until("it is told", told).await;
+    });
+}
+
+const STAGE: &str = "return redis.call('HGET', redis.call('KEYS', '*}ta')[1], 'stage')";
+
+#[test]
+fn what_is_lent_takes_no_room_when_it_is_over() {
+    run(|| async {
+        let (server, prefix) = (&kit::redis::shared().server, prefix());
+        let store = open_at(server, &prefix, Limits::default());
+        store.lend("token", vec![1], after(15 * MINUTE), NOW).await.expect("lends");
+        assert_eq!(
+            store.lent("token", after(15 * MINUTE - 1)).await.expect("answers"),
+            Some(vec![1])
+        );
+        let left = server.ask(&["PTTL", &format!("{prefix}{{common}}ltoken")]).expect("answers");
+        let left_ms: u64 = redis::from_redis_value(left).expect("a number");
+        assert!((14 * MINUTE..20 * MINUTE).contains(&left_ms), "{left_ms}");
+    });
+}
+
+#[test]
+fn a_freeze_that_only_the_lost_master_had_is_not_answered_by_its_successor() {
+    run(|| async {
+        let all = Sentinel::start(&Options::default());
+        let at = |server: &kit::redis::Server| Server {
+            host: "127.0.0.1".to_owned(),
+            port: server.port,
+        };
+        let sentinels = all.sentinels.iter().map(at).collect();
+        let settings = Settings {
+            topology: Topology::Sentinel { sentinels, master: MASTER.to_owned() },
+            ..settings(&all.servers[0], "p", Duration::from_secs(20))
+        };
+        let store = Redis::open(settings, Limits::default(), Arc::new(SystemClock)).expect("opens");
+        let (who, with) = (alice(), session("s"));
+        let old = all.master().expect("a master");
+        let replicas = || all.servers.iter().enumerate().filter(|(at, _)| *at != old);
+        replicas().for_each(|(_, replica)| replica.pause());
+        let mut freezing = store.freeze(&who, "owner".into(), NOW);
+        tokio::select! {
+            biased;
+            frozen = &mut freezing => panic!("too soon: {}", frozen.is_ok()),
+            () = std::future::ready(()) => {}
+        }
+        let is_frozen = "return redis.call('EXISTS', redis.call('KEYS', 'p{*}a*')[1] or 'none')";
+        until("the master has it", async || {
+            let found = all.servers[old].ask(&["EVAL", is_frozen, "0"]).expect("answers");
+            redis::from_redis_value::<bool>(found).expect("a flag")
+        })
+        .await;
+        all.servers[old].kill();
+        replicas().for_each(|(_, replica)| replica.resume());
+        all.wait_for_other_master(old);
+        until("the successor is found", async || store.look(&who, &with, NOW).await.is_ok()).await;
+        let standing = store.look(&who, &with, NOW).await.expect("answers");
+        if freezing.await.is_ok() {
+            assert!(standing.frozen.is_some(), "answered, and lost");
+        }
     });
 }
