@@ -501,6 +501,7 @@ fn a_freeze_that_only_the_lost_master_had_is_not_answered_by_its_successor() {
         let old = all.master().expect("a master");
         let replicas = || all.servers.iter().enumerate().filter(|(at, _)| *at != old);
         replicas().for_each(|(_, replica)| replica.pause());
+        all.servers[old].say(&["CLIENT", "KILL", "TYPE", "replica"]);
         let mut freezing = store.freeze(&who, "owner".into(), NOW);
         tokio::select! {
             biased;
@@ -513,12 +514,17 @@ fn a_freeze_that_only_the_lost_master_had_is_not_answered_by_its_successor() {
             redis::from_redis_value::<bool>(found).expect("a flag")
         })
         .await;
+        // So that its answer has arrived.
+        tokio::time::sleep(Duration::from_millis(100)).await;
         all.servers[old].kill();
         replicas().for_each(|(_, replica)| replica.resume());
         all.wait_for_other_master(old);
         until("the successor is found", async || store.look(&who, &with, NOW).await.is_ok()).await;
         let standing = store.look(&who, &with, NOW).await.expect("answers");
-        if freezing.await.is_ok() {
+        // The sentinels cut all connections of the one that they promote, a moment later.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let answer = freezing.await;
+        if answer.is_ok() {
             assert!(standing.frozen.is_some(), "answered, and lost");
         }
     });

@@ -56,17 +56,23 @@ impl Link {
     }
 
     async fn witnessed(&self, tag: u16, node: &Arc<Node>, live: &Live) -> Result<(), StoreError> {
+        let server = &live.server;
+        let only = |error: &str| {
+            Err(StoreError::Unavailable(format!("{server}: {error}; only the master may have it")))
+        };
+        // Whoever is asked now may be another server, without the write.
+        if node.live_now().is_none_or(|now| now.number != live.number) {
+            return only("the connection broke meanwhile");
+        }
         if node.replicas().is_empty() {
             return Ok(());
         }
         let asked = node.witness.ask(&self.ground, &self.runtime, node, live, self.key_of(tag));
-        let error = match timeout(self.ground.deadline, asked).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error,
-            Err(_) => "no replica has it".to_owned(),
-        };
-        let server = &live.server;
-        Err(StoreError::Unavailable(format!("{server}: {error}; only the master may have it")))
+        match timeout(self.ground.deadline, asked).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => only(&error),
+            Err(_) => only("no replica has it"),
+        }
     }
 
     /// A key of no value on the tag's server.
