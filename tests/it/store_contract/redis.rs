@@ -487,16 +487,7 @@ fn what_is_lent_takes_no_room_when_it_is_over() {
 fn a_freeze_that_only_the_lost_master_had_is_not_answered_by_its_successor() {
     run(|| async {
         let all = Sentinel::start(&Options::default());
-        let at = |server: &kit::redis::Server| Server {
-            host: "127.0.0.1".to_owned(),
-            port: server.port,
-        };
-        let sentinels = all.sentinels.iter().map(at).collect();
-        let settings = Settings {
-            topology: Topology::Sentinel { sentinels, master: MASTER.to_owned() },
-            ..settings(&all.servers[0], "p", Duration::from_secs(20))
-        };
-        let store = Redis::open(settings, Limits::default(), Arc::new(SystemClock)).expect("opens");
+        let store = watched(&all, "p");
         let (who, with) = (alice(), session("s"));
         let old = all.master().expect("a master");
         let replicas = || all.servers.iter().enumerate().filter(|(at, _)| *at != old);
@@ -527,5 +518,29 @@ fn a_freeze_that_only_the_lost_master_had_is_not_answered_by_its_successor() {
         if answer.is_ok() {
             assert!(standing.frozen.is_some(), "answered, and lost");
         }
+    });
+}
+
+fn watched(all: &Sentinel, prefix: &str) -> Arc<dyn Store> {
+    let at =
+        |server: &kit::redis::Server| Server { host: "127.0.0.1".to_owned(), port: server.port };
+    let sentinels = all.sentinels.iter().map(at).collect();
+    let settings = Settings {
+        topology: Topology::Sentinel { sentinels, master: MASTER.to_owned() },
+        ..settings(&all.servers[0], prefix, Duration::from_secs(20))
+    };
+    Arc::new(Redis::open(settings, Limits::default(), Arc::new(SystemClock)).expect("opens"))
+}
+
+#[test]
+fn a_full_server_with_replicas_freezes_as_well() {
+    run(|| async {
+        let all = Sentinel::start(&Options::default());
+        let store = watched(&all, "p");
+        let master = &all.servers[all.master().expect("a master")];
+        master.say(&["CONFIG", "SET", "maxmemory", "1"]);
+        store.freeze(&alice(), "owner".into(), NOW).await.expect("freezes");
+        let found = store.look(&alice(), &session("s"), NOW).await.expect("answers");
+        assert!(found.frozen.is_some());
     });
 }
