@@ -18,12 +18,14 @@ use crate::stepup::challenge::Limits;
 
 pub(super) struct Checker<'a> {
     source: &'a Source,
+    /// The same without the secrets that were found in it.
+    shown: Source,
     faults: &'a mut Vec<Fault>,
 }
 
 impl<'a> Checker<'a> {
     pub(super) fn new(source: &'a Source, faults: &'a mut Vec<Fault>) -> Self {
-        Self { source, faults }
+        Self { source, shown: source.clone(), faults }
     }
 
     pub(super) fn config(&mut self, file: file::File) -> Option<Config> {
@@ -386,18 +388,23 @@ impl<'a> Checker<'a> {
         message: impl Into<String>,
     ) -> Helped<'_> {
         let stars = "*".repeat(span.len());
-        let parts = (self.written(0..span.start), self.written(span.end..self.source.text.len()));
+        let text = &self.shown.text;
+        let parts = (text.get(0..span.start), text.get(span.end..text.len()));
         // Nothing is shown rather than too much.
         let text = match parts {
             (Some(before), Some(behind)) => format!("{before}{stars}{behind}"),
             _ => String::new(),
         };
-        self.faults.push(Fault::new(&Source::new(&self.source.path, text), span, message));
-        Helped(self.faults)
+        self.shown = Source::new(&self.source.path, text);
+        // Other faults may be about the same line.
+        for fault in self.faults.iter_mut().filter(|it| it.source.path == self.source.path) {
+            fault.source = self.shown.clone();
+        }
+        self.fault(span, message)
     }
 
     pub(super) fn fault(&mut self, span: Range<usize>, message: impl Into<String>) -> Helped<'_> {
-        self.faults.push(Fault::new(self.source, span, message));
+        self.faults.push(Fault::new(&self.shown, span, message));
         Helped(self.faults)
     }
 }

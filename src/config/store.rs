@@ -128,7 +128,12 @@ impl Checker<'_> {
         }
         let Some(parts) = parts(url) else {
             let near = url.split_inclusive("//").next().and_then(|it| suggest(it, SCHEMES));
-            self.fault(span, "not a store URL").help(near.unwrap_or_else(|| {
+            // Before an `@` there may be a password.
+            let fault = match url.contains('@') {
+                true => self.secret_fault(span, "not a store URL"),
+                false => self.fault(span, "not a store URL"),
+            };
+            fault.help(near.unwrap_or_else(|| {
                 "for example `file:state/stepgate.db` or `redis://10.0.0.5:6379`".to_owned()
             }));
             return None;
@@ -436,5 +441,21 @@ mod tests {
             assert!(said.contains("a password is never written into a URL"), "{said}");
             assert!(!said.contains("hunter2") && !said.contains("ter2"), "{said}");
         }
+    }
+
+    #[test]
+    fn what_is_not_a_url_does_not_show_its_password_either() {
+        const REST: &str = "[listen]\naddress = \"0.0.0.0:1\"\n[audit]\nfile = \"x\"\n";
+        for url in ["reddis://gate:hunter2@a", "redis:/gate:hunter2@a", "redis+tls://:hunter2@a"] {
+            let text = format!("[store]\nmaster_key = \"file:k\"\nurl = \"{url}\"\n{REST}");
+            let faults = super::super::parse(&Source::new("stepgate.toml", text)).unwrap_err();
+            let said: String = faults.iter().map(|fault| fault.render()).collect();
+            assert!(said.contains("not a store URL") && !said.contains("hunter2"), "{said}");
+        }
+        let line = "store = { master_key = \"file:k\", url = \"redis://g:hunter2@a\", ca = \"c\", prefix = \"}\" }\n";
+        let text = format!("{line}{REST}");
+        let faults = super::super::parse(&Source::new("stepgate.toml", text)).unwrap_err();
+        let said: String = faults.iter().map(|fault| fault.render()).collect();
+        assert!(!said.contains("hunter2"), "{said}");
     }
 }

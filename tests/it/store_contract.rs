@@ -88,6 +88,7 @@ macro_rules! contract {
                     a_fourth_open_challenge_voids_the_oldest,
                     five_attempts_are_compared_and_the_challenge_is_locked,
                     the_last_attempt_may_still_be_right,
+                    what_is_voided_is_not_approved_by_its_last_attempt,
                     five_failures_block_the_account_across_challenges_and_credentials,
                     a_right_code_ends_the_row_of_failures,
                     a_hundred_failures_disable_the_factor_until_it_is_enrolled_again,

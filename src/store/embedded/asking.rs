@@ -143,6 +143,10 @@ pub(super) fn prove(
         return Ok(Proven::Closed(as_of(challenge, now)));
     }
     let mut account = Account::load(desk, owner)?;
+    // Whatever voids an account's challenges forgets them; one without attempts has no state that would show it.
+    if !account.live.contains(id) {
+        return Ok(Proven::Closed(as_of(challenge, now)));
+    }
     let fresh = match factor {
         Factor::Totp => remember_step(&mut account, step),
         Factor::Sms => is_last_code(&challenge, mac, now),

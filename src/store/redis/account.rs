@@ -164,11 +164,9 @@ impl Redis {
         args: Vec<Vec<u8>>,
         now: UnixMs,
     ) -> Result<bool, StoreError> {
-        let answer = self.shared.ask_of(script, account, args, now).await;
+        let answer = self.shared.ask_replicated(script, account, args, now).await;
         self.shared.view.raise(account);
-        let changed = answer?.number()? == 1;
-        self.shared.link.replicated(tag_of(account)).await?;
-        Ok(changed)
+        Ok(answer?.number()? == 1)
     }
 }
 

@@ -131,13 +131,12 @@ impl Redis {
         now: UnixMs,
     ) -> Result<Option<Challenge>, StoreError> {
         let args = vec![id.as_str().into(), flag(freeze)];
-        let reply = self.shared.ask_of(&scripts::REJECT, account, args, now).await;
+        let reply = match freeze {
+            true => self.shared.ask_replicated(&scripts::REJECT, account, args, now).await,
+            false => self.shared.ask_of(&scripts::REJECT, account, args, now).await,
+        };
         self.shared.view.raise(account);
-        let found = reply?.present().map(read_challenge).transpose()?;
-        if freeze && found.is_some() {
-            self.shared.link.replicated(tag_of(account)).await?;
-        }
-        Ok(found)
+        reply?.present().map(read_challenge).transpose()
     }
 
     pub(super) async fn do_take_held(
@@ -162,9 +161,25 @@ impl super::Shared {
         args: Vec<Vec<u8>>,
         now: UnixMs,
     ) -> Result<Reply, StoreError> {
+        self.ask(script, tag_of(account), now, self.of(account, args)).await
+    }
+
+    /// The same, and a replica has it too, if there are any: one of the very server that carried it out.
+    pub(super) async fn ask_replicated(
+        &self,
+        script: &'static super::link::Script,
+        account: &AccountId,
+        args: Vec<Vec<u8>>,
+        now: UnixMs,
+    ) -> Result<Reply, StoreError> {
+        let call = self.call(script, tag_of(account), now, self.of(account, args));
+        self.link.call_replicated(call).await.map(Reply)
+    }
+
+    fn of(&self, account: &AccountId, args: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         let mut all = vec![self.limits_text.clone(), account_text(account)];
         all.extend(args);
-        self.ask(script, tag_of(account), now, all).await
+        all
     }
 }
 

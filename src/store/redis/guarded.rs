@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use super::account::Account;
 use super::asking::{flag, read_challenge, said};
@@ -29,7 +30,7 @@ struct Unheard<'a> {
 impl Drop for Unheard<'_> {
     fn drop(&mut self) {
         let Some((attempt, account, now)) = self.begun.take() else { return };
-        self.store.tasks.tell_again(abandoning(&attempt, &account, &[], true, now));
+        self.store.tasks.tell_unheard(abandoning(&attempt, &account, &[], true, now));
     }
 }
 
@@ -56,7 +57,13 @@ impl Redis {
             Unheard { store: self, begun: Some((begin.attempt.clone(), account.clone(), now)) };
         let has_destination = begin.destination.is_some();
         let args = begin_args(begin, &self.shared.node, now)?;
+        let asked = Instant::now();
         let reply = self.shared.ask_of(&scripts::BEGIN, &account, args, now).await?;
+        // This process, or this task, stood still: meanwhile the account may have been frozen.
+        let deadline = self.shared.link.deadline();
+        if asked.elapsed() > deadline.max(HEARD_WITHIN) {
+            return Err(StoreError::Deadline(deadline.as_millis() as u64));
+        }
         let (word, mut rest) = said(reply)?;
         if word == "taken" {
             unheard.begun = None; // it is another's
@@ -272,5 +279,7 @@ fn holds_running(stored: &[u8], freezes: i64, now: UnixMs) -> Result<Vec<HoldRun
 }
 
 const AT_ONCE: usize = 64;
+/// How old the answer to a beginning may be, if the deadline is shorter.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 const ORPHAN_AGE_MS: u64 = 30_000;
 pub(super) use crate::store::moved::HOLD_KEPT_MS;

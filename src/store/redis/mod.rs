@@ -249,10 +249,13 @@ impl Shared {
         now: UnixMs,
         args: Vec<Vec<u8>>,
     ) -> Result<Reply, StoreError> {
+        self.link.call(self.call(script, tag, now, args)).await.map(Reply)
+    }
+
+    fn call(&self, script: &'static Script, tag: u16, now: UnixMs, args: Vec<Vec<u8>>) -> Call {
         let mut all = vec![now.0.to_string().into_bytes()];
         all.extend(args);
-        let keys = vec![marker(&self.prefix, tag)];
-        self.link.call(Call { script, tag, keys, args: all }).await.map(Reply)
+        Call { script, tag, keys: vec![marker(&self.prefix, tag)], args: all }
     }
 }
 

@@ -63,6 +63,14 @@ impl Tasks {
         self.sights.try_send(seen).is_ok()
     }
 
+    /// A beginning that nobody heard of, if there is room to spare: while the store is down there are many of them, and
+    /// hardly one was carried out.
+    pub(super) fn tell_unheard(&self, beginning: Again) {
+        if self.ends.capacity() > AGAIN_MAX / 2 {
+            self.tell_again(beginning);
+        }
+    }
+
     pub(super) fn tell_again(&self, end: Again) {
         if self.ends.try_send(end).is_err() {
             tracing::error!(

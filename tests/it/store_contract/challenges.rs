@@ -370,3 +370,24 @@ pub async fn a_challenge_cannot_come_with_anything_proven(make: Make) {
     assert!(begun(&store, begin("a"), NOW).await.proof.is_none());
     assert!(store.open_challenge(about(2, challenge("c")), NOW).await.is_err());
 }
+
+pub async fn what_is_voided_is_not_approved_by_its_last_attempt(make: Make) {
+    let store = make(Limits::default());
+    let terms = vec![term("remote", either(), Some(Valid::Session))];
+    let asked = Challenge {
+        requirement: requirement(terms),
+        attempts_left: 1,
+        held: Some(vec![1]),
+        ..challenge("c")
+    };
+    store.enrol(&alice(), totp(), NOW).await.expect("enrols");
+    open(&store, asked, NOW).await;
+    assert!(matches!(spend(&store, "c", Factor::Totp, NOW).await, Spent::Compare { .. }));
+    // Frozen between the last attempt and its comparison.
+    store.freeze(&alice(), "owner".into(), NOW).await.expect("freezes");
+    assert!(matches!(prove_totp(&store, "c", 10, NOW).await, Proven::Closed(_)));
+    let begun = begun(&store, begin("a"), NOW).await;
+    assert!(begun.proof.is_none() && begun.standing.elevations.is_empty());
+    let (id, with) = (ChallengeId::new("c"), session("s"));
+    assert_eq!(store.take_held(&id, &alice(), &with, NOW).await.expect("answers"), None);
+}

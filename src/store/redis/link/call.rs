@@ -56,17 +56,23 @@ impl Link {
     }
 
     async fn witnessed(&self, tag: u16, node: &Arc<Node>, live: &Live) -> Result<(), StoreError> {
+        let server = &live.server;
+        let only = |error: &str| {
+            Err(StoreError::Unavailable(format!("{server}: {error}; only the master may have it")))
+        };
+        // Whoever is asked now may be another server, without the write.
+        if node.live_now().is_none_or(|now| now.number != live.number) {
+            return only("the connection broke meanwhile");
+        }
         if node.replicas().is_empty() {
             return Ok(());
         }
         let asked = node.witness.ask(&self.ground, &self.runtime, node, live, self.key_of(tag));
-        let error = match timeout(self.ground.deadline, asked).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error,
-            Err(_) => "no replica has it".to_owned(),
-        };
-        let server = &live.server;
-        Err(StoreError::Unavailable(format!("{server}: {error}; only the master may have it")))
+        match timeout(self.ground.deadline, asked).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => only(&error),
+            Err(_) => only("no replica has it"),
+        }
     }
 
     /// A key of no value on the tag's server.
@@ -205,10 +211,10 @@ async fn carry(ground: &Ground, call: &Call, ends_us: i64) -> Result<Answer, Fai
         .cloned()
         .unwrap_or_else(|| format!("{}{{{:03x}}}w", ground.prefix, call.tag).into_bytes());
     let mut node = whose(ground, |map| map.node_of(&key).cloned()).await;
-    let (mut loaded, mut asking) = (false, false);
+    let mut loaded = false;
     for _ in 0..HOPS_MAX {
         let Some(mut live) = node.live().await else { return Err(no_server(&key)) };
-        let result = send(ground, call, &node, &mut live.connection, asking, ends_us).await;
+        let result = send(ground, call, &node, &mut live.connection, ends_us).await;
         let error = match result {
             Ok(value) => return Ok(Answer { value, node, live }),
             Err(error) => error,
@@ -227,14 +233,7 @@ async fn carry(ground: &Ground, call: &Call, ends_us: i64) -> Result<Answer, Fai
                 load(ground, call, &mut live).await?;
                 loaded = true;
             }
-            Verdict::Moved(server) => {
-                asking = false;
-                node = elsewhere(ground, &server).await?;
-            }
-            Verdict::Ask(server) => {
-                asking = true;
-                node = elsewhere(ground, &server).await?;
-            }
+            Verdict::Moved(server) => node = elsewhere(ground, &server).await?,
         }
     }
     Err(Failure::Refused("the servers send one another the call in a circle".to_owned()))
@@ -273,21 +272,13 @@ async fn send(
     call: &Call,
     node: &Node,
     connection: &mut MultiplexedConnection,
-    asking: bool,
     ends_us: i64,
 ) -> RedisResult<Value> {
     let until_ms = match node.offset_us() {
         Some(offset_us) => (ends_us + offset_us).div_euclid(1_000),
         None => 1, // long ago: not without knowing the time
     };
-    let command = command(ground, call, until_ms);
-    if !asking {
-        return command.query_async(connection).await;
-    }
-    let mut pipe = redis::pipe();
-    pipe.cmd("ASKING").ignore().add_command(command);
-    let (value,): (Value,) = pipe.query_async(connection).await?;
-    Ok(value)
+    command(ground, call, until_ms).query_async(connection).await
 }
 
 fn command(ground: &Ground, call: &Call, until_ms: i64) -> Cmd {

@@ -97,6 +97,11 @@ impl Link {
         self.ground.is_fresh()
     }
 
+    /// How long a call waits.
+    pub fn deadline(&self) -> std::time::Duration {
+        self.ground.deadline
+    }
+
     /// How far the store's clock is ahead of this machine's.
     pub fn skew_ms(&self) -> i64 {
         self.ground.skew_ms()

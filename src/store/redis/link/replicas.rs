@@ -90,13 +90,13 @@ async fn wait(
     }
     let Some((_, dialed)) = kept else { return Err("no connection".to_owned()) };
     let mut pipe = redis::pipe();
-    pipe.cmd("SET").arg(key).arg(1).arg("PX").arg(KEPT_MS);
+    pipe.cmd("EVAL").arg(WRITE).arg(1).arg(key).arg(KEPT_MS);
     pipe.cmd("WAIT").arg(1).arg(ground.deadline.as_millis() as u64);
     let mut connection = dialed.connection.clone();
     let limit = ground.deadline + Duration::from_millis(50);
-    let answer = timeout(limit, pipe.query_async::<((), u64)>(&mut connection)).await;
+    let answer = timeout(limit, pipe.query_async::<(i64, u64)>(&mut connection)).await;
     match answer {
-        Ok(Ok(((), replicas))) if replicas > 0 => Ok(()),
+        Ok(Ok((_, replicas))) if replicas > 0 => Ok(()),
         Ok(Ok(_)) => Err("no replica has it".to_owned()),
         Ok(Err(error)) => {
             *kept = None;
@@ -109,4 +109,7 @@ async fn wait(
     }
 }
 
+/// A full server refuses to begin writing with what needs memory, but not to go on.
+const WRITE: &str =
+    "redis.call('DEL', KEYS[1]) redis.call('SET', KEYS[1], 1, 'PX', ARGV[1]) return 1";
 const KEPT_MS: u64 = 1_000;

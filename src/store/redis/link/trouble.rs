@@ -102,8 +102,6 @@ pub(super) enum Verdict {
     Load,
     /// Not carried out: another server has the slot.
     Moved(Server),
-    /// Not carried out: another server has it for this once.
-    Ask(Server),
     /// Not carried out: this one is no master (any more).
     NotMaster(Failure),
 }
@@ -112,13 +110,10 @@ pub(super) fn judge(script: &str, server: &Server, error: &RedisError) -> Verdic
     let error = &first(error);
     let refused = |text: String| Verdict::Fail(Failure::Refused(format!("{server} {text}")));
     let detail = error.detail().unwrap_or_default();
-    if let ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) = error.kind() {
-        let Some(other) = redirected(error, server) else {
-            return refused("names no server for the key".to_owned());
-        };
-        return match error.kind() {
-            ErrorKind::Server(ServerErrorKind::Ask) => Verdict::Ask(other),
-            _ => Verdict::Moved(other),
+    if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) {
+        return match redirected(error, server) {
+            Some(other) => Verdict::Moved(other),
+            None => refused("names no server for the key".to_owned()),
         };
     }
     if says(error, "LATE") {
@@ -137,7 +132,8 @@ pub(super) fn judge(script: &str, server: &Server, error: &RedisError) -> Verdic
         Some("BUSY") => refused("is busy with a script of somebody's".to_owned()),
         Some("MASTERDOWN") => refused("has lost its master".to_owned()),
         Some("CLUSTERDOWN") => refused(format!("says that the cluster is down: {detail}")),
-        Some("TRYAGAIN") => refused("is moving the keys to another server".to_owned()),
+        // The other server has some keys of the part and not the others, and would take these for empty.
+        Some("TRYAGAIN" | "ASK") => refused("is moving the keys to another server".to_owned()),
         Some("NOREPLICAS") => {
             refused("takes no changes, because too few replicas are attached".to_owned())
         }

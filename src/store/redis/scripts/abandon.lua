@@ -9,9 +9,13 @@ local stored = split(redis.call('GET', key) or '')
 local attempt = leave_sending(ARGV[4], ARGV[3], 'abandoned')
 if not attempt then
   if ARGV[6] == '1' and redis.call('EXISTS', attempt_key(ARGV[4])) == 0 then
-    -- The beginning may still be on its way: it finds its name taken.
-    redis.call('HSET', attempt_key(ARGV[4]), 'stage', 'abandoned')
-    keep(attempt_key(ARGV[4]), 0)
+    -- The beginning may still be on its way: it finds its name taken. A full server begins nothing by itself.
+    local put = redis.pcall('HSET', attempt_key(ARGV[4]), 'stage', 'abandoned')
+    if type(put) == 'number' then
+      keep(attempt_key(ARGV[4]), 0)
+    elseif string.sub(put.err, 1, 3) ~= 'OOM' then
+      return put
+    end
   end
   return 0
 end

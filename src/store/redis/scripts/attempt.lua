@@ -31,6 +31,13 @@ local function change_bucket(key, field, price, sign)
     i = i + 1
     sums[i] = (sums[i] or 0) + sign * number
   end
+  -- What a backup put here knows nothing of those on their way, and its limbs were carried: an unknown sum is stricter.
+  for n = 3, #sums do
+    if sums[n] < 0 then
+      sums[n], sums[2] = 0, sums[1]
+    end
+  end
+  sums[2] = math.min(sums[2], sums[1])
   if sums[1] == 0 then
     redis.call('HDEL', key, field)
     return

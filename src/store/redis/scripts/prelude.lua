@@ -26,8 +26,11 @@ if not marker[1] then
 end
 local floor = tonumber(marker[2] or -1)
 if marker[1] ~= epoch then
-  floor = math.max(floor, math.floor(now / 30000) + 1)
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'floor', floor)
+  -- By the server's time as well: a request that came slowly, or an end that is told late, has an old time. A full
+  -- server does not take it; then it is found again, until it does.
+  local time = redis.call('TIME')
+  floor = math.max(floor, math.floor(math.max(now, time[1] * 1000) / 30000) + 1)
+  redis.pcall('HSET', KEYS[1], 'epoch', epoch, 'floor', string.format('%.0f', floor))
 end
 
 -- A full server refuses to begin writing with what needs memory, but not to go on: what makes an account stricter begins

@@ -12,6 +12,14 @@ if challenge.state ~= 'open' or challenge.epoch ~= epoch or now >= tonumber(chal
   return { 'closed', told(challenge) }
 end
 local account = hash(account_key)
+-- Whatever voids an account's challenges forgets them; one without attempts has no state that would show it.
+local is_live = false
+for _, known in ipairs(split(account.live)) do
+  is_live = is_live or known == id
+end
+if not is_live then
+  return { 'closed', told(challenge) }
+end
 local key = challenge_key(id)
 local session_key = base .. 's' .. owner .. challenge.credential
 local session = hash(session_key)
