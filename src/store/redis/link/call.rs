@@ -65,7 +65,14 @@ impl Link {
             return only("the connection broke meanwhile");
         }
         if node.replicas().is_empty() {
-            return Ok(());
+            // Behind sentinels a master without any may have been replaced, and what only it was told is lost then.
+            return match node.has_successors() {
+                false => Ok(()),
+                true => Err(StoreError::Unavailable(format!(
+                    "{} has no replica, so that what it is told may be lost",
+                    live.server
+                ))),
+            };
         }
         let asked = node.witness.ask(&self.ground, &self.runtime, node, live, self.key_of(tag));
         match timeout(self.ground.deadline, asked).await {

@@ -124,6 +124,9 @@ impl Node {
             let trouble = match self.connect(&ground).await {
                 Ok((dialed, live)) => {
                     pause = PAUSE_MIN;
+                    // Whatever changed while nobody listened.
+                    ground.ears.all_changed();
+                    self.live.send_replace(Some(live.clone()));
                     tracing::info!(server = %live.server, "connected to the store");
                     let trouble = self.watch(&ground, live).await;
                     self.live.send_replace(None);
@@ -144,7 +147,11 @@ impl Node {
             Whereabouts::Fixed(server) => self.connect_to(ground, server).await,
             Whereabouts::Master { sentinels, name } => {
                 let master = sentinel::master(ground, sentinels, name).await?;
-                self.connect_to(ground, &master).await
+                let prepared = self.connect_to(ground, &master).await?;
+                // A server that was stopped takes connections, and answers when it goes on: by then it may have a
+                // successor that it has not heard of.
+                sentinel::still(ground, sentinels, name, &master).await?;
+                Ok(prepared)
             }
         }
     }
@@ -165,9 +172,6 @@ impl Node {
         let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         count(&ground.counters.connected);
         let live = Live { connection, server: server.clone(), number, gone };
-        // Whatever changed while nobody listened.
-        ground.ears.all_changed();
-        self.live.send_replace(Some(live.clone()));
         Ok((dialed, live))
     }
 
@@ -199,6 +203,21 @@ impl Node {
         Ok(())
     }
 
+    /// Whether another server may take its place.
+    pub(super) fn has_successors(&self) -> bool {
+        matches!(self.whereabouts, Whereabouts::Master { .. })
+    }
+
+    /// Whether the sentinels, if there are any, still send callers to this server.
+    async fn is_still_master(&self, ground: &Arc<Ground>, server: &Server) -> Result<(), Trouble> {
+        match &self.whereabouts {
+            Whereabouts::Fixed(_) => Ok(()),
+            Whereabouts::Master { sentinels, name } => {
+                sentinel::still(ground, sentinels, name, server).await
+            }
+        }
+    }
+
     /// Waits until the connection ends or another server is to be asked; answers why.
     async fn watch(&self, ground: &Arc<Ground>, live: Live) -> Trouble {
         let server = live.server.clone();
@@ -212,7 +231,7 @@ impl Node {
     }
 
     /// Feels the pulse until the connection ends; answers why it did.
-    async fn attend(&self, ground: &Ground, live: Live) -> Trouble {
+    async fn attend(&self, ground: &Arc<Ground>, live: Live) -> Trouble {
         let (server, mut connection) = (live.server, live.connection);
         let mut offset = Offset::default();
         let mut ticks = interval(PULSE);
@@ -234,6 +253,12 @@ impl Node {
                 Err(_) => Err(Trouble::passing(format!("{server} does not answer any more"))),
             };
             if let Err(trouble) = felt {
+                return trouble;
+            }
+            // It stood still for a while; somebody may have taken its place.
+            if ground.now_us() - sent_us > PULSE.as_micros() as i64
+                && let Err(trouble) = self.is_still_master(ground, &server).await
+            {
                 return trouble;
             }
             let sent_ms = u64::try_from(sent_us / 1_000).unwrap_or(0);

@@ -46,6 +46,24 @@ pub(super) async fn master(
     }
 }
 
+/// An error if the sentinels name another master than this one, or nobody.
+pub(super) async fn still(
+    ground: &Arc<Ground>,
+    sentinels: &[Server],
+    name: &str,
+    now: &Server,
+) -> Result<(), Trouble> {
+    let server = master(ground, sentinels, name).await?;
+    if server == *now {
+        return Ok(());
+    }
+    Err(successor(&server, now))
+}
+
+fn successor(server: &Server, now: &Server) -> Trouble {
+    Trouble::passing(format!("the sentinels say that {server} is the master now, not {now}"))
+}
+
 /// Returns when the sentinels name another master than this one. An old master learns of its successor only seconds
 /// later, and what it is told until then is lost.
 pub(super) async fn other_master(
@@ -59,8 +77,7 @@ pub(super) async fn other_master(
         if let Ok(server) = master(ground, sentinels, name).await
             && server != *now
         {
-            let text = format!("the sentinels say that {server} is the master now, not {now}");
-            return Trouble::passing(text);
+            return successor(&server, now);
         }
     }
 }
