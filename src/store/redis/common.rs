@@ -35,7 +35,18 @@ pub(super) fn prepare(shared: Arc<Shared>) -> Result<(), StoreError> {
     prepared.unwrap_or_else(|_| Err(StoreError::Unavailable("the start panicked".to_owned())))
 }
 
+/// A start is not in a hurry: on a busy server one of a thousand scripts may miss the deadline.
 async fn mark(shared: &Shared) -> Result<(), StoreError> {
+    let mut tried = 1;
+    loop {
+        match try_mark(shared).await {
+            Err(StoreError::Deadline(_)) if tried < TRIES => tried += 1,
+            marked => return marked,
+        }
+    }
+}
+
+async fn try_mark(shared: &Shared) -> Result<(), StoreError> {
     let parts: Vec<u16> = (0..PARTS).collect();
     let now = shared.clock.now();
     let ask = |part: &u16| shared.ask(&scripts::MARK, *part, now, Vec::new());
@@ -57,6 +68,8 @@ async fn mark(shared: &Shared) -> Result<(), StoreError> {
     }
     tasks::beat(shared, tasks::ALIVE, tasks::BEAT_KEPT_MS).await
 }
+
+const TRIES: usize = 5;
 
 impl Redis {
     pub(super) async fn do_adopt(

@@ -28,7 +28,13 @@ if factor == TOTP then
   -- Each step counts once per account, and none before it ever again; after a failover none that may have counted.
   local records, step = factors_of(account), tonumber(ARGV[7])
   local record = find_factor(records, TOTP)
-  if not record or not step or step <= floor or step <= (tonumber(record[6]) or -1) then
+  if not record or not step or step <= (tonumber(record[6]) or -1) then
+    return { 'replayed' }
+  end
+  if step <= floor then
+    -- A right code that may have been used in what was lost: it cannot count, and is no failure either.
+    put(key, challenge, 'left', digits(math.min(challenge.left + 1, ATTEMPTS_MAX)))
+    prove_part(account, factor)
     return { 'replayed' }
   end
   record[6] = ARGV[7]
