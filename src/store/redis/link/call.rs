@@ -64,7 +64,7 @@ impl Link {
         if node.live_now().is_none_or(|now| now.number != live.number) {
             return only("the connection broke meanwhile");
         }
-        if node.replicas().is_empty() {
+        if !node.has_replicas(self.ground.now_ms()) {
             return Ok(());
         }
         let asked = node.witness.ask(&self.ground, &self.runtime, node, live, self.key_of(tag));
