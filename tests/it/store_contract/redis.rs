@@ -579,3 +579,21 @@ fn a_full_server_with_replicas_freezes_as_well() {
         assert!(found.frozen.is_some());
     });
 }
+
+#[test]
+fn a_freeze_is_not_answered_while_replicas_are_only_away() {
+    run(|| async {
+        let all = Sentinel::start(&Options::default());
+        let store = watched(&all, "p");
+        store.freeze(&account("bob"), "owner".into(), NOW).await.expect("freezes");
+        let master = all.master().expect("a master");
+        let others = all.servers.iter().enumerate().filter(|(at, _)| *at != master);
+        others.for_each(|(_, replica)| replica.kill());
+        let alone = || all.servers[master].info("connected_slaves") == "0";
+        kit::redis::within(Duration::from_secs(10), "nobody to follow", alone);
+        tokio::time::sleep(Duration::from_millis(600)).await; // two pulses: by now it is known
+        assert!(store.freeze(&alice(), "owner".into(), NOW).await.is_err());
+        let found = store.look(&alice(), &session("s"), NOW).await.expect("answers");
+        assert!(found.frozen.is_some(), "it holds where it can");
+    });
+}

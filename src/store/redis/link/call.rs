@@ -64,14 +64,11 @@ impl Link {
         if node.live_now().is_none_or(|now| now.number != live.number) {
             return only("the connection broke meanwhile");
         }
-        if node.replicas().is_empty() {
+        if !node.has_replicas(self.ground.now_ms()) {
             // Behind sentinels a master without any may have been replaced, and what only it was told is lost then.
             return match node.has_successors() {
                 false => Ok(()),
-                true => Err(StoreError::Unavailable(format!(
-                    "{} has no replica, so that what it is told may be lost",
-                    live.server
-                ))),
+                true => only("it has no replica"),
             };
         }
         let asked = node.witness.ask(&self.ground, &self.runtime, node, live, self.key_of(tag));

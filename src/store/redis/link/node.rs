@@ -25,6 +25,8 @@ pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const PULSE: Duration = Duration::from_millis(250);
 /// A server that leaves a pulse unanswered for so long is looked for anew.
 const PULSE_LIMIT: Duration = Duration::from_secs(1);
+/// Replicas that have been away for longer are not waited for.
+const REPLICAS_MISSED_MS: u64 = 60_000;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
@@ -46,6 +48,8 @@ pub(super) struct Node {
     trip_us: AtomicU64,
     answered_ms: AtomicU64,
     replicas: Mutex<Vec<Server>>,
+    /// One more than when there last were any; 0 for never.
+    replicated_ms: AtomicU64,
     connections: AtomicU64,
     pub(super) witness: Witness,
 }
@@ -71,6 +75,7 @@ impl Node {
             trip_us: AtomicU64::new(0),
             answered_ms: AtomicU64::new(0),
             replicas: Mutex::default(),
+            replicated_ms: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             witness: Witness::default(),
         }
@@ -115,6 +120,13 @@ impl Node {
     /// Replicas that were attached at the last pulse.
     pub(super) fn replicas(&self) -> Vec<Server> {
         self.replicas.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether there are replicas, or were a moment ago: a master that was just promoted has none yet, and what it alone
+    /// has may be lost with it.
+    pub(super) fn has_replicas(&self, now_ms: u64) -> bool {
+        let last = self.replicated_ms.load(Ordering::Relaxed).checked_sub(1);
+        last.is_some_and(|last_ms| now_ms.saturating_sub(last_ms) < REPLICAS_MISSED_MS)
     }
 
     /// Connects, and connects again, until it is dropped.
@@ -280,6 +292,9 @@ impl Node {
             let text = format!("{server} is a replica, and only a master can be asked");
             return Err(Trouble::passing(text));
         };
+        if !replicas.is_empty() {
+            self.replicated_ms.store(ground.now_ms() + 1, Ordering::Relaxed);
+        }
         *self.replicas.lock().unwrap_or_else(PoisonError::into_inner) = replicas;
         let offset_us = offset.learn(sent_us, answered_us, pulse.time_us);
         self.offset_us.store(offset_us, Ordering::Relaxed);
