@@ -132,7 +132,7 @@ async fn what_a_script_finds_wrong_is_said() {
 // --- what a server must allow
 
 /// What the documentation of the link says, for the prefix `acl`.
-const ACL: &str = "resetkeys ~acl{* resetchannels &acl:notices -@all +@read +@write +@scripting +@pubsub -keys -flushall -flushdb -swapdb +hello +ping +time +wait +info +select +asking +scan +client|tracking +cluster|slots";
+const ACL: &str = "resetkeys ~acl{* resetchannels &acl:notices -@all +@read +@write +@scripting +@pubsub -keys -flushall -flushdb -swapdb +hello +ping +time +wait +info +select +scan +client|tracking +cluster|slots";
 
 fn with_user(options: &Options, acl: &str) -> (Single, Settings) {
     let own = Single::start(options);

@@ -11,7 +11,7 @@
 //! ```text
 //! ACL SETUSER stepgate on >SECRET resetkeys ~stepgate{* resetchannels &stepgate:notices
 //!     -@all +@read +@write +@scripting +@pubsub -keys -flushall -flushdb -swapdb
-//!     +hello +ping +time +wait +info +select +asking +scan
+//!     +hello +ping +time +wait +info +select +scan
 //!     +client|tracking +cluster|slots +config|get
 //! ```
 //!
