@@ -4,7 +4,7 @@
 //! `settle` the attempt is `sending` in the store, so that a crash leaves it `unknown` and nothing is sent again.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, header};
@@ -307,7 +307,7 @@ async fn forward(
     attempt: &Attempt<'_>,
     cleared: Cleared,
 ) -> Result<Response<Body>, End> {
-    let gateway = &worker.gateway;
+    let (gateway, decided) = (&worker.gateway, Instant::now());
     // A message has no header that the assertion could stand in.
     let assertion = match visit.frame {
         None => visit.assertion(gateway, &attempt.identity, cleared.factors),
@@ -323,6 +323,7 @@ async fn forward(
         account: attempt.identity.account.clone(),
         learn: learn(&attempt.action),
         rule: attempt.rule.and_then(|rule| rules.iter().position(|it| std::ptr::eq(it, rule))),
+        decided,
     };
     let intent = visit.intent(gateway, cleared.factors);
     let ended = match visit.frame.as_ref().map(Frame::sending) {
@@ -340,9 +341,7 @@ async fn forward(
     };
     match ended {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(Failed::Unrecorded)) => {
-            Err(Rejection::Unavailable("the audit log cannot be written").into())
-        }
+        Ok(Err(Failed::Unsent(why))) => Err(Rejection::Unavailable(why).into()),
         Ok(Err(Failed::Upstream(error))) => Err(visit.upstream_failed(&error, true).into()),
         // The task panicked: whether anything was sent is not known, and the record says so after a restart.
         Err(_) => Err(Rejection::NoAnswer { unknown: true }.into()),
@@ -359,9 +358,20 @@ enum Way {
 /// Why a cleared request has no answer.
 enum Failed {
     /// Nothing was sent.
-    Unrecorded,
+    Unsent(&'static str),
     Upstream(ForwardError),
 }
+
+/// What was decided is carried out at once or not at all: where a process stood still in between, its owner may have
+/// frozen the account, and another gateway may have written the attempt off.
+fn in_time(decided: Instant, now: Instant) -> Result<(), &'static str> {
+    match now.saturating_duration_since(decided) > DECIDED_KEPT {
+        true => Err("the gateway stood still after it had decided"),
+        false => Ok(()),
+    }
+}
+
+const DECIDED_KEPT: Duration = Duration::from_secs(5);
 
 /// What is left to do once the upstream has answered, or has not.
 struct Ending {
@@ -373,10 +383,11 @@ struct Ending {
     learn: Option<Learn>,
     /// Place of the action's rule in the site's pack; none for a write that no action names.
     rule: Option<usize>,
+    decided: Instant,
 }
 
 impl Ending {
-    /// No record, no forward.
+    /// No record, no forward; nor after a stop of the process in between.
     async fn run(
         self,
         intent: Record,
@@ -384,8 +395,12 @@ impl Ending {
         way: Way,
     ) -> Result<Response<Body>, Failed> {
         let gateway = &self.worker.gateway;
-        if let Err(error) = gateway.audit.commit(intent).await {
+        let recorded = gateway.audit.commit(intent).await.map_err(|error| {
             tracing::error!(%error, "no record, no forward");
+            "the audit log cannot be written"
+        });
+        if let Err(why) = recorded.and_then(|()| in_time(self.decided, Instant::now())) {
+            tracing::error!(why, "nothing was sent");
             let now = gateway.clock.now();
             if let Err(error) =
                 gateway.store.abandon(self.attempt.clone(), &self.account, Vec::new(), now).await
@@ -393,7 +408,7 @@ impl Ending {
                 tracing::error!(%error, "what was reserved stays so until the next start");
             }
             self.closing.unsent(gateway, now);
-            return Err(Failed::Unrecorded);
+            return Err(Failed::Unsent(why));
         }
         let started = Instant::now();
         let sent = match way {
@@ -486,5 +501,18 @@ fn learn(action: &Action) -> Option<Learn> {
         "address_book.remove" => Some(Learn::Removed { destination }),
         "withdrawal" => Some(Learn::Used { destination }),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decision_that_was_not_carried_out_at_once_is_not_carried_out_any_more() {
+        let decided = Instant::now();
+        assert!(in_time(decided, decided).is_ok());
+        assert!(in_time(decided, decided + DECIDED_KEPT).is_ok());
+        assert!(in_time(decided, decided + DECIDED_KEPT + Duration::from_millis(1)).is_err());
     }
 }
