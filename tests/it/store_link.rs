@@ -454,6 +454,10 @@ async fn after_the_master_was_killed_its_successor_is_asked() {
     let (link, log) = open(&sentinel(&all, "sen"));
     assert_eq!(sum(&link, add("sen", 1, "n")).await.unwrap(), 1);
     until_replicated(&link, 1).await;
+    // Either may be elected, so both must have it.
+    within(Duration::from_secs(10), "both replicas", || {
+        all.servers.iter().all(|server| server.say(&["GET", "sen{001}n"]) == "1")
+    });
     assert_eq!(link.examine().await.unwrap().len(), 3, "the master and both replicas");
     let (old, before) = (all.master().unwrap(), log.count("all"));
     all.servers[old].kill();

@@ -131,6 +131,7 @@ fn where_the_state_was_lost_everything_is_refused_until_a_gateway_starts() {
         lost(spent.expect_err("refuses"));
         lost(store.look(&who, &with, NOW).await.expect_err("refuses"));
         lost(store.freeze(&who, "owner".into(), NOW).await.expect_err("refuses"));
+        lost(store.ping().await.expect_err("is not ready"));
 
         let _other = open_at(server, &prefix, Limits::default());
         assert!(store.begin(begin("a"), NOW).await.is_ok());
@@ -288,8 +289,10 @@ fn a_full_server_begins_nothing_but_freezes_and_ends_what_began() {
         let store = open_at(&single.server, "p", Limits::default());
         begun(&store, begin("a"), NOW).await;
         open(&store, challenge("c"), NOW).await;
+        store.ping().await.expect("is ready");
         single.server.say(&["CONFIG", "SET", "maxmemory", "1"]);
         let (id, who, with) = (ChallengeId::new("c"), alice(), session("s"));
+        assert!(store.ping().await.is_err(), "it is not ready");
         assert!(store.begin(begin("b"), NOW).await.is_err());
         assert!(store.spend_attempt(&id, &who, &with, Factor::Totp, NOW).await.is_err());
         settle(&store, "a", Settled::Refused, NOW).await;

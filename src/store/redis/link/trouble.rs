@@ -23,14 +23,18 @@ impl Trouble {
         Self { text: text.into(), lasting: true }
     }
 
+    fn wrong_password(server: &Server) -> Self {
+        Self::lasting(format!(
+            "{server} does not accept the user or the password: see `user@` in `url` and `password` in [store] (for sentinels `sentinel_user` and `sentinel_password`)"
+        ))
+    }
+
     /// What a server said, or did not say, while the connection was set up.
     pub(super) fn of(server: &Server, error: &RedisError) -> Self {
         let error = &first(error);
         let detail = error.detail().unwrap_or_default();
         match error.code() {
-            Some("WRONGPASS") => Self::lasting(format!(
-                "{server} does not accept the user or the password: see `user@` in `url` and `password` in [store]"
-            )),
+            Some("WRONGPASS") => Self::wrong_password(server),
             Some("NOAUTH") => Self::lasting(format!(
                 "{server} wants a password: add `password = \"file:…\"` to [store] (for sentinels `sentinel_password`)"
             )),
@@ -38,9 +42,7 @@ impl Trouble {
                 "{server} does not permit what the store needs: {detail}; see the ACL line in the documentation"
             )),
             Some("LOADING") => Self::passing(format!("{server} is still reading its data")),
-            _ if error.kind() == ErrorKind::AuthenticationFailed => Self::lasting(format!(
-                "{server} does not accept the user or the password: see `user@` in `url` and `password` in [store]"
-            )),
+            _ if error.kind() == ErrorKind::AuthenticationFailed => Self::wrong_password(server),
             _ if error.kind() == ErrorKind::RESP3NotSupported => {
                 Self::lasting(format!("{server} is too old: Redis 6.2 or newer is needed"))
             }
