@@ -99,7 +99,7 @@ fn hasty(server: &kit::redis::Server) -> Arc<dyn Store> {
 
 /// Polls until it is so.
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..1_000 {
+    for _ in 0..6_000 {
         if is_so().await {
             return;
         }
