@@ -30,6 +30,8 @@ use crate::world::Clock;
 pub struct Assembled {
     pub live: Live,
     pub cases: usize,
+    /// What may not be as meant, though nothing is refused for it.
+    pub warnings: Vec<Fault>,
 }
 
 /// Reads every file that the sites name. `previous` lends its verified keys and caches to unchanged identities.
@@ -42,16 +44,20 @@ pub fn assemble(
     metrics: &Metrics,
     previous: Option<&Live>,
 ) -> Result<Assembled, Vec<Fault>> {
-    let mut faults = Vec::new();
+    let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     let prices = prices(config, &mut faults);
     let (mut sites, mut cases) = (Vec::new(), 0);
     for site in &config.sites {
-        let mut assembler = Assembler { config, site, fetch, faults: &mut faults, ran: 0 };
+        let (faults, warnings) = (&mut faults, &mut warnings);
+        let mut assembler = Assembler { config, site, fetch, faults, warnings, ran: 0 };
         let previous = site.hosts.first().and_then(|host| previous?.site(host));
         sites.extend(assembler.site(metrics, &prices, previous.map(Arc::as_ref)));
         cases += assembler.ran;
     }
-    if faults.is_empty() { Ok(Assembled { live: Live::new(sites), cases }) } else { Err(faults) }
+    if faults.is_empty() {
+        return Ok(Assembled { live: Live::new(sites), cases, warnings });
+    }
+    Err(faults)
 }
 
 /// The key that seals state at rest.
@@ -163,6 +169,7 @@ struct Assembler<'a> {
     site: &'a config::Site,
     fetch: &'a Fetch,
     faults: &'a mut Vec<Fault>,
+    warnings: &'a mut Vec<Fault>,
     /// Cases, of packs and of the policy.
     ran: usize,
 }
@@ -185,10 +192,8 @@ impl Assembler<'_> {
             packs.iter().for_each(|pack| self.pack_cases(actions, &pack.path));
         }
         let policy = self.config.read(&self.site.policy, self.faults);
-        let policy = match (&actions, policy) {
-            (Some(actions), Some(source)) => self.policy(actions, &packs, &source),
-            _ => None,
-        };
+        let policy = actions.as_ref().zip(policy);
+        let policy = policy.and_then(|(actions, source)| self.policy(actions, &packs, &source));
         if let (Some(actions), Some(policy)) = (&mut actions, &policy) {
             actions.guard(|name| policy.names(name));
         }
@@ -226,7 +231,7 @@ impl Assembler<'_> {
         config::read_source(beside).map_err(|fault| self.faults.push(*fault)).ok()
     }
 
-    /// The policy, after its cases have been run against it.
+    /// A policy, after the cases beside it have been run against it.
     fn policy(
         &mut self,
         actions: &ActionSet,
@@ -235,9 +240,14 @@ impl Assembler<'_> {
     ) -> Option<PolicySet> {
         let salt: Vec<&[u8]> = packs.iter().map(|pack| pack.text.as_bytes()).collect();
         let policy = policy::load(source, &actions.action_names(), &salt, self.faults)?;
-        if let Some(cases) = self.cases(&cases_beside(&self.site.policy.path)) {
+        if let Some(cases) = self.cases(&cases_beside(&source.path)) {
             let classify = |raw: &str| classify_raw(actions, raw);
-            self.ran += cases::run(&cases, &policy, &classify, self.faults).ran;
+            let run = cases::run(&cases, &policy, &classify, self.faults);
+            self.ran += run.ran;
+            self.warnings.extend(run.untested.iter().map(|rule| {
+                let message = format!("no case expects the rule `{rule}` to speak");
+                Fault::warning(&cases, 0..0, message)
+            }));
         }
         Some(policy)
     }

@@ -25,6 +25,15 @@ impl Source {
     }
 }
 
+/// How much it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The files work, and perhaps not as meant: said by `check`, and nothing is refused for it.
+    Warning,
+    /// Nothing is loaded.
+    Error,
+}
+
 /// One fault. `span` is a byte range of `source.text`; an empty text means the file itself is the trouble.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -34,11 +43,17 @@ pub struct Fault {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    pub severity: Severity,
 }
 
 impl Fault {
     pub fn new(source: &Source, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { source: source.clone(), span, message: message.into(), help: None }
+        let severity = Severity::Error;
+        Self { source: source.clone(), span, message: message.into(), help: None, severity }
+    }
+    /// The same, as a warning.
+    pub fn warning(source: &Source, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::new(source, span, message) }
     }
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -62,7 +77,11 @@ impl Fault {
         let path = self.source.path.display().to_string();
         if self.source.text.is_empty() {
             let help = self.help.as_ref().map(|help| format!("\n  = help: {help}"));
-            return format!("error: {}\n --> {path}{}", self.message, help.unwrap_or_default());
+            let word = match self.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            };
+            return format!("{word}: {}\n --> {path}{}", self.message, help.unwrap_or_default());
         }
         let text = &*self.source.text;
         let clamp = |mut at: usize| {
@@ -76,7 +95,11 @@ impl Fault {
         let span = start..clamp(self.span.end).max(start);
         let snippet =
             Snippet::source(text).path(path).annotation(AnnotationKind::Primary.span(span));
-        let mut group = Group::with_title(Level::ERROR.primary_title(&self.message));
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut group = Group::with_title(level.primary_title(&self.message));
         group = group.element(snippet);
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::facts::{Elevation, HoldRunning};
 use crate::routes::RouteSeen;
 use crate::types::{
     AccountId, ActionName, ChallengeId, Credential, CredentialId, CredentialKind, Factor,
@@ -152,9 +153,18 @@ pub struct Record {
     /// The transaction as the owner is shown it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<Shown>,
-    /// The facts the rules looked at, as text.
+    /// All facts that it was decided on, as text; where an outcome follows, they are in the lines before it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<Arc<str>, Arc<str>>,
+    /// How many elements a batch has; facts of the first few are told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elements: Option<usize>,
+    /// Approvals of this credential that held at that moment, here or elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elevations: Vec<Elevation>,
+    /// Holds of this account and destination that were running or had been served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<HoldRunning>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleNoted>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,6 +211,9 @@ impl Record {
             action: None,
             shown: Vec::new(),
             facts: BTreeMap::new(),
+            elements: None,
+            elevations: Vec::new(),
+            holds: Vec::new(),
             rules: Vec::new(),
             policy: None,
             verdict: None,

@@ -12,8 +12,10 @@ use crate::types::{CredentialId, Shown};
 
 /// Characters of one value.
 pub const VALUE_CHARS_MAX: usize = 256;
-/// Shown fields, facts and rules of one record, each.
+/// Shown fields and rules of one record, each.
 pub const FIELDS_MAX: usize = 64;
+/// Facts of one record.
+pub const FACTS_MAX: usize = 256;
 /// Characters of a name.
 pub const NAME_CHARS_MAX: usize = 64;
 /// Characters of a path or a note.
@@ -44,7 +46,7 @@ fn facts(facts: BTreeMap<Arc<str>, Arc<str>>) -> BTreeMap<Arc<str>, Arc<str>> {
         let text = if PLAIN_FACTS.contains(&&*text) { text } else { value(&key, &text) };
         (name(&key), text)
     };
-    facts.into_iter().take(FIELDS_MAX).map(cleaned).collect()
+    facts.into_iter().take(FACTS_MAX).map(cleaned).collect()
 }
 
 /// A field's value as it may be written.
@@ -268,13 +270,13 @@ mod tests {
     #[test]
     fn a_record_is_bounded() {
         let mut record = Record::new(UnixMs(0), Event::Decision).with_note("x".repeat(5000));
-        for number in 0..200 {
+        for number in 0..300 {
             record.facts.insert(format!("f{number}").into(), "é".repeat(2000).into());
             record.shown.push(Shown { name: "n".repeat(200).into(), value: "v".into() });
         }
         record.path = Some("/a/b?signature=1".into());
         let record = clean(record);
-        assert_eq!((record.facts.len(), record.shown.len()), (FIELDS_MAX, FIELDS_MAX));
+        assert_eq!((record.facts.len(), record.shown.len()), (FACTS_MAX, FIELDS_MAX));
         assert_eq!(record.facts["f0"].chars().count(), VALUE_CHARS_MAX);
         assert!(record.facts["f0"].ends_with('…'));
         assert_eq!(record.shown[0].name.chars().count(), NAME_CHARS_MAX);

@@ -36,6 +36,9 @@ pub fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let assembled = assemble::assemble(&config, &fetch, &Metrics::default(), None);
     match assembled {
         Ok(assembled) if faults.is_empty() => {
+            if !assembled.warnings.is_empty() {
+                say!("{}\n", render(&assembled.warnings));
+            }
             let (sites, cases) = (config.sites.len(), assembled.cases);
             say!("{}: fine ({sites} site(s), {cases} case(s))", path.display());
             Ok(ExitCode::SUCCESS)

@@ -187,7 +187,7 @@ async fn decide<'a>(
     let decision = visit.site.policy.decide(&facts);
     let decision = if attempt.must_ask { decision.asked_at_least() } else { decision };
     visit.decided(&decision);
-    visit.looked_at(visit.site.policy.facts_seen(&facts));
+    visit.decided_on(&facts);
     drop(facts);
     let Decision { verdict, said, .. } = decision;
     match verdict {

@@ -282,8 +282,12 @@ async fn decide(
         if surroundings.frozen() && !visit.head.method.is_safe() {
             return Err(Rejection::Frozen.into());
         }
-        let decision = policy.decide(&[surroundings.ordinary(rule.map(|rule| &rule.name))]);
+        let facts = [surroundings.ordinary(rule.map(|rule| &rule.name))];
+        let decision = policy.decide(&facts);
         visit.decided(&decision);
+        if decision.leaves_a_record() {
+            visit.decided_on(&facts);
+        }
         match (decision.verdict, identity) {
             (Verdict::Allow(permit), _) => {
                 surroundings.became_known(gateway);

@@ -4,7 +4,6 @@
 //! rules leave a line.
 //! Invariant: a guarded request's intent is durable before its first byte goes upstream.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderName, HeaderValue, Method, Response, header};
@@ -24,6 +23,8 @@ use crate::inbound::Inbound;
 use crate::locate::Place;
 use crate::pages::language::negotiate;
 use crate::pages::{self, Audience, Ctx, Language, Native, csrf};
+use crate::policy::facts::{Elevation, Facts, HoldRunning};
+use crate::policy::told::{self, Told};
 use crate::policy::verdict::Decision;
 use crate::rejection::Rejection;
 use crate::routes::{Ending, Write};
@@ -62,7 +63,7 @@ struct Learnt {
     shown: Vec<Shown>,
     intent: Option<IntentDigest>,
     rules: Vec<RuleNoted>,
-    facts: BTreeMap<Arc<str>, Arc<str>>,
+    grounds: Grounds,
     verdict: Option<&'static str>,
     challenge: Option<ChallengeId>,
     bearer: bool,
@@ -75,6 +76,15 @@ struct Learnt {
     own: bool,
     /// The client's end of a tunnel, if it asked for one.
     upgrade: Option<Tunnel>,
+}
+
+/// What it was decided on: evidence, and enough to decide it again under another policy.
+#[derive(Clone, Default)]
+struct Grounds {
+    facts: Told,
+    elements: Option<usize>,
+    elevations: Vec<Elevation>,
+    holds: Vec<HoldRunning>,
 }
 
 impl Visit {
@@ -168,9 +178,16 @@ impl Visit {
         learnt.rules = decision.said.iter().map(RuleNoted::from).collect();
     }
 
-    /// What the rules about a guarded action looked at: evidence, and enough to decide it again.
-    pub(super) fn looked_at(&self, facts: BTreeMap<Arc<str>, Arc<str>>) {
-        self.learnt().facts = facts;
+    /// The facts that it was decided on.
+    pub(super) fn decided_on(&self, elements: &[Facts<'_>]) {
+        let Some(first) = elements.first() else { return };
+        let holding = first.elevations.iter().filter(|elevation| elevation.until > first.now);
+        self.learnt().grounds = Grounds {
+            facts: told::tell(elements),
+            elements: Some(elements.len()).filter(|count| *count > 1),
+            elevations: holding.cloned().collect(),
+            holds: first.holds.to_vec(),
+        };
     }
 
     /// The client's end of a WebSocket, handed out once.
@@ -333,7 +350,11 @@ impl Visit {
         record.path = Some(self.head.path().into());
         record.action = learnt.action.clone();
         record.shown = learnt.shown.clone();
-        record.facts = learnt.facts.clone();
+        let Grounds { facts, elements, elevations, holds } = learnt.grounds.clone();
+        record.facts = facts;
+        record.elements = elements;
+        record.elevations = elevations;
+        record.holds = holds;
         record.rules = learnt.rules.clone();
         record.policy = Some(self.site.policy.version().clone());
         record.verdict = learnt.verdict.map(Into::into);
@@ -378,7 +399,15 @@ impl Visit {
 
     /// For the task that outlives this visit.
     pub(super) fn closing(&self) -> Closing {
-        Closing(self.blank(self.head.received, Event::Outcome))
+        let record = self.blank(self.head.received, Event::Outcome);
+        // The intent record says them already.
+        Closing(Record {
+            facts: Told::new(),
+            elements: None,
+            elevations: Vec::new(),
+            holds: Vec::new(),
+            ..record
+        })
     }
 
     /// The store gave no answer: said in the log, refused to the client.

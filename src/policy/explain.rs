@@ -3,7 +3,6 @@
 //! Never decides differently from `decide`: it weighs the same rules with the same code. Invariant:
 //! every rule about the action is listed, shadow rules too.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -65,41 +64,8 @@ pub fn explain(policy: &PolicySet, facts: &Facts<'_>) -> Explanation {
     }
 }
 
-impl PolicySet {
-    /// What the rules about an action looked at, for the record: each fact's value as text, `absent` or `unreadable`.
-    /// Of a batch, a fact that is not the same as in the first element is said again as `name[1]`, `name[2]`, … for
-    /// the first few elements.
-    pub fn facts_seen(&self, elements: &[Facts<'_>]) -> BTreeMap<Arc<str>, Arc<str>> {
-        let mut seen: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
-        for (at, facts) in elements.iter().enumerate().take(ELEMENTS_TOLD_MAX) {
-            for fact in self.rules_about(facts.action).flat_map(facts_of) {
-                let value = plain(fact, facts);
-                match seen.get(&fact.name) {
-                    Some(first) if **first == *value => {}
-                    Some(_) if at > 0 => {
-                        seen.insert(format!("{}[{at}]", fact.name).into(), value.into());
-                    }
-                    _ => {
-                        seen.insert(fact.name.clone(), value.into());
-                    }
-                }
-            }
-        }
-        seen
-    }
-}
-
-/// A value by itself. Text has no quotes, so that what must not be written is recognised; text that could be taken for
-/// a state keeps them.
-fn plain(fact: &FactRef, facts: &Facts<'_>) -> String {
-    match fact.read(facts) {
-        Fact::Known(Value::Text(text)) if !STATES.contains(&text) => text.to_owned(),
-        other => spelt(other),
-    }
-}
-
 /// As a policy would spell it.
-fn spelt(value: Fact<Value<'_>>) -> String {
+pub(super) fn spelt(value: Fact<Value<'_>>) -> String {
     match value {
         Fact::Known(value) => value.to_string(),
         Fact::Absent => "absent".to_owned(),
@@ -188,17 +154,13 @@ impl fmt::Display for Explanation {
     }
 }
 
-const STATES: [&str; 2] = ["absent", "unreadable"];
-/// Elements of a batch whose facts are told.
-const ELEMENTS_TOLD_MAX: usize = 8;
-
 #[cfg(test)]
 mod tests {
     use super::super::staged::{History, Staged};
     use super::*;
     use crate::fault::Source;
     use crate::policy::vocabulary::Vocabulary;
-    use crate::types::{FieldValue, Fields};
+    use crate::types::Fields;
 
     #[test]
     fn each_rule_says_what_it_saw_and_why_it_spoke() {
@@ -253,52 +215,5 @@ allow = true
         let json = serde_json::to_value(&explanation).unwrap();
         assert_eq!(json["verdict"], "hold");
         assert_eq!(json["rules"][2]["when"], "unknown");
-    }
-
-    #[test]
-    fn what_was_seen_is_told_once_and_of_a_batch_what_differs() {
-        let text = r#"version = 1
-[[rule]]
-id = "large"
-on = "withdrawal"
-when = "usd_value > 10_000 and asset is USDT"
-unless = "address.verified"
-deny = true
-[[rule]]
-id = "network"
-on = "withdrawal"
-when = "network is TRC20 or asset is BTC"
-deny = true
-shadow = true
-[[rule]]
-id = "other"
-on = "transfer"
-when = "geo.speed_kmh > 900"
-deny = true
-"#;
-        let mut faults = Vec::new();
-        let policy = crate::policy::load(&Source::new("p", text), &[], &[], &mut faults).unwrap();
-        let staged = |usd: &str, network: Option<&str>| {
-            let mut fields = Fields::default();
-            fields.set("asset", FieldValue::Text("USDT".into()));
-            if let Some(network) = network {
-                fields.set("network", FieldValue::Text(network.into()));
-            }
-            let mut staged = Staged::new("withdrawal", fields, History::default());
-            staged.set("usd_value", usd, &Vocabulary::new(&[])).unwrap();
-            staged.settle();
-            staged
-        };
-        let (one, two) = (staged("12000.50", None), staged("unreadable", Some("absent")));
-        let told = |elements: &[Facts<'_>]| {
-            let seen = policy.facts_seen(elements);
-            seen.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
-        };
-        let first = "address.verified=absent asset=USDT network=absent";
-        assert_eq!(told(&[one.facts()]), format!("{first} usd_value=12000.5"));
-        assert_eq!(
-            told(&[one.facts(), one.facts(), two.facts()]),
-            format!("{first} network[2]=\"absent\" usd_value=12000.5 usd_value[2]=unreadable"),
-        );
     }
 }

@@ -23,6 +23,7 @@ mod staged;
 mod syntax;
 pub mod table;
 mod tokens;
+pub mod told;
 mod truth;
 pub mod verdict;
 pub mod vocabulary;

@@ -11,7 +11,7 @@ use super::facts::{
     AddressFacts, CounterTotal, Counters, Decimal, Elevation, Fact, Facts, Geo, HoldRunning, Window,
 };
 use super::literal::{Literal, Wrong};
-use super::table::{FactRef, Kind};
+use super::table::{FIELD_FACTS, FactRef, Kind};
 use super::vocabulary::Vocabulary;
 use crate::types::{CredentialKind, Factor, FactorSet, FieldValue, Fields, UnixMs};
 
@@ -341,8 +341,7 @@ const STRANGER: AddressFacts =
 
 /// Facts that are fields of the request.
 fn is_field(name: &str) -> bool {
-    let plain = ["amount", "asset", "address", "network", "tag", "transfer.from", "transfer.to"];
-    plain.contains(&name) || name.starts_with("field.")
+    FIELD_FACTS.contains(&name) || name.starts_with("field.")
 }
 
 fn borrowed(fact: &Fact<String>) -> Fact<&str> {

@@ -102,6 +102,11 @@ impl fmt::Debug for FactSpec {
 }
 
 impl FactSpec {
+    /// `None` for a family of facts.
+    pub fn read<'f>(&self, facts: &'f Facts<'_>) -> Option<Fact<Value<'f>>> {
+        self.reader.map(|reader| reader(facts))
+    }
+
     /// What a literal is measured in; empty if the kind says it all.
     pub fn unit(&self) -> &'static str {
         match self.kind {
@@ -123,6 +128,10 @@ pub struct FactRef {
     pub kind: Kind,
     read: Read,
 }
+
+/// The facts that are fields of the action and have a row of their own.
+pub const FIELD_FACTS: [&str; 7] =
+    ["amount", "asset", "address", "network", "tag", "transfer.from", "transfer.to"];
 
 #[derive(Clone, Debug)]
 enum Read {

@@ -157,12 +157,24 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Whether a line is written even if the request is ordinary traffic: it did not simply pass, or a shadow rule had
+    /// a word.
+    pub fn leaves_a_record(&self) -> bool {
+        !matches!(self.verdict, Verdict::Allow(_)) || self.said.iter().any(|said| said.shadow)
+    }
+
     /// The same, asking for a code where nothing was asked: for writes that no action names, where the pack says so.
     #[must_use]
-    pub fn asked_at_least(self) -> Self {
+    pub fn asked_at_least(mut self) -> Self {
         let Verdict::Allow(_) = self.verdict else { return self };
+        self.said.push(Said {
+            rule: RuleId::new(UNCLASSIFIED),
+            outcome: "require",
+            shadow: false,
+            satisfied: false,
+        });
         let term = Term {
-            rule: RuleId::new("unclassified"),
+            rule: RuleId::new(UNCLASSIFIED),
             factors: FactorExpr::Any(vec![
                 FactorExpr::One(Factor::Totp),
                 FactorExpr::One(Factor::Sms),
@@ -175,3 +187,6 @@ impl Decision {
         Self { verdict: Verdict::Require(Requirement { terms: vec![term] }), ..self }
     }
 }
+
+/// Stands for a rule where the pack asks about a write that no action names.
+pub const UNCLASSIFIED: &str = "unclassified";

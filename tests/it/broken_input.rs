@@ -74,7 +74,7 @@ fn a_kit_without_faults_is_fine() {
     let (dir, _kit) = good();
     let (content, text) = check(dir.path());
     assert!(content, "{text}");
-    assert_eq!(text, "stepgate.toml: fine (1 site(s), 1 case(s))\n");
+    assert!(text.ends_with("stepgate.toml: fine (1 site(s), 1 case(s))\n"), "{text}");
 }
 
 #[test]
