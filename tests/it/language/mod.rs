@@ -12,6 +12,7 @@ mod id;
 mod notify;
 mod on;
 mod planted;
+mod recipes;
 mod require;
 mod sets;
 mod shadow;
