@@ -3,6 +3,7 @@
 //! Never decides anything and never reads a request's parameters. Invariant: a page shows the stored transaction, each
 //! value escaped and isolated, and needs no script.
 
+mod assets;
 mod audience;
 pub mod csrf;
 pub mod language;
