@@ -5,7 +5,9 @@
 
 mod assets;
 mod audience;
+mod csp;
 pub mod csrf;
+pub mod inject;
 pub mod language;
 pub mod outcome;
 mod refusal;
