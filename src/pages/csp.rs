@@ -16,7 +16,7 @@ pub fn allows_own_script<'p>(headers: &[&'p str]) -> Option<Allowed<'p>> {
     let policies = || headers.iter().flat_map(|header| header.split(',')).map(directives);
     let calls = |policy: &Vec<Directive<'_>>| {
         let sources = governing(policy, &["connect-src", "default-src"]);
-        sources.is_none_or(|sources| names_own_site(sources))
+        sources.is_none_or(names_own_site)
     };
     if !policies().all(|policy| calls(&policy)) {
         return None;
