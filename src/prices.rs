@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use crate::fault::{Fault, Source, salvage};
 use crate::policy::facts::{Decimal, Fact};
+use crate::policy::number;
 use crate::types::UnixMs;
 
 /// USD per unit, by asset in upper case.
@@ -70,14 +71,13 @@ fn price(text: &str) -> Option<Decimal> {
     (value > Decimal::ZERO).then_some(value)
 }
 
-/// A plain decimal: digits, at most one point, no sign or exponent, at most 80 characters.
+/// A plain decimal as rules read one: no sign, no exponent, and no leading zero, which some take for octal. At most 80
+/// characters.
 pub fn decimal(text: &str) -> Option<Decimal> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if text.len() > 80 || !digits(whole) || !digits(fraction) {
+    if text.len() > 80 {
         return None;
     }
-    Decimal::from_str(text, fastnum::decimal::Context::default()).ok()
+    number::parse(text).ok()
 }
 
 #[cfg(test)]
@@ -98,6 +98,13 @@ mod tests {
         let amount = Fact::Known(decimal("0.5").unwrap());
         let value = prices.unwrap().value(Some("btc"), amount, UnixMs(2_000));
         assert_eq!(value, Fact::Known(decimal("32125.25").unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_amount_to_a_rule_is_worth_nothing_known() {
+        for odd in ["010", "1e3", "+1", ".5", "1.", "", " 1", "-1", "NaN", &"9".repeat(81)] {
+            assert_eq!(decimal(odd), None, "{odd}");
+        }
     }
 
     #[test]

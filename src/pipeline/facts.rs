@@ -12,7 +12,7 @@ use crate::locate::Sighting;
 use crate::locate::travel::geo_facts;
 use crate::policy::facts::{AddressFacts, Counters, Decimal, Fact, Facts, Geo, HoldRunning};
 use crate::store::Standing;
-use crate::types::{ActionName, Fields};
+use crate::types::{ActionName, CredentialKind, Fields, UnixMs};
 
 /// Everything beside the action itself.
 pub(super) struct Surroundings<'a> {
@@ -102,7 +102,6 @@ impl<'a> Surroundings<'a> {
 
     fn common<'b>(&'b self, action: &'b str, fields: &'b Fields) -> Facts<'b> {
         let (head, now) = (&self.visit.head, self.visit.head.received);
-        let issued = self.identity.as_ref().and_then(|identity| identity.issued);
         let changed = self.standing.security_changed;
         Facts {
             now,
@@ -112,7 +111,7 @@ impl<'a> Surroundings<'a> {
             usd_value: Fact::Absent,
             client: head.client,
             credential: self.identity.as_ref().map(|identity| identity.credential.kind),
-            session_age_ms: issued.map_or(Fact::Absent, |at| Fact::Known(now.since_ms(at))),
+            session_age_ms: self.identity.as_deref().map_or(Fact::Absent, |of| session_age_ms(of, now)),
             geo: self.geo(),
             counters: Fact::Absent,
             address: Fact::Absent,
@@ -162,6 +161,15 @@ impl<'a> Surroundings<'a> {
         if !gateway.store.sight(&identity.account, &identity.credential, sighting) {
             gateway.metrics.sighting_dropped();
         }
+    }
+}
+
+/// A key has no session. A session or token that does not say when its owner signed in may be a moment old.
+fn session_age_ms(identity: &Identity, now: UnixMs) -> Fact<u64> {
+    match (identity.credential.kind, identity.issued) {
+        (CredentialKind::ApiKey | CredentialKind::ClientCertificate, _) => Fact::Absent,
+        (CredentialKind::Session | CredentialKind::Bearer, None) => Fact::Unreadable,
+        (_, Some(at)) => Fact::Known(now.since_ms(at)),
     }
 }
 
