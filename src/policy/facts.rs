@@ -49,6 +49,8 @@ pub struct Geo<'a> {
     /// False with no history at all; unreadable when the country is.
     pub new_country: Fact<bool>,
     pub new_asn: Fact<bool>,
+    /// Since the account was first seen in this country (ms); 0 for a new one, absent with no history at all.
+    pub country_age: Fact<u64>,
     /// True when the account has no known place yet.
     pub first_place: bool,
     /// From the last sighting; absent when there is none, unreadable when either place has no coordinates.

@@ -21,10 +21,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("field.<name>", "field.permissions matches \"*withdraw*\""),
     ("usd_value", "usd_value > 10_000"),
     ("counters.<action>.count_<1h|24h|7d>", "counters.withdrawal.count_1h > 3"),
-    (
-        "counters.<action>.usd_<1h|24h|7d>",
-        "counters.withdrawal.usd_24h + usd_value > 50_000",
-    ),
+    ("counters.<action>.usd_<1h|24h|7d>", "counters.withdrawal.usd_24h + usd_value > 50_000"),
     ("address.known", "not address.known"),
     ("address.verified", "usd_value < 200 and address.verified"),
     ("address.age", "address.age < 24h"),
@@ -35,6 +32,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("geo.asn", "geo.asn is 16509"),
     ("geo.network", "geo.network in [hosting, relay]"),
     ("geo.new_country", "geo.new_country"),
+    ("geo.country_age", "geo.country_age < 7d"),
     ("geo.new_asn", "geo.new_asn and geo.network is hosting"),
     ("geo.first_place", "geo.first_place"),
     ("geo.distance_km", "geo.distance_km > 300"),
@@ -91,7 +89,11 @@ pub fn markdown() -> String {
         let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
         let cells = [
             format!("`{}`", spec.name),
-            [kind, spec.unit()].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ")
+            [kind, spec.unit()]
+                .into_iter()
+                .filter(|it| !it.is_empty())
+                .collect::<Vec<_>>()
+                .join(", ")
                 + if words.is_empty() { "" } else { ": " }
                 + &words.join(", "),
             spec.meaning.to_owned(),
@@ -146,7 +148,8 @@ fn wrap(page: &mut String, width: usize, label: &str, text: &str) {
     page.push('\n');
 }
 
-const TITLE: &str = "<!-- Made by `stepgate facts --markdown > policies/facts.md`; change src/policy/table.rs. -->
+const TITLE: &str =
+    "<!-- Made by `stepgate facts --markdown > policies/facts.md`; change src/policy/table.rs. -->
 # Facts
 
 Everything that a rule may look at.";
