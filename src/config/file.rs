@@ -118,8 +118,14 @@ pub(super) struct Limits {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Prices {
-    pub file: Text,
+    pub file: Option<Text>,
+    pub url: Option<Text>,
+    pub every_s: Option<Spanned<u64>>,
     pub age_max_s: Option<u64>,
+    pub symbol: Option<Text>,
+    pub price: Option<Text>,
+    pub separator: Option<Text>,
+    pub usd: Option<Spanned<Vec<Text>>>,
 }
 
 #[derive(Deserialize)]
