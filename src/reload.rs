@@ -58,7 +58,8 @@ impl Reloader {
         }
         if let Some(prices) = live.prices() {
             let (fetch, clock) = (self.fetch.clone(), gateway.clock.clone());
-            let watch = ticker::watch(prices, fetch, clock, gateway.metrics.clone());
+            let metrics = gateway.metrics.clone();
+            let watch = ticker::watch(prices, fetch, clock, move |ok| metrics.prices_polled(ok));
             self.background.spawn(watch);
         }
         let versions: Vec<_> =

@@ -10,24 +10,24 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 
 use crate::fetch::Fetch;
-use crate::metrics::Metrics;
 use crate::prices::{Prices, Settings};
 use crate::world::Clock;
 
 /// Keeps the prices fresh, beginning at once. Ends when they are in use no more, or at once if they are none of a
-/// ticker or somebody keeps them already. To be spawned whenever prices may be new.
+/// ticker or somebody keeps them already. To be spawned whenever prices may be new. `count` is told of every answer
+/// whether it was good.
 pub(crate) fn watch(
     prices: &Arc<Prices>,
     fetch: Fetch,
     clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
+    count: impl Fn(bool) + Send + 'static,
 ) -> impl Future<Output = ()> + Send + 'static {
     let watched = prices.claim_watch().then(|| Arc::downgrade(prices));
     async move {
         while let Some(prices) = watched.as_ref().and_then(Weak::upgrade) {
             let Some(settings) = prices.settings() else { return };
             let polled = poll(&prices, settings, &fetch, &*clock).await;
-            metrics.prices_polled(polled);
+            count(polled);
             let pause_ms = if polled { settings.every_ms } else { settings.every_ms.min(AGAIN_MS) };
             drop(prices);
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;

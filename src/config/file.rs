@@ -19,7 +19,7 @@ pub(super) struct File {
     pub sms: Option<Sms>,
     #[serde(default)]
     pub limits: Limits,
-    pub prices: Option<Prices>,
+    pub prices: Option<Spanned<Prices>>,
     #[serde(default)]
     pub site: Vec<Site>,
 }

@@ -31,7 +31,9 @@ impl Prices {
 }
 
 impl Checker<'_> {
-    pub(super) fn prices(&mut self, written: file::Prices) -> Option<Prices> {
+    pub(super) fn prices(&mut self, written: toml::Spanned<file::Prices>) -> Option<Prices> {
+        let span = written.span();
+        let written = written.into_inner();
         let age_max_ms = written.age_max_s.unwrap_or(900).saturating_mul(1000);
         let from = match (&written.file, &written.url) {
             (Some(file), None) => {
@@ -49,7 +51,7 @@ impl Checker<'_> {
                 return None;
             }
             (None, None) => {
-                self.fault(0..0, "[prices] says neither `file` nor `url`")
+                self.fault(span, "[prices] says neither `file` nor `url`")
                     .help("file = \"prices.toml\", or the `url` of a ticker");
                 return None;
             }

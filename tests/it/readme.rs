@@ -46,3 +46,22 @@ fn the_page_of_facts_is_what_the_command_prints() {
     assert!(page("policies/facts.md") == made, "policies/facts.md is not up to date; {renew}");
     assert!(page("policies/README.md").contains("(facts.md)"));
 }
+
+#[test]
+fn facts_are_listed_without_any_configuration() {
+    let nowhere = tempfile::TempDir::new().unwrap();
+    let list = |option: &[&str]| {
+        let mut command = std::process::Command::new(crate::binary::STEPGATE);
+        let output =
+            command.arg("facts").args(option).current_dir(nowhere.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(list(&["--markdown"]), page("policies/facts.md"));
+    let json: serde_json::Value = serde_json::from_str(&list(&["--json"])).unwrap();
+    let age = json["facts"].as_array().unwrap().iter().find(|row| row["name"] == "session.age");
+    assert_eq!(age.unwrap()["unit"], "s, m, h or d");
+    let plain = list(&[]);
+    assert!(plain.contains("\nsession.age  (duration, s, m, h or d)\n"), "{plain}");
+    assert!(plain.lines().all(|line| line.chars().count() <= 100), "it is not a terminal");
+}

@@ -203,11 +203,11 @@ async fn prices_outlive_bad_answers_until_they_are_too_old() {
             until(&world, |said| said["error"].as_str().is_some_and(|error| error.contains(why)))
                 .await;
         assert!(said["failures"].as_u64().unwrap() > number as u64, "{said}");
-        let amount = format!("0.1{number}");
+        let amount = format!("0.0{}", number + 1);
         assert_eq!(worth(&world, &alice, &amount).await.1, 200, "{why}");
     }
     world.wait_s(299);
-    assert_eq!(worth(&world, &alice, "0.15").await.1, 200);
+    assert_eq!(worth(&world, &alice, "0.121").await.1, 200);
     world.wait_s(2);
     assert_eq!(worth(&world, &alice, "0.161").await, known("unreadable", 403));
     let metrics = world.admin("GET", "/metrics", "").await.text();
