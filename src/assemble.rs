@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::admin::Token;
 use crate::classify::{self, ActionSet, Detected};
-use crate::config::{self, Config, FileRef, IdentityKind, Keys, SecretRef};
+use crate::config::{self, Config, FileRef, IdentityKind, Keys, PricesFrom, SecretRef};
 use crate::crypto::Keyring;
 use crate::fault::{Fault, Source};
 use crate::fetch::Fetch;
@@ -45,7 +45,7 @@ pub fn assemble(
     previous: Option<&Live>,
 ) -> Result<Assembled, Vec<Fault>> {
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
-    let prices = prices(config, &mut faults);
+    let prices = prices(config, previous, &mut faults);
     let (mut sites, mut cases) = (Vec::new(), 0);
     for site in &config.sites {
         let (faults, warnings) = (&mut faults, &mut warnings);
@@ -118,7 +118,7 @@ pub fn watched(config: &Config) -> Vec<PathBuf> {
     for file in [&config.geo.city, &config.geo.asn, &config.geo.lists].into_iter().flatten() {
         add(file);
     }
-    config.prices.iter().for_each(|prices| add(&prices.file));
+    config.prices.iter().filter_map(config::Prices::file).for_each(&mut add);
     for site in &config.sites {
         site.actions.iter().for_each(&mut add);
         add(&site.policy);
@@ -137,15 +137,22 @@ pub fn watched(config: &Config) -> Vec<PathBuf> {
     files
 }
 
-fn prices(config: &Config, faults: &mut Vec<Fault>) -> Arc<Prices> {
+fn prices(config: &Config, previous: Option<&Live>, faults: &mut Vec<Fault>) -> Arc<Prices> {
     let read = config.prices.as_ref().and_then(|prices| {
-        let source = config.read(&prices.file, faults)?;
-        let modified = std::fs::metadata(&prices.file.path).and_then(|it| it.modified()).ok()?;
+        let file = match &prices.from {
+            PricesFrom::File(file) => file,
+            PricesFrom::Ticker(settings) => {
+                let previous = previous.and_then(Live::prices);
+                return Some(Prices::polled(settings.clone(), prices.age_max_ms, previous));
+            }
+        };
+        let source = config.read(file, faults)?;
+        let modified = std::fs::metadata(&file.path).and_then(|it| it.modified()).ok()?;
         let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let as_of = UnixMs(i64::try_from(since.as_millis()).unwrap_or(0));
-        Prices::parse(&source, as_of, prices.age_max_ms, faults)
+        Prices::parse(&source, as_of, prices.age_max_ms, faults).map(Arc::new)
     });
-    Arc::new(read.unwrap_or_default())
+    read.unwrap_or_default()
 }
 
 /// `x.cases.toml` beside `x.policy.toml`.

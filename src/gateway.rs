@@ -89,6 +89,11 @@ impl Live {
         self.sites.get(host)
     }
 
+    /// The prices, which all sites have in common.
+    pub fn prices(&self) -> Option<&Arc<Prices>> {
+        self.sites.values().next().map(|site| &site.prices)
+    }
+
     pub fn sites(&self) -> impl Iterator<Item = &Arc<Site>> {
         self.sites.values()
     }

@@ -29,6 +29,7 @@
 //! | `store` | state as atomic sentences; `embedded` keeps it in one file, `redis` shares it among gateways |
 //! | `backup` | the file that a store is moved or kept in |
 //! | `sms` | how codes are sent |
+//! | `ticker`, `prices` | what an amount is worth |
 //! | `serve`, `assemble`, `reload` | how it is put together, from one configuration, and replaced while it runs |
 //! | `admin`, `operations`, `commands` | what operators can ask and order |
 //!
@@ -40,7 +41,7 @@
 //! | --- | --- |
 //! | root | config, assemble, reload, messenger, operations, serve, commands, fuzz, main |
 //! | stories | pipeline, answer, gateway |
-//! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, store::redis, backup, sms, admin, metrics, telemetry, tokens, watch |
+//! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, store::redis, backup, sms, admin, metrics, telemetry, ticker, tokens, watch |
 //! | outgoing | fetch |
 //! | ports | store (trait), locate (trait) |
 //! | core, pure and sync | classify, policy, stepup, clearance, observe, routes, prices, rawhttp, locate::travel, audit::{record, chain, redact, keys} |
@@ -94,6 +95,7 @@ pub mod sms;
 pub mod stepup;
 pub mod store;
 pub mod telemetry;
+mod ticker;
 mod tokens;
 pub mod types;
 mod watch;

@@ -55,6 +55,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Everything that a rule may look at: type, unit, meaning, when absent, when unreadable.
+    Facts {
+        #[arg(long)]
+        json: bool,
+        /// As the page `policies/facts.md`.
+        #[arg(long, conflicts_with = "json")]
+        markdown: bool,
+    },
     /// Enrolled factors of accounts, through the running gateway's admin interface.
     Factor {
         #[command(flatten)]
@@ -144,6 +152,7 @@ fn main() -> ExitCode {
         Command::Explain { at, request, ip, account, json } => {
             commands::explain::run(&at.config, &request, ip, account.as_deref(), json)
         }
+        Command::Facts { json, markdown } => commands::facts::run(json, markdown),
         Command::Factor { at, what } => Operator::at(&at.config).and_then(|op| match what {
             Factor::Import { file } => op.import(&file),
             Factor::List { account } => op.factors(&account),

@@ -187,6 +187,10 @@ impl Operations for Desk {
                 gateway.metrics.geo_age_s(name, now.since_ms(age.built) / 1000);
             }
         }
+        if let Some(prices) = gateway.live.load().prices() {
+            let held_back = prices.state().map_or(0, |state| state.held_back.len());
+            gateway.metrics.prices(prices.age_ms(now), held_back);
+        }
         gateway.metrics.encode()
     }
 
@@ -219,6 +223,7 @@ impl Operations for Desk {
                 uptime_s: now.since_ms(self.0.started) / 1000,
                 sites,
                 last_reload: self.0.reloader.last(),
+                prices: self.gateway().live.load().prices().and_then(|prices| prices.state()),
             })
         })
     }

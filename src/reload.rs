@@ -19,6 +19,7 @@ use crate::gateway::Gateway;
 use crate::listen::certs::Certificates;
 use crate::locate::maxmind::Locator;
 use crate::serve::{Parts, render};
+use crate::ticker;
 use crate::watch::Watch;
 
 /// Reads everything again on demand, one reload at a time.
@@ -49,11 +50,17 @@ impl Reloader {
         lock(&self.last).clone()
     }
 
-    /// What is live now was just swapped in: its key sets are kept fresh and its versions shown.
+    /// What is live now was just swapped in: its key sets and prices are kept fresh and its versions shown.
     pub fn took(&self, gateway: &Gateway) {
         let live = gateway.live.load();
         for site in live.sites() {
             self.background.spawn(site.identifier.watch());
+        }
+        if let Some(prices) = live.prices() {
+            let (fetch, clock) = (self.fetch.clone(), gateway.clock.clone());
+            let metrics = gateway.metrics.clone();
+            let watch = ticker::watch(prices, fetch, clock, move |ok| metrics.prices_polled(ok));
+            self.background.spawn(watch);
         }
         let versions: Vec<_> =
             live.sites().map(|site| (site.name.clone(), site.policy.version().clone())).collect();

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::prices;
 use crate::routes::RouteSeen;
 use crate::store::{AccountCard, FactorCard};
 use crate::types::{AccountId, Factor, UnixMs};
@@ -105,6 +106,9 @@ pub struct Status {
     pub uptime_s: u64,
     pub sites: Vec<SiteStatus>,
     pub last_reload: Option<LastReload>,
+    /// Of the ticker, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prices: Option<prices::State>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ pub mod backup;
 pub mod check;
 pub mod doctor;
 pub mod explain;
+pub mod facts;
 pub mod operate;
 pub mod restore;
 pub mod routes;

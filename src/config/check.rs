@@ -10,8 +10,8 @@ use ipnet::IpNet;
 
 use super::file;
 use super::{
-    Admin, Config, FileRef, Geo, Identity, IdentityKind, Keys, Listen, Pair, Prices, SecretRef,
-    Site, Sms, SmsProvider,
+    Admin, Config, FileRef, Geo, Identity, IdentityKind, Keys, Listen, Pair, SecretRef, Site, Sms,
+    SmsProvider,
 };
 use crate::fault::{Fault, Source, suggest};
 use crate::stepup::challenge::Limits;
@@ -55,10 +55,7 @@ impl<'a> Checker<'a> {
             audit: self.path(&file.audit.file).path,
             sms,
             limits,
-            prices: file.prices.map(|prices| Prices {
-                file: self.path(&prices.file),
-                age_max_ms: prices.age_max_s.unwrap_or(900).saturating_mul(1000),
-            }),
+            prices: file.prices.and_then(|prices| self.prices(prices)),
             sites,
         })
     }

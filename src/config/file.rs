@@ -19,7 +19,7 @@ pub(super) struct File {
     pub sms: Option<Sms>,
     #[serde(default)]
     pub limits: Limits,
-    pub prices: Option<Prices>,
+    pub prices: Option<Spanned<Prices>>,
     #[serde(default)]
     pub site: Vec<Site>,
 }
@@ -118,8 +118,14 @@ pub(super) struct Limits {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Prices {
-    pub file: Text,
+    pub file: Option<Text>,
+    pub url: Option<Text>,
+    pub every_s: Option<Spanned<u64>>,
     pub age_max_s: Option<u64>,
+    pub symbol: Option<Text>,
+    pub price: Option<Text>,
+    pub separator: Option<Text>,
+    pub usd: Option<Spanned<Vec<Text>>>,
 }
 
 #[derive(Deserialize)]

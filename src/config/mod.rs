@@ -5,6 +5,7 @@
 
 mod check;
 mod file;
+mod prices;
 mod store;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+pub use self::prices::{Prices, PricesFrom};
 pub use self::store::{RedisStore, StoreConfig};
 use crate::fault::{Fault, Source, salvage};
 use crate::stepup::challenge::Limits;
@@ -95,12 +97,6 @@ pub enum SmsProvider {
     Log { file: Option<PathBuf> },
     Twilio { url: String, from: String, credentials: SecretRef },
     Webhook { url: String, credentials: SecretRef },
-}
-
-#[derive(Clone, Debug)]
-pub struct Prices {
-    pub file: FileRef,
-    pub age_max_ms: u64,
 }
 
 #[derive(Clone, Debug)]

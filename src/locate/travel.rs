@@ -110,12 +110,14 @@ pub fn geo_facts<'a>(
     let city = readable.then_some(place.city.as_deref()).flatten();
     let asn = readable.then_some(place.asn).flatten();
     let (distance_km, speed_kmh) = moved(place, client, last, now);
+    let new_country = new_country(place.network, country, asn, countries, asns);
     Geo {
         country: known_or_unreadable(country),
         city: known_or_unreadable(city),
         asn: known_or_unreadable(asn),
         network: place.network.word(),
-        new_country: new_country(place.network, country, asn, countries, asns),
+        new_country,
+        country_age: country_age(new_country, countries, None, now),
         new_asn: known_or_unreadable(asn).map(|asn| !asns.is_empty() && !asns.contains(&asn)),
         first_place: countries.is_empty(),
         distance_km,
@@ -139,6 +141,23 @@ fn new_country(
         return if old && same_relay { Fact::Known(false) } else { Fact::Unreadable };
     }
     Fact::Known(!countries.is_empty() && !old)
+}
+
+/// Since the account came to the country that it is in: `arrived`, or for ever if that is not known. A new country has
+/// no age, and an account that was nowhere yet has none to speak of.
+pub fn country_age(
+    new_country: Fact<bool>,
+    countries: &[Arc<str>],
+    arrived: Option<UnixMs>,
+    now: UnixMs,
+) -> Fact<u64> {
+    match new_country {
+        Fact::Unreadable => Fact::Unreadable,
+        _ if countries.is_empty() => Fact::Absent,
+        Fact::Absent => Fact::Absent,
+        Fact::Known(true) => Fact::Known(0),
+        Fact::Known(false) => Fact::Known(now.since_ms(arrived.unwrap_or(UnixMs(0)))),
+    }
 }
 
 /// Distance and speed from the last sighting.
@@ -326,5 +345,25 @@ mod tests {
         assert!(geo.speed_kmh.known().unwrap() > 9_000.0);
         let from_the_future = seen("198.51.100.1", Some(FRANKFURT), -5_000);
         assert!(facts(&japan, &[], &[], Some(&from_the_future)).speed_kmh.known().unwrap() > 900.0);
+    }
+
+    #[test]
+    fn a_country_is_as_old_as_the_account_s_first_visit() {
+        let age = |place: &Place, known: &[&str], arrived: Option<i64>| {
+            let known: Vec<Arc<str>> = known.iter().map(|code| (*code).into()).collect();
+            let geo = geo_facts(place, ip("203.0.113.7"), &known, &[2516], None, NOW);
+            country_age(geo.new_country, &known, arrived.map(UnixMs), NOW)
+        };
+        let japan = japan();
+        assert_eq!(age(&japan, &["DE", "JP"], Some(NOW.0 - 5_000)), Fact::Known(5_000));
+        assert_eq!(age(&japan, &["DE"], None), Fact::Known(0));
+        // The first country of all, and one that became known before times were kept, are old.
+        assert_eq!(age(&japan, &["JP"], None), Fact::Known(NOW.0 as u64));
+        assert_eq!(age(&japan, &[], None), Fact::Absent);
+        let nowhere = place(None, NetworkClass::Ordinary, Some(2516));
+        assert_eq!(age(&nowhere, &["JP"], Some(1)), Fact::Unreadable);
+        assert_eq!(age(&nowhere, &[], None), Fact::Unreadable);
+        let relay = place(Some("JP"), NetworkClass::Relay, Some(1));
+        assert_eq!(age(&relay, &["JP"], Some(1)), Fact::Unreadable);
     }
 }

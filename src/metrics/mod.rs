@@ -49,6 +49,9 @@ pub struct Metrics {
     connections: Gauge,
     tls_handshake_failures: Counter,
     geo_age: Family<DatabaseLabels, Gauge>,
+    prices_age: Gauge,
+    prices_polled: Family<ResultLabels, Counter>,
+    prices_held_back: Gauge,
     policy_reload: Family<ResultLabels, Counter>,
     policy_info: Family<PolicyLabels, Gauge>,
     sms_sent: Family<SmsLabels, Counter>,
@@ -74,6 +77,9 @@ impl Default for Metrics {
             connections: Gauge::default(),
             tls_handshake_failures: Counter::default(),
             geo_age: Family::default(),
+            prices_age: Gauge::default(),
+            prices_polled: Family::default(),
+            prices_held_back: Gauge::default(),
             policy_reload: Family::default(),
             policy_info: Family::default(),
             sms_sent: Family::default(),
@@ -134,6 +140,22 @@ impl Metrics {
             "Age of the geography databases",
             Unit::Seconds,
             self.geo_age.clone(),
+        );
+        registry.register_with_unit(
+            "prices_age",
+            "Age of the prices, -1 if there are none",
+            Unit::Seconds,
+            self.prices_age.clone(),
+        );
+        registry.register(
+            "prices_polled",
+            "Times the ticker was asked",
+            self.prices_polled.clone(),
+        );
+        registry.register(
+            "prices_held_back",
+            "Assets whose price fell too fast to be believed",
+            self.prices_held_back.clone(),
         );
         registry.register("policy_reload", "Reloads by result", self.policy_reload.clone());
         registry.register("policy_info", "The policy in force, always 1", self.policy_info.clone());
@@ -243,6 +265,18 @@ impl Metrics {
     pub fn geo_age_s(&self, database: &'static str, seconds: u64) {
         let age = i64::try_from(seconds).unwrap_or(i64::MAX);
         self.geo_age.get_or_create(&DatabaseLabels { database }).set(age);
+    }
+
+    /// `age_ms`: `None` if there are none. Set before each scrape.
+    pub fn prices(&self, age_ms: Option<u64>, held_back: usize) {
+        let seconds = age_ms.and_then(|ms| i64::try_from(ms / 1000).ok());
+        self.prices_age.set(seconds.unwrap_or(-1));
+        self.prices_held_back.set(i64::try_from(held_back).unwrap_or(i64::MAX));
+    }
+
+    pub fn prices_polled(&self, ok: bool) {
+        let result = if ok { "ok" } else { "failed" };
+        self.prices_polled.get_or_create(&ResultLabels { result }).inc();
     }
 
     pub fn policy_reloaded(&self, ok: bool) {
@@ -399,6 +433,8 @@ mod tests {
         metrics.policy_reloaded(false);
         metrics.audit(3, false);
         metrics.geo_age_s("city", 86_400);
+        metrics.prices(Some(61_000), 2);
+        metrics.prices_polled(false);
         metrics.sighting_dropped();
         metrics.tls_handshake_failed();
         metrics.panicked();
@@ -424,6 +460,9 @@ mod tests {
             "stepgate_audit_dropped 3",
             "stepgate_audit_healthy 0",
             r#"stepgate_geo_age_seconds{database="city"} 86400"#,
+            "stepgate_prices_age_seconds 61",
+            r#"stepgate_prices_polled_total{result="failed"} 1"#,
+            "stepgate_prices_held_back 2",
             "stepgate_sightings_dropped_total 1",
             "stepgate_tls_handshake_failures_total 1",
             "stepgate_panics_total 1",

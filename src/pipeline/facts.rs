@@ -9,10 +9,10 @@ use super::Visit;
 use crate::gateway::Gateway;
 use crate::identify::Identity;
 use crate::locate::Sighting;
-use crate::locate::travel::geo_facts;
+use crate::locate::travel::{country_age, geo_facts};
 use crate::policy::facts::{AddressFacts, Counters, Decimal, Fact, Facts, Geo, HoldRunning};
 use crate::store::Standing;
-use crate::types::{ActionName, Fields};
+use crate::types::{ActionName, CredentialKind, Fields, UnixMs};
 
 /// Everything beside the action itself.
 pub(super) struct Surroundings<'a> {
@@ -102,7 +102,6 @@ impl<'a> Surroundings<'a> {
 
     fn common<'b>(&'b self, action: &'b str, fields: &'b Fields) -> Facts<'b> {
         let (head, now) = (&self.visit.head, self.visit.head.received);
-        let issued = self.identity.as_ref().and_then(|identity| identity.issued);
         let changed = self.standing.security_changed;
         Facts {
             now,
@@ -112,7 +111,10 @@ impl<'a> Surroundings<'a> {
             usd_value: Fact::Absent,
             client: head.client,
             credential: self.identity.as_ref().map(|identity| identity.credential.kind),
-            session_age_ms: issued.map_or(Fact::Absent, |at| Fact::Known(now.since_ms(at))),
+            session_age_ms: self
+                .identity
+                .as_deref()
+                .map_or(Fact::Absent, |of| session_age_ms(of, now)),
             geo: self.geo(),
             counters: Fact::Absent,
             address: Fact::Absent,
@@ -136,10 +138,18 @@ impl<'a> Surroundings<'a> {
             self.visit.head.received,
         );
         if self.identity.is_some() {
-            return geo;
+            let arrived = geo.country.known().and_then(|country| standing.arrived.get(country));
+            let country_age = country_age(
+                geo.new_country,
+                &standing.countries,
+                arrived.copied(),
+                self.visit.head.received,
+            );
+            return Geo { country_age, ..geo };
         }
         // Without an account there is no history that a place could be new to.
-        Geo { new_country: Fact::Absent, new_asn: Fact::Absent, first_place: false, ..geo }
+        let (new_country, new_asn, country_age) = (Fact::Absent, Fact::Absent, Fact::Absent);
+        Geo { new_country, new_asn, country_age, first_place: false, ..geo }
     }
 
     /// The request was allowed: its place is one of the account's from now on.
@@ -162,6 +172,15 @@ impl<'a> Surroundings<'a> {
         if !gateway.store.sight(&identity.account, &identity.credential, sighting) {
             gateway.metrics.sighting_dropped();
         }
+    }
+}
+
+/// A key has no session. A session or token that does not say when its owner signed in may be a moment old.
+fn session_age_ms(identity: &Identity, now: UnixMs) -> Fact<u64> {
+    match (identity.credential.kind, identity.issued) {
+        (CredentialKind::ApiKey | CredentialKind::ClientCertificate, _) => Fact::Absent,
+        (CredentialKind::Session | CredentialKind::Bearer, None) => Fact::Unreadable,
+        (_, Some(at)) => Fact::Known(now.since_ms(at)),
     }
 }
 

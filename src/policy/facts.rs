@@ -49,6 +49,8 @@ pub struct Geo<'a> {
     /// False with no history at all; unreadable when the country is.
     pub new_country: Fact<bool>,
     pub new_asn: Fact<bool>,
+    /// Since the account was first seen in this country (ms); 0 for a new one, absent with no history at all.
+    pub country_age: Fact<u64>,
     /// True when the account has no known place yet.
     pub first_place: bool,
     /// From the last sighting; absent when there is none, unreadable when either place has no coordinates.
@@ -136,15 +138,15 @@ pub struct Facts<'a> {
     pub usd_value: Fact<Decimal>,
     pub client: IpAddr,
     pub credential: Option<CredentialKind>,
-    /// Since the credential was issued (JWT `auth_time` or `iat`); absent for API keys.
+    /// Since the owner signed in (`auth_time`, else `iat`); absent for API keys, unreadable if a session does not say.
     pub session_age_ms: Fact<u64>,
     pub geo: Geo<'a>,
-    /// Unreadable when the store could not be asked.
+    /// Absent when the store was not asked, which it is for guarded actions only.
     pub counters: Fact<&'a Counters>,
     /// Absent when the action has no address.
     pub address: Fact<AddressFacts>,
     pub factors: FactorSet,
-    /// Since a factor or contact of the account changed; absent if never.
+    /// Since a factor of the account was replaced or removed; absent if never.
     pub security_change_age_ms: Fact<u64>,
     pub elevations: &'a [Elevation],
     /// What an elevation's `place` must equal to hold here.

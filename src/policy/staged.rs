@@ -61,6 +61,7 @@ pub struct Staged {
     network: String,
     new_country: Option<Fact<bool>>,
     new_asn: Option<Fact<bool>>,
+    country_age: Option<Fact<u64>>,
     first_place: Option<bool>,
     distance_km: Fact<f64>,
     speed_kmh: Fact<f64>,
@@ -92,6 +93,7 @@ impl Staged {
             network: "ordinary".to_owned(),
             new_country: None,
             new_asn: None,
+            country_age: None,
             first_place: None,
             distance_km: Fact::Known(0.0),
             speed_kmh: Fact::Known(0.0),
@@ -167,6 +169,7 @@ impl Staged {
             "geo.asn" => self.asn = parsed(state)?,
             "geo.network" => worded(state)?.known()?.clone_into(&mut self.network),
             "geo.new_country" => self.new_country = Some(flagged(state)?),
+            "geo.country_age" => self.country_age = Some(timed(state)?),
             "geo.new_asn" => self.new_asn = Some(flagged(state)?),
             "geo.first_place" => self.first_place = Some(flagged(state)?.known()?),
             "geo.distance_km" => self.distance_km = parsed(state)?,
@@ -277,7 +280,14 @@ impl Staged {
             .country
             .clone()
             .map(|country| !seen_nowhere && !self.history.countries.contains(&country));
-        self.new_country.get_or_insert(country);
+        let new_country = *self.new_country.get_or_insert(country);
+        // A known place is one since long ago, unless the case says how long.
+        self.country_age.get_or_insert(match new_country {
+            Fact::Unreadable => Fact::Unreadable,
+            Fact::Known(true) => Fact::Known(0),
+            Fact::Known(false) if !seen_nowhere => Fact::Known(self.now.since_ms(UnixMs(0))),
+            _ => Fact::Absent,
+        });
         let asns = &self.history.asns;
         let asn = self.asn.map(|asn| !asns.is_empty() && !asns.contains(&asn));
         self.new_asn.get_or_insert(asn);
@@ -314,6 +324,7 @@ impl Staged {
                 network: &self.network,
                 new_country: self.new_country.unwrap_or(Fact::Unreadable),
                 new_asn: self.new_asn.unwrap_or(Fact::Unreadable),
+                country_age: self.country_age.unwrap_or(Fact::Unreadable),
                 first_place: self.first_place.unwrap_or(false),
                 distance_km: self.distance_km,
                 speed_kmh: self.speed_kmh,

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use crate::types::ActionName;
 
 /// Actions that every policy may name, whether or not a pack of the site has them.
-pub const STANDING_ACTIONS: [&str; 14] = [
+pub const STANDING_ACTIONS: [&str; 16] = [
     "ordinary",
     "login",
     "order",
     "mass_cancel",
+    "batch_cancel",
+    "batch_order",
     "close_position",
     "withdrawal",
     "transfer",

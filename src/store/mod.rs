@@ -9,6 +9,7 @@ pub mod moved;
 pub mod redis;
 mod view;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub struct Standing {
     /// Countries and networks that became known (at most 64 each, oldest forgotten first).
     pub countries: Vec<Arc<str>>,
     pub asns: Vec<u32>,
+    pub arrived: Arrivals,
     /// Last sighting of this credential, else of the account.
     pub last: Option<Sighting>,
     /// Live elevations of this credential; the reader still checks `until`.
@@ -57,6 +59,10 @@ pub struct Standing {
     pub factors: FactorSet,
     pub security_changed: Option<UnixMs>,
 }
+
+/// When an account was first seen in a country that it knows. The first country of all has no time, nor have those that
+/// became known before times were kept: these count as known for ever.
+pub type Arrivals = BTreeMap<Arc<str>, UnixMs>;
 
 /// An account that may do nothing guarded until it is thawed (INCIDENTS 7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

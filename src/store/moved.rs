@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{HOUR_MS, number, reaches_into};
-use super::{Enrolled, Freeze, NumberKey};
+use super::{Arrivals, Enrolled, Freeze, NumberKey};
 use crate::crypto::framed;
 use crate::locate::travel::Sighting;
 use crate::policy::facts::{HoldRunning, Window};
@@ -31,7 +31,15 @@ pub enum Kept {
         freezes: u64,
     },
     /// Where an account has been.
-    Places { account: AccountId, countries: Vec<Arc<str>>, asns: Vec<u32>, last: Option<Sighting> },
+    Places {
+        account: AccountId,
+        countries: Vec<Arc<str>>,
+        asns: Vec<u32>,
+        last: Option<Sighting>,
+        /// Backups of earlier versions have none.
+        #[serde(default, skip_serializing_if = "Arrivals::is_empty")]
+        arrived: Arrivals,
+    },
     /// Where a credential was last seen.
     Session { account: AccountId, credential: Credential, last: Sighting },
     /// What an account did of one action within the last week.
@@ -195,3 +203,18 @@ pub const SESSION_KEPT_MS: u64 = 30 * DAY_MS;
 pub const ADDRESS_KEPT_MS: u64 = 365 * DAY_MS;
 /// A hold that is not come back to for so long begins anew.
 pub const HOLD_KEPT_MS: u64 = 30 * DAY_MS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_a_backup_that_has_no_days_of_arrival_are_read() {
+        let before = r#"{"places":{"account":{"group":"main","name":"alice"},"countries":["DE","FR"],"asns":[1],"last":null}}"#;
+        let kept: Kept = serde_json::from_str(before).unwrap();
+        let Kept::Places { countries, arrived, .. } = &kept else { panic!("{kept:?}") };
+        assert_eq!((countries.len(), arrived.len()), (2, 0));
+        // Nor does an account without them get any more bytes.
+        assert_eq!(serde_json::to_string(&kept).unwrap(), before);
+    }
+}

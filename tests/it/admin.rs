@@ -72,6 +72,7 @@ impl Operations for Fake {
             uptime_s: 5,
             sites,
             last_reload: None,
+            prices: None,
         };
         self.say("status".into(), status)
     }

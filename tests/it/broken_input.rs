@@ -100,6 +100,29 @@ fn a_configuration_with_wrong_values() {
     ]));
 }
 
+#[test]
+fn a_ticker_that_is_written_wrong() {
+    let said = |lines: &str| configuration(&[("file = \"prices.toml\"", lines)]);
+    let good = "url = \"https://exchange.example/tickers\"\nusd = [\"USDT\"]\n\
+                symbol = \"json[].s\"\nprice = \"json[].p\"";
+    let all: Vec<String> = [
+        format!("file = \"prices.toml\"\n{good}"),
+        "file = \"prices.toml\"\nprice = \"json[].p\"".to_owned(),
+        "age_max_s = 60".to_owned(),
+        good.replace("https://", "http://"),
+        good.replace("json[].s", "json.s"),
+        good.replace("price = \"json[].p\"", ""),
+        good.replace("usd = [\"USDT\"]", ""),
+        good.replace("USDT", "USD"),
+        good.replace("json[].p", "json.data[].p"),
+        format!("{good}\nevery_s = 0"),
+    ]
+    .iter()
+    .map(|lines| said(lines))
+    .collect();
+    insta::assert_snapshot!(all.join("\n----\n"));
+}
+
 /// The configuration when `[store]` begins so.
 fn store(lines: &str) -> String {
     configuration(&[("url = \"file:state/stepgate.db\"", lines)])

@@ -442,6 +442,35 @@ async fn prices_must_be_there_and_fresh() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ticker_must_answer_with_prices() {
+    let patient = Patient::healthy().await;
+    let ticker = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = ticker.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = ticker.accept().await {
+            let prices = |head: &str| match head.split(' ').nth(1) {
+                Some("/prices") => http(200, r#"[{"symbol":"BTCUSDT","price":"64250.5"}]"#),
+                Some("/odd") => http(200, "[]"),
+                _ => http(404, ""),
+            };
+            answer(stream, prices).await;
+        }
+    });
+    let lines = |path: &str| {
+        format!(
+            "url = \"http://{address}{path}\"\nsymbol = \"json[].symbol\"\n\
+             price = \"json[].price\"\nusd = [\"USDT\"]\n"
+        )
+    };
+    patient.edit("file = \"prices.toml\"\n", &lines("/prices"));
+    patient.fine("prices", "prices of 2 assets");
+    patient.edit("/prices\"", "/odd\"");
+    patient.only("fault", "prices", "no instrument in the answer", "correct what [prices] says");
+    patient.edit("/odd\"", "/gone\"");
+    patient.only("fault", "prices", "status 404", "correct what [prices] says");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_must_be_in_time_and_made_for_the_sites_hosts() {
     let patient = Patient::healthy().await;
     // The key server keeps the certificate that it began with, so that only the gateway's is looked at.

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use crate::client::Client;
 use crate::journeys::{TO_SPOT, TRANSFER, WITHDRAW, withdrawal};
 use crate::kit::{FRANKFURT, POLICY, TOKYO};
-use crate::world::{OKX, World};
+use crate::world::{NOON, OKX, World};
 
 const BALANCE: &str = "/api/v5/account/balance";
 const TO_CONTRACT: &str = r#"{"ccy":"USDT","amt":"100","from":"6","to":"18","type":"0"}"#;
@@ -85,6 +85,13 @@ async fn answer(
     let text = String::from_utf8_lossy(&body).replace("%2D", "-");
     let account = text.strip_prefix("token=sid-").filter(|_| !withdrawn.load(Ordering::Relaxed));
     let answer = match account {
+        Some("timed") => {
+            let signed_in = NOON.seconds() - 3600;
+            format!(
+                r#"{{"active":true,"sub":"alice","iat":{},"auth_time":{signed_in}}}"#,
+                signed_in + 60
+            )
+        }
         Some(account) => format!(r#"{{"active":true,"sub":"{account}"}}"#),
         None => r#"{"active":false}"#.to_owned(),
     };
@@ -113,6 +120,18 @@ async fn an_opaque_session_is_asked_about_once_for_ordinary_and_each_time_for_gu
     }
     assert_eq!(introspection.asked.load(Ordering::Relaxed), 3);
     assert_eq!(world.exchange.seen_at(TRANSFER).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opaque_session_is_as_old_as_introspection_says_and_else_nobody_knows() {
+    let (world, _introspection, alice) = with_introspection().await;
+    for (cookie, age) in [("sid=sid-timed", "1h"), ("sid=sid-alice", "unreadable")] {
+        let answer = alice.with("cookie", cookie).post_json(TRANSFER, TO_CONTRACT).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let intent = world.audit().into_iter().rfind(|line| line["event"] == "intent").unwrap();
+        assert_eq!(intent["facts"]["session.age"], age);
+        assert_eq!(intent["facts"]["credential.kind"], "session");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,6 +39,7 @@ mod routes;
 mod store_contract;
 mod store_link;
 mod streaming;
+mod ticker;
 #[path = "../tidy.rs"]
 mod tidy;
 mod vectors;

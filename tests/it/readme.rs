@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use stepgate::policy::table::FACTS;
-
 fn page(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
@@ -42,14 +40,28 @@ fn every_rule_that_the_readme_names_is_shipped() {
 }
 
 #[test]
-fn the_policy_page_has_every_fact_with_its_meaning() {
-    let page = page("policies/README.md");
-    for spec in FACTS {
-        let cell = format!("| `{}` |", spec.name.replace('|', "\\|"));
-        let row = page.lines().find(|line| line.starts_with(&cell));
-        let row = row.unwrap_or_else(|| panic!("no row for {}", spec.name));
-        for words in [spec.meaning, spec.when_absent, spec.when_unreadable] {
-            assert!(row.contains(words), "{}: {words}", spec.name);
-        }
-    }
+fn the_page_of_facts_is_what_the_command_prints() {
+    let made = stepgate::policy::reference::markdown();
+    let renew = "renew it: `cargo run -- facts --markdown > policies/facts.md`";
+    assert!(page("policies/facts.md") == made, "policies/facts.md is not up to date; {renew}");
+    assert!(page("policies/README.md").contains("(facts.md)"));
+}
+
+#[test]
+fn facts_are_listed_without_any_configuration() {
+    let nowhere = tempfile::TempDir::new().unwrap();
+    let list = |option: &[&str]| {
+        let mut command = std::process::Command::new(crate::binary::STEPGATE);
+        let output =
+            command.arg("facts").args(option).current_dir(nowhere.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(list(&["--markdown"]), page("policies/facts.md"));
+    let json: serde_json::Value = serde_json::from_str(&list(&["--json"])).unwrap();
+    let age = json["facts"].as_array().unwrap().iter().find(|row| row["name"] == "session.age");
+    assert_eq!(age.unwrap()["unit"], "s, m, h or d");
+    let plain = list(&[]);
+    assert!(plain.contains("\nsession.age  (duration, s, m, h or d)\n"), "{plain}");
+    assert!(plain.lines().all(|line| line.chars().count() <= 100), "it is not a terminal");
 }

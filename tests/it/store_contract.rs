@@ -126,6 +126,7 @@ macro_rules! contract {
                     a_freeze_voids_challenges_grants_elevations_and_holds,
                     a_thaw_is_answered_once,
                     a_sighting_makes_the_place_known,
+                    when_an_account_came_to_a_country_is_remembered_except_for_its_first,
                     sixty_four_places_are_remembered,
                     an_older_sighting_does_not_become_the_last,
                     replacing_a_factor_voids_what_is_open_and_is_remembered,

@@ -3,16 +3,17 @@
 //! Never guesses: without the file the fact is unreadable, restrictions that look at it count as true, and everybody is
 //! asked. That is safe, and not what was meant.
 
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use super::{Finding, Here};
 use crate::assemble;
-use crate::config::FileRef;
+use crate::config::{FileRef, PricesFrom};
 use crate::locate::maxmind::Age;
 use crate::types::UnixMs;
 
 pub(super) const SUBJECT: &str = "geoip";
-const PRICES: &str = "prices";
+pub(super) const PRICES: &str = "prices";
 
 pub(super) fn examine(here: &Here) -> Vec<Finding> {
     let mut findings = databases(here);
@@ -20,7 +21,7 @@ pub(super) fn examine(here: &Here) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(Finding::ok(SUBJECT, "not configured, and no rule looks at it"));
     }
-    findings.push(prices(here));
+    findings.extend(prices(here));
     findings
 }
 
@@ -67,19 +68,24 @@ fn missing(here: &Here) -> Vec<Finding> {
         .collect()
 }
 
-fn prices(here: &Here) -> Finding {
+/// Those of a ticker are tried with what must be reachable.
+fn prices(here: &Here) -> Option<Finding> {
     let Some(prices) = &here.config.prices else {
-        return match used(here, is_usd) {
+        return Some(match used(here, is_usd) {
             Some(used) => Finding::warning(
                 PRICES,
                 format!("rules look at {used}, and there is no [prices] to tell it"),
                 "name a file: [prices] file = \"prices.toml\", with [usd] BTC = \"64250.5\" in it",
             ),
             None => Finding::ok(PRICES, "not configured, and no rule looks at them"),
-        };
+        });
     };
-    let path = &prices.file.path;
-    let (name, max_s) = (path.display(), prices.age_max_ms / 1000);
+    let PricesFrom::File(file) = &prices.from else { return None };
+    Some(price_file(here, &file.path, prices.age_max_ms))
+}
+
+fn price_file(here: &Here, path: &Path, age_max_ms: u64) -> Finding {
+    let (name, max_s) = (path.display(), age_max_ms / 1000);
     let modified = std::fs::metadata(path).and_then(|it| it.modified());
     let Ok(modified) = modified else {
         let advice = "see that the gateway's user can read it";
@@ -88,7 +94,7 @@ fn prices(here: &Here) -> Finding {
     let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let written = UnixMs(i64::try_from(since).unwrap_or(0));
     let age_ms = here.now().since_ms(written);
-    if age_ms > prices.age_max_ms {
+    if age_ms > age_max_ms {
         return Finding::fault(
             PRICES,
             format!(

@@ -1,4 +1,4 @@
-//! Who must be reachable: the sites' upstreams, the identities' key sets and introspection, the SMS provider.
+//! Who must be reachable: the sites' upstreams, the identities' key sets and introspection, the SMS provider, a ticker.
 //!
 //! Never sends a message or a credential. Invariant: all are tried at once, and said in the configuration's order.
 
@@ -7,9 +7,12 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::clock::{self, Told};
+use super::geo::PRICES;
 use super::probe::{Speak, Trouble};
 use super::{Finding, Here};
-use crate::config::{FileRef, IdentityKind, Keys, Site, SmsProvider};
+use crate::config::{FileRef, IdentityKind, Keys, PricesFrom, Site, SmsProvider};
+use crate::fetch::Fetch;
+use crate::prices;
 
 const UPSTREAM: &str = "upstream";
 const IDENTITY: &str = "identity";
@@ -21,6 +24,7 @@ enum Try {
     KeySet(String),
     Introspection(String),
     Sms(String),
+    Ticker(prices::Settings),
 }
 
 /// The clock is judged here too: upstreams tell the time in passing.
@@ -65,7 +69,11 @@ fn tries(here: &Here) -> Vec<Try> {
         }
         SmsProvider::Log { .. } => None,
     });
-    upstreams.chain(identities).chain(sms).collect()
+    let ticker = config.prices.iter().filter_map(|prices| match &prices.from {
+        PricesFrom::Ticker(settings) => Some(Try::Ticker(settings.clone())),
+        PricesFrom::File(_) => None,
+    });
+    ticker.chain(upstreams).chain(identities).chain(sms).collect()
 }
 
 fn upstreams(site: &Site) -> impl Iterator<Item = Try> {
@@ -111,7 +119,25 @@ impl Try {
                 }
                 Err(why) => (wrong(SMS, &shown(&url), &why, "[sms] url"), None),
             },
+            Self::Ticker(settings) => (ticker(&settings).await, None),
         }
+    }
+}
+
+/// Asks as the gateway does, and reads the answer.
+async fn ticker(settings: &prices::Settings) -> Finding {
+    let name = shown(&settings.url);
+    let answer = match Fetch::new(None, tokio::runtime::Handle::current()) {
+        Ok(fetch) => crate::ticker::ask(settings, &fetch).await,
+        Err(error) => Err(error.to_string()),
+    };
+    match answer.and_then(|text| settings.ticker.read(&text)) {
+        Ok(found) => Finding::ok(PRICES, format!("{name}: prices of {} assets", found.len())),
+        Err(why) => Finding::fault(
+            PRICES,
+            format!("{name}: {why}"),
+            "until it gives prices every `usd_value` is unreadable; correct what [prices] says of it",
+        ),
     }
 }
 

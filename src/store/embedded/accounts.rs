@@ -26,7 +26,11 @@ pub(super) fn sight(
         return Ok(());
     }
     if let Some(country) = &seen.country {
-        learn(&mut places.countries, country.clone());
+        let away = !places.countries.is_empty();
+        if learn(&mut places.countries, country.clone()) && away {
+            places.arrived.insert(country.clone(), seen.at);
+            places.arrived.retain(|name, _| places.countries.contains(name));
+        }
     }
     if let Some(asn) = seen.asn {
         learn(&mut places.asns, asn);
@@ -44,14 +48,15 @@ pub(super) fn sight(
     session.save(desk, account, credential, at)
 }
 
-/// Remembers `item`; the one that became known first is forgotten when there are too many.
-fn learn<T: PartialEq>(known: &mut Vec<T>, item: T) {
+/// Remembers `item`, and says whether it is new; the one that became known first is forgotten when there are too many.
+fn learn<T: PartialEq>(known: &mut Vec<T>, item: T) -> bool {
     if known.contains(&item) {
-        return;
+        return false;
     }
     known.push(item);
     let surplus = known.len().saturating_sub(HISTORY_MAX);
     known.drain(..surplus);
+    true
 }
 
 /// A second freeze leaves the first one's time and reason.

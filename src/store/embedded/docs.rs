@@ -13,7 +13,7 @@ use crate::policy::facts::{Elevation, HoldRunning};
 use crate::stepup::attempts::{DAY_MS, Tally};
 use crate::stepup::challenge::{Challenge, Limits, State};
 use crate::store::moved::{HOLD_KEPT_MS, SESSION_KEPT_MS};
-use crate::store::{Enrolled, Freeze, Message, Orphan, Standing, StoreError};
+use crate::store::{Arrivals, Enrolled, Freeze, Message, Orphan, Standing, StoreError};
 use crate::types::{AccountId, AttemptId, ChallengeId, Credential, FactorSet, UnixMs};
 
 /// What protects an account.
@@ -38,6 +38,8 @@ pub(super) struct Account {
 pub(super) struct Places {
     pub(super) countries: Vec<Arc<str>>,
     pub(super) asns: Vec<u32>,
+    /// Rows of earlier versions have none.
+    pub(super) arrived: Arrivals,
     pub(super) last: Option<Sighting>,
 }
 
@@ -270,6 +272,7 @@ pub(super) fn standing(
         frozen: protection.frozen,
         countries: places.countries,
         asns: places.asns,
+        arrived: places.arrived,
         last: session.last.or(places.last),
         elevations: session.elevations,
         security_changed: protection.security_changed,
@@ -340,3 +343,15 @@ pub(super) fn as_of(challenge: Challenge, now: UnixMs) -> Challenge {
 }
 
 const ATTEMPT_KEPT_MS: u64 = 7 * DAY_MS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_without_days_of_arrival_is_read() {
+        let places: Places =
+            serde_json::from_str(r#"{"countries":["DE"],"asns":[1],"last":null}"#).unwrap();
+        assert_eq!((places.countries.len(), places.arrived.len()), (1, 0));
+    }
+}

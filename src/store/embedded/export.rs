@@ -50,8 +50,8 @@ fn taken(key: &Key, kind: Kind, value: &[u8]) -> Result<Option<Kept>, StoreError
             Kept::Account { account, frozen, security_changed, factors, tally, freezes }
         }
         (Kind::Places, [group, name]) => {
-            let Places { countries, asns, last } = read(key, value)?;
-            Kept::Places { account: account(group, name), countries, asns, last }
+            let Places { countries, asns, arrived, last } = read(key, value)?;
+            Kept::Places { account: account(group, name), countries, asns, last, arrived }
         }
         (Kind::Credential, [group, name, kind, id]) => {
             let session: Session = read(key, value)?;
@@ -104,8 +104,8 @@ pub(super) fn put_back(
             Account { frozen, security_changed, factors, tally, live, round, freezes }
                 .save(desk, &account)
         }
-        Kept::Places { account, countries, asns, last } => {
-            Places { countries, asns, last }.save(desk, &account)
+        Kept::Places { account, countries, asns, last, arrived } => {
+            Places { countries, asns, arrived, last }.save(desk, &account)
         }
         Kept::Session { account, credential, last } => {
             let at = last.at;

@@ -13,7 +13,7 @@ use crate::locate::travel::{Coordinates, Sighting};
 use crate::policy::facts::Elevation;
 use crate::stepup::attempts::Tally;
 use crate::stepup::challenge::Limits;
-use crate::store::{AccountCard, Enrolled, FactorCard, Freeze, Standing, StoreError};
+use crate::store::{AccountCard, Arrivals, Enrolled, FactorCard, Freeze, Standing, StoreError};
 use crate::types::{AccountId, Credential, Factor, FactorSet, RuleId, UnixMs};
 
 /// An account's hash.
@@ -24,6 +24,7 @@ pub(super) struct Account {
     pub(super) tally: Tally,
     pub(super) countries: Vec<Arc<str>>,
     pub(super) asns: Vec<u32>,
+    pub(super) arrived: Arrivals,
     pub(super) last: Option<Sighting>,
     round: i64,
     pub(super) freezes: i64,
@@ -46,6 +47,7 @@ impl Account {
             tally: read_tally(fields)?,
             countries: countries.collect::<Result<_, StoreError>>()?,
             asns: asns.collect::<Result<_, _>>()?,
+            arrived: read_arrivals(fields)?,
             last: sighting_in(fields)?,
             round: fields.number("round")?.unwrap_or(0),
             freezes: fields.number("freezes")?.unwrap_or(0),
@@ -90,6 +92,7 @@ impl Account {
             frozen: self.frozen,
             countries: self.countries,
             asns: self.asns,
+            arrived: self.arrived,
             last: last.or(self.last),
             elevations,
             security_changed: self.security_changed,
@@ -244,6 +247,20 @@ fn read_elevation(record: &[u8]) -> Result<Elevation, StoreError> {
         place: text(place)?.into(),
         until: UnixMs(number(until)?),
     })
+}
+
+/// Names and times in turn.
+pub(super) fn write_arrivals(arrived: &Arrivals) -> Vec<u8> {
+    join(arrived.iter().flat_map(|(name, at)| [name.to_string(), at.0.to_string()]))
+}
+
+fn read_arrivals(fields: &Fields) -> Result<Arrivals, StoreError> {
+    let items = fields.list("arrived")?;
+    let read = |pair: &[&[u8]]| match pair {
+        [name, at] => Ok((text(name)?.into(), UnixMs(number(at)?))),
+        _ => Err(corrupt("the days of arrival")),
+    };
+    items.chunks(2).map(read).collect()
 }
 
 /// `<at>|<client>` and `<network>|<latitude;longitude;radius>|=<country>`: there is one per session, and hashes are

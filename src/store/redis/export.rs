@@ -3,7 +3,9 @@
 //! Never gives out challenges, grants, elevations, attempts or messages. Invariant: a key that cannot be read is an
 //! error, so that no backup is whole without it.
 
-use super::account::{Account, factor_text, sighting_in, write_enrolled, write_sighting};
+use super::account::{
+    Account, factor_text, sighting_in, write_arrivals, write_enrolled, write_sighting,
+};
 use super::guarded::{HOLD_KEPT_MS, address_of, each};
 use super::keys::{COMMON, OUT, account_text, credential_text, join, parts_of, tag_of};
 use super::ledger::{buckets_of, fields_of};
@@ -64,15 +66,16 @@ impl Redis {
                 shared.view.raise(&account);
                 return put.map(drop);
             }
-            Kept::Places { account, countries, asns, last } => {
+            Kept::Places { account, countries, asns, last, arrived } => {
                 let asns: Vec<String> = asns.iter().map(u32::to_string).collect();
                 let mut fields = vec![];
                 fields.push(("countries", join(countries.iter().map(|name| name.as_bytes()))));
                 fields.push(("asns", join(asns)));
+                fields.push(("arrived", write_arrivals(&arrived)));
                 fields.extend(last.iter().flat_map(write_sighting));
                 fields.retain(|(_, value)| !value.is_empty());
                 Restore {
-                    clear: join(["countries", "asns", "last", "place"]),
+                    clear: join(["countries", "asns", "arrived", "last", "place"]),
                     fields: pairs(fields),
                     ..Restore::of(&account, b'a', &[])
                 }
@@ -261,12 +264,22 @@ fn taken(kind: u8, rest: &[u8], reply: Reply, kept: &mut Vec<Kept>) -> Result<()
 
 fn of_account(account: AccountId, fields: &Fields, kept: &mut Vec<Kept>) -> Result<(), StoreError> {
     let Account {
-        frozen, security_changed, factors, tally, countries, asns, last, freezes, ..
+        frozen,
+        security_changed,
+        factors,
+        tally,
+        countries,
+        asns,
+        arrived,
+        last,
+        freezes,
+        ..
     } = Account::read(fields)?;
     let freezes = u64::try_from(freezes).unwrap_or(0);
     let places: Option<Sighting> = last;
     if !countries.is_empty() || !asns.is_empty() || places.is_some() {
-        kept.push(Kept::Places { account: account.clone(), countries, asns, last: places });
+        let account = account.clone();
+        kept.push(Kept::Places { account, countries, asns, last: places, arrived });
     }
     kept.push(Kept::Account { account, frozen, security_changed, factors, tally, freezes });
     Ok(())

@@ -137,7 +137,7 @@ fn account(number: usize) -> Vec<Kept> {
             tally: Default::default(),
             freezes: 0,
         },
-        Kept::Places { account, countries, asns, last },
+        Kept::Places { account, countries, asns, last, arrived: Default::default() },
     ]
 }
 

@@ -3,6 +3,7 @@
 mod browser_form;
 mod counters;
 mod evidence;
+mod facts;
 mod http2;
 mod inject;
 mod inline_code;

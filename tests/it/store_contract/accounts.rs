@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use stepgate::locate::Sighting;
 use stepgate::policy::verdict::Valid;
 use stepgate::stepup::challenge::{Challenge, Limits, State};
-use stepgate::store::{Begin, Enrolled, Opened, Standing, Store};
+use stepgate::store::{Arrivals, Begin, Enrolled, Opened, Standing, Store};
 use stepgate::types::{AccountId, Credential, Factor};
 
 use super::Make;
@@ -98,6 +99,28 @@ pub async fn a_sighting_makes_the_place_known(make: Make) {
     assert_eq!(standing.countries, ["DE", "FR"].map(Arc::from));
 }
 
+pub async fn when_an_account_came_to_a_country_is_remembered_except_for_its_first(make: Make) {
+    let store = make(Limits::default());
+    sight(&store, "DE", NOW).await;
+    assert_eq!(look(&store, &alice(), &session("s")).await.arrived, Arrivals::default());
+    sight(&store, "FR", after(HOUR)).await;
+    sight(&store, "US", after(2 * HOUR)).await;
+    // Coming back does not make a country any younger, nor does a request that was overtaken make it older.
+    for at in [after(3 * HOUR), after(MINUTE)] {
+        for country in ["FR", "DE"] {
+            sight(&store, country, at).await;
+        }
+    }
+    let expected = [("FR".into(), after(HOUR)), ("US".into(), after(2 * HOUR))];
+    assert_eq!(look(&store, &alice(), &session("s")).await.arrived, Arrivals::from(expected));
+    assert_eq!(look(&store, &alice(), &session("t")).await.arrived.len(), 2);
+    // A place without a country is none.
+    let nowhere = Sighting { country: None, asn: None, ..seen("DE", after(4 * HOUR)) };
+    assert!(store.sight(&alice(), &session("s"), nowhere));
+    all_noted(&store).await;
+    assert_eq!(look(&store, &alice(), &session("s")).await.arrived.len(), 2);
+}
+
 pub async fn sixty_four_places_are_remembered(make: Make) {
     let store = make(Limits::default());
     for n in 0..70u32 {
@@ -108,6 +131,9 @@ pub async fn sixty_four_places_are_remembered(make: Make) {
     all_noted(&store).await;
     let standing = look(&store, &alice(), &session("s")).await;
     assert_eq!((standing.countries.len(), &*standing.countries[0]), (64, "C6"));
+    // What is forgotten has no day of arrival either.
+    let expected = (6..70u64).map(|n| (format!("C{n}").into(), after(n))).collect();
+    assert_eq!(standing.arrived, expected);
     assert_eq!(standing.asns, (6..70).collect::<Vec<u32>>());
 }
 

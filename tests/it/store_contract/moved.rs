@@ -430,6 +430,11 @@ pub fn kept() -> impl Strategy<Value = Kept> {
     let places = (who(), countries, asns, prop::option::of(sighting())).prop_map(
         |(account, countries, asns, last)| Kept::Places {
             account,
+            arrived: countries
+                .iter()
+                .skip(1)
+                .map(|name| (name.as_str().into(), after(u64::from(name.as_bytes()[0]))))
+                .collect(),
             countries: countries.into_iter().map(Arc::from).collect(),
             asns: asns.into_iter().collect(),
             last,

@@ -2,7 +2,8 @@
 -- another state of the account, and is void.
 -- ARGV: 5 list of names and values
 
-local account, stays = hash(account_key), { countries = 1, asns = 1, last = 1, place = 1, live = 1, round = 1 }
+local account = hash(account_key)
+local stays = { countries = 1, asns = 1, arrived = 1, last = 1, place = 1, live = 1, round = 1 }
 void(account)
 for name in pairs(account) do
   if not stays[name] then

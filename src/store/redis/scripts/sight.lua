@@ -3,7 +3,7 @@
 -- 8 network ('=' before it)
 
 local account_key, session_key = base .. 'a' .. ARGV[3], base .. 's' .. ARGV[3] .. ARGV[4]
-local places = redis.call('HMGET', account_key, 'countries', 'asns', 'last')
+local places = redis.call('HMGET', account_key, 'countries', 'asns', 'last', 'arrived')
 local last = redis.call('HGET', session_key, 'last')
 local function parts(last)
   local at, client = string.match(last, '^(%-?%d+)|(.*)$')
@@ -37,8 +37,26 @@ if last and knew_country and knew_asn then
     return 0
   end
 end
+-- When the account came to a country is kept for as long as the country is; the first country of all has no such time.
+local function arrivals()
+  local remembered, arrived = {}, {}
+  for _, known in ipairs(split(countries)) do
+    remembered[known] = true
+  end
+  local items = split(places[4] or '')
+  items[#items + 1], items[#items + 2] = string.sub(ARGV[7], 2), string.match(ARGV[5], '^(%-?%d+)|')
+  for i = 1, #items, 2 do
+    if remembered[items[i]] then
+      arrived[#arrived + 1], arrived[#arrived + 2] = items[i], items[i + 1]
+    end
+  end
+  return join(arrived)
+end
 if not knew_country then
   redis.call('HSET', account_key, 'countries', countries)
+  if places[1] and places[1] ~= '' then
+    redis.call('HSET', account_key, 'arrived', arrivals())
+  end
 end
 if not knew_asn then
   redis.call('HSET', account_key, 'asns', asns)
