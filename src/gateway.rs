@@ -20,6 +20,7 @@ use crate::identify::Identifier;
 use crate::locate::Locate;
 use crate::metrics::{Metrics, OrdinaryRequests};
 use crate::pages::Pages;
+use crate::pipeline::{Candidate, Lines};
 use crate::policy::PolicySet;
 use crate::prices::Prices;
 use crate::routes::Routes;
@@ -101,6 +102,10 @@ pub struct Site {
     pub identifier: Identifier,
     pub actions: ActionSet,
     pub policy: PolicySet,
+    /// A policy that is only observed.
+    pub candidate: Option<Candidate>,
+    /// How often what is only observed is written down.
+    pub lines: Lines,
     pub upstream: Upstream,
     pub prices: Arc<Prices>,
     /// Counts its ordinary requests; resolved once, because there are many.

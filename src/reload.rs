@@ -3,6 +3,7 @@
 //! Never half: everything is read and checked first, cases included, then swapped. Invariant: a faulty set changes
 //! nothing, and is said so in the log, in the metrics, in `status` and in the audit log.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,24 +11,60 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::LastReload;
-use crate::assemble;
+use crate::assemble::{self, Assembled};
 use crate::audit::{Event, Record};
 use crate::config::{self, Config};
-use crate::fault::Fault;
+use crate::fault::{Fault, Source};
 use crate::fetch::Fetch;
 use crate::gateway::Gateway;
 use crate::listen::certs::Certificates;
-use crate::locate::maxmind::Locator;
+use crate::locate::maxmind::{Locator, Reread};
+use crate::metrics::PolicyKind;
 use crate::serve::{Parts, render};
-use crate::watch::Watch;
+use crate::types::UnixMs;
+use crate::watch::{Seen, Watch};
+
+/// What a reload was told by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trigger {
+    Signal,
+    Files,
+    Operator,
+    /// Another gateway of the store.
+    Gateway,
+}
+
+impl Trigger {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Signal => "SIGHUP",
+            Self::Files => "files",
+            Self::Operator => "operator",
+            Self::Gateway => "gateway",
+        }
+    }
+}
 
 /// Reads everything again on demand, one reload at a time.
 pub(crate) struct Reloader {
+    /// What is only read at the start was read from this.
+    started: Config,
+    /// What the last good reload read.
     config: Mutex<Config>,
     certificates: Arc<Certificates>,
     fetch: Fetch,
     background: Handle,
+    /// Since when the sites are as they are.
+    since: Mutex<UnixMs>,
     last: Mutex<Option<LastReload>>,
+}
+
+/// A set that was read whole and has no fault.
+struct Fresh {
+    config: Config,
+    assembled: Assembled,
+    certificates: Certificates,
+    geo: Reread,
 }
 
 impl Reloader {
@@ -36,9 +73,11 @@ impl Reloader {
         certificates: Arc<Certificates>,
         fetch: Fetch,
         background: &Handle,
+        now: UnixMs,
     ) -> Self {
-        let (config, last) = (Mutex::new(config), Mutex::default());
-        Self { config, certificates, fetch, background: background.clone(), last }
+        let (started, config, last) = (config.clone(), Mutex::new(config), Mutex::default());
+        let (since, background) = (Mutex::new(now), background.clone());
+        Self { started, config, certificates, fetch, background, since, last }
     }
 
     pub fn certificates(&self) -> Arc<Certificates> {
@@ -49,14 +88,23 @@ impl Reloader {
         lock(&self.last).clone()
     }
 
+    /// Since when the sites are as they are.
+    pub fn since(&self) -> UnixMs {
+        *lock(&self.since)
+    }
+
     /// What is live now was just swapped in: its key sets are kept fresh and its versions shown.
     pub fn took(&self, gateway: &Gateway) {
         let live = gateway.live.load();
+        let mut versions = Vec::new();
         for site in live.sites() {
             self.background.spawn(site.identifier.watch());
+            let (name, version) = (site.name.clone(), site.policy.version().clone());
+            versions.push((name.clone(), PolicyKind::Live, version));
+            if let Some(candidate) = &site.candidate {
+                versions.push((name, PolicyKind::Candidate, candidate.policy.version().clone()));
+            }
         }
-        let versions: Vec<_> =
-            live.sites().map(|site| (site.name.clone(), site.policy.version().clone())).collect();
         gateway.metrics.policy_info(&versions);
     }
 
@@ -64,23 +112,42 @@ impl Reloader {
     ///
     /// # Errors
     /// All faults, as text.
-    pub fn reload(&self, gateway: &Gateway, locator: &Locator) -> Result<String, String> {
+    pub fn reload(
+        &self,
+        gateway: &Gateway,
+        locator: &Locator,
+        by: Trigger,
+    ) -> Result<String, String> {
         let mut config = lock(&self.config);
         let outcome = self.attempt(&mut config, gateway, locator);
+        let restart = config::needing_restart(&self.started, &config);
         let (ok, detail) = match &outcome {
-            Ok(detail) => (true, detail.clone()),
+            Ok(detail) => {
+                let restart = config::say_restart(&restart);
+                (
+                    true,
+                    [Some(detail.clone()), restart]
+                        .into_iter()
+                        .flatten()
+                        .collect::<Vec<_>>()
+                        .join("; "),
+                )
+            }
             Err(faults) => (false, render(faults)),
         };
-        let at = gateway.clock.now();
+        let (at, by) = (gateway.clock.now(), by.word());
         gateway.metrics.policy_reloaded(ok);
         if ok {
-            tracing::info!("reloaded: {detail}");
+            *lock(&self.since) = at;
+            tracing::info!(by, "reloaded: {detail}");
         } else {
-            tracing::error!("reload refused, the last good files stay in use:\n{detail}");
+            tracing::error!(by, "reload refused, the last good files stay in use:\n{detail}");
         }
         let note = if ok { detail.clone() } else { format!("refused: {detail}") };
         gateway.audit.note(Record::new(at, Event::Reload).with_note(note));
-        *lock(&self.last) = Some(LastReload { at, ok, detail: detail.clone() });
+        let restart = restart.into_iter().map(str::to_owned).collect();
+        *lock(&self.last) =
+            Some(LastReload { at, ok, by: by.to_owned(), detail: detail.clone(), restart });
         if ok { Ok(detail) } else { Err(detail) }
     }
 
@@ -90,50 +157,76 @@ impl Reloader {
         gateway: &Gateway,
         locator: &Locator,
     ) -> Result<String, Vec<Fault>> {
-        let config = config::load(&current.source.path)?;
-        let previous = gateway.live.load_full();
-        let mut faults = Vec::new();
-        let assembled = assemble::assemble(&config, &self.fetch, &gateway.metrics, Some(&previous));
-        let certificates = Certificates::load(&assemble::pairs(&config));
-        faults.extend(certificates.err().unwrap_or_default());
-        let assembled = match assembled {
-            Ok(assembled) if faults.is_empty() => assembled,
-            assembled => {
-                faults.extend(assembled.err().unwrap_or_default());
-                // Read for its faults only, so that all are said at once.
-                assemble::locator(&config, gateway.clock.clone(), &mut faults);
-                return Err(faults);
-            }
-        };
-        // Each of the two keeps its own last good files if it finds a fault after all.
-        locator.reload()?;
-        let pairs = assemble::pairs(&config);
-        self.certificates.reload(&pairs)?;
-        self.certificates.warn_of_endings(&pairs, gateway.clock.now());
+        let fresh = self.read_still(current, gateway, locator)?;
+        let Fresh { config, assembled, certificates, geo } = fresh;
+        locator.take(geo);
+        self.certificates.take(certificates);
+        self.certificates.warn_of_endings(&assemble::pairs(&config), gateway.clock.now());
         gateway.live.store(Arc::new(assembled.live));
         self.took(gateway);
         let detail = format!("{} site(s), {} case(s)", config.sites.len(), assembled.cases);
-        let restart = needs_restart(current, &config);
         *current = config;
-        match restart {
-            true => Ok(format!("{detail}; listen, admin, store, limits and sms need a restart")),
-            false => Ok(detail),
+        Ok(detail)
+    }
+
+    /// Reads until no file was replaced in the middle of it: half of one set and half of another are a set that nobody
+    /// wrote, and it may have no fault.
+    fn read_still(
+        &self,
+        current: &Config,
+        gateway: &Gateway,
+        locator: &Locator,
+    ) -> Result<Fresh, Vec<Fault>> {
+        let mut moved = PathBuf::new();
+        for _ in 0..READS_MAX {
+            let itself = Seen::of([current.source.path.clone()]);
+            let config = config::load(&current.source.path);
+            let named = config.as_ref().map_or_else(|_| Vec::new(), assemble::watched);
+            let seen = Seen::of(named);
+            let read = config.and_then(|config| self.read(config, gateway, locator));
+            match itself.moved().or_else(|| seen.moved()) {
+                None => return read,
+                Some(file) => moved = file.to_owned(),
+            }
+            std::thread::sleep(READ_AGAIN);
+        }
+        let message = "this file is being written: it changed each time that it was read";
+        let fault = Fault::new(&Source::new(moved, ""), 0..0, message);
+        Err(vec![fault.help("reload again once it is complete")])
+    }
+
+    /// Everything once, with all its faults.
+    fn read(
+        &self,
+        config: Config,
+        gateway: &Gateway,
+        locator: &Locator,
+    ) -> Result<Fresh, Vec<Fault>> {
+        let (previous, mut faults) = (gateway.live.load_full(), Vec::new());
+        let assembled = assemble::assemble(&config, &self.fetch, &gateway.metrics, Some(&previous));
+        let certificates = Certificates::load(&assemble::pairs(&config));
+        let geo = locator.read_again();
+        // Other GeoIP files than those of the start are not used before a restart; they are read for their faults.
+        let restart = config::needing_restart(&self.started, &config);
+        if restart.iter().any(|member| member.starts_with("geo.")) {
+            assemble::locator(&config, gateway.clock.clone(), &mut faults);
+        }
+        match (assembled, certificates, geo) {
+            (Ok(assembled), Ok(certificates), Ok(geo)) if faults.is_empty() => {
+                Ok(Fresh { config, assembled, certificates, geo })
+            }
+            (assembled, certificates, geo) => {
+                faults.extend(certificates.err().unwrap_or_default());
+                faults.extend(assembled.err().unwrap_or_default());
+                faults.extend(geo.err().unwrap_or_default());
+                Err(faults)
+            }
         }
     }
 
-    fn files(&self) -> Vec<std::path::PathBuf> {
+    fn files(&self) -> Vec<PathBuf> {
         assemble::watched(&lock(&self.config))
     }
-}
-
-/// Whether something changed that is only read at start.
-fn needs_restart(old: &Config, new: &Config) -> bool {
-    let fixed = |config: &Config| {
-        let Config { listen, admin, store, sms, limits, audit, .. } = config;
-        format!("{:?}{:?}{store:?}{sms:?}{limits:?}{audit:?}", listen.address, admin)
-            + &format!("{:?}{:?}", listen.trusted_proxies, listen.proxy_protocol)
-    };
-    fixed(old) != fixed(new)
 }
 
 /// Reloads when a watched file was replaced, until `stop`.
@@ -149,8 +242,10 @@ pub(crate) async fn watch(parts: Arc<Parts>, stop: CancellationToken) {
             continue;
         }
         let parts_again = parts.clone();
-        let reload =
-            move || parts_again.reloader.reload(&parts_again.gateway, &parts_again.locator);
+        let reload = move || {
+            let Parts { gateway, locator, reloader, .. } = &*parts_again;
+            reloader.reload(gateway, locator, Trigger::Files)
+        };
         if tokio::task::spawn_blocking(reload).await.is_err() {
             tracing::error!("a reload panicked; the last good files stay in use");
         }
@@ -167,3 +262,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const POLL: Duration = Duration::from_secs(1);
+const READS_MAX: usize = 5;
+const READ_AGAIN: Duration = Duration::from_millis(20);

@@ -36,6 +36,7 @@ mod pages;
 mod readme;
 mod reload;
 mod routes;
+mod shadow_policy;
 mod store_contract;
 mod store_link;
 mod streaming;

@@ -8,6 +8,7 @@ mod deribit;
 mod exchange;
 mod journey;
 mod okx;
+mod shadow;
 
 use std::time::Duration;
 
