@@ -318,11 +318,10 @@ async fn a_candidate_comes_changes_and_goes_by_reload_and_its_own_cases_must_hol
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_candidate_that_is_replaced_is_noticed() {
+    async fn version(world: &World) -> Value {
+        world.admin("GET", "/status", "").await.json()["sites"][0]["shadow_policy"].clone()
+    }
     let world = beside(LIVE).await;
-    let version = |world: &World| {
-        let status = world.admin("GET", "/status", "");
-        async move { status.await.json()["sites"][0]["shadow_policy"].clone() }
-    };
     let before = version(&world).await;
     let file = world.dir().join("policies/candidate.policy.toml");
     std::fs::write(file, only(&rule("all", "*", "deny = true"))).unwrap();
