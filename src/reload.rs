@@ -121,22 +121,14 @@ impl Reloader {
         let mut config = lock(&self.config);
         let outcome = self.attempt(&mut config, gateway, locator);
         let restart = config::needing_restart(&self.started, &config);
-        let (ok, detail) = match &outcome {
-            Ok(detail) => {
-                let restart = config::say_restart(&restart);
-                (
-                    true,
-                    [Some(detail.clone()), restart]
-                        .into_iter()
-                        .flatten()
-                        .collect::<Vec<_>>()
-                        .join("; "),
-                )
-            }
-            Err(faults) => (false, render(faults)),
+        let (ok, detail) = match outcome {
+            Ok(detail) => match config::say_restart(&restart) {
+                Some(restart) => (true, format!("{detail}; {restart}")),
+                None => (true, detail),
+            },
+            Err(faults) => (false, render(&faults)),
         };
         let (at, by) = (gateway.clock.now(), by.word());
-        gateway.metrics.policy_reloaded(ok);
         if ok {
             *lock(&self.since) = at;
             tracing::info!(by, "reloaded: {detail}");
@@ -148,6 +140,7 @@ impl Reloader {
         let restart = restart.into_iter().map(str::to_owned).collect();
         *lock(&self.last) =
             Some(LastReload { at, ok, by: by.to_owned(), detail: detail.clone(), restart });
+        gateway.metrics.policy_reloaded(ok);
         if ok { Ok(detail) } else { Err(detail) }
     }
 

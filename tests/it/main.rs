@@ -35,6 +35,7 @@ mod packs_kraken_coinbase;
 mod pages;
 mod readme;
 mod reload;
+mod reload_load;
 mod routes;
 mod shadow_policy;
 mod store_contract;

@@ -5,7 +5,7 @@ mod bybit;
 mod bypass;
 mod connection;
 mod deribit;
-mod exchange;
+pub mod exchange;
 mod journey;
 mod okx;
 mod shadow;
