@@ -3,7 +3,6 @@
 //! Never half: everything is read and checked first, cases included, then swapped. Invariant: a faulty set changes
 //! nothing, and is said so in the log, in the metrics, in `status` and in the audit log.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use crate::locate::maxmind::{Locator, Reread};
 use crate::metrics::PolicyKind;
 use crate::serve::{Parts, render};
 use crate::types::UnixMs;
-use crate::watch::{Seen, Watch};
+use crate::watch::{self, Seen, Watch};
 
 /// What a reload was told by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +56,8 @@ pub(crate) struct Reloader {
     /// Since when the sites are as they are.
     since: Mutex<UnixMs>,
     last: Mutex<Option<LastReload>>,
+    /// The files of the last attempt, as they were then.
+    tried: Mutex<Seen>,
 }
 
 /// A set that was read whole and has no fault.
@@ -73,11 +74,13 @@ impl Reloader {
         certificates: Arc<Certificates>,
         fetch: Fetch,
         background: &Handle,
+        tried: Seen,
         now: UnixMs,
     ) -> Self {
         let (started, config, last) = (config.clone(), Mutex::new(config), Mutex::default());
         let (since, background) = (Mutex::new(now), background.clone());
-        Self { started, config, certificates, fetch, background, since, last }
+        let tried = Mutex::new(tried);
+        Self { started, config, certificates, fetch, background, since, last, tried }
     }
 
     pub fn certificates(&self) -> Arc<Certificates> {
@@ -162,30 +165,27 @@ impl Reloader {
         Ok(detail)
     }
 
-    /// Reads until no file was replaced in the middle of it: half of one set and half of another are a set that nobody
-    /// wrote, and it may have no fault.
+    /// The whole set as it stands at one moment.
     fn read_still(
         &self,
         current: &Config,
         gateway: &Gateway,
         locator: &Locator,
     ) -> Result<Fresh, Vec<Fault>> {
-        let mut moved = PathBuf::new();
-        for _ in 0..READS_MAX {
-            let itself = Seen::of([current.source.path.clone()]);
-            let config = config::load(&current.source.path);
-            let named = config.as_ref().map_or_else(|_| Vec::new(), assemble::watched);
-            let seen = Seen::of(named);
-            let read = config.and_then(|config| self.read(config, gateway, locator));
-            match itself.moved().or_else(|| seen.moved()) {
-                None => return read,
-                Some(file) => moved = file.to_owned(),
-            }
-            std::thread::sleep(READ_AGAIN);
-        }
-        let message = "this file is being written: it changed each time that it was read";
-        let fault = Fault::new(&Source::new(moved, ""), 0..0, message);
-        Err(vec![fault.help("reload again once it is complete")])
+        let itself = &current.source.path;
+        let read = watch::read_still(|seen| {
+            seen.note([itself.clone()]);
+            let config = config::load(itself);
+            seen.note(config.as_ref().map_or_else(|_| Vec::new(), assemble::watched));
+            *lock(&self.tried) = seen.clone();
+            let config = config?;
+            self.read(config, gateway, locator)
+        });
+        read.unwrap_or_else(|moved| {
+            let message = "this file is being written: it changed each time that it was read";
+            let fault = Fault::new(&Source::new(moved, ""), 0..0, message);
+            Err(vec![fault.help("reload again once it is complete")])
+        })
     }
 
     /// Everything once, with all its faults.
@@ -217,21 +217,20 @@ impl Reloader {
         }
     }
 
-    fn files(&self) -> Vec<PathBuf> {
-        assemble::watched(&lock(&self.config))
+    fn tried(&self) -> Seen {
+        lock(&self.tried).clone()
     }
 }
 
 /// Reloads when a watched file was replaced, until `stop`.
 pub(crate) async fn watch(parts: Arc<Parts>, stop: CancellationToken) {
-    let mut files = parts.reloader.files();
-    let mut watch = Watch::new(files.clone());
+    let mut watch = Watch::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(POLL) => {}
         }
-        if !watch.poll() {
+        if !watch.poll(&parts.reloader.tried()) {
             continue;
         }
         let parts_again = parts.clone();
@@ -242,11 +241,6 @@ pub(crate) async fn watch(parts: Arc<Parts>, stop: CancellationToken) {
         if tokio::task::spawn_blocking(reload).await.is_err() {
             tracing::error!("a reload panicked; the last good files stay in use");
         }
-        let now = parts.reloader.files();
-        if now != files {
-            watch = Watch::new(now.clone());
-            files = now;
-        }
     }
 }
 
@@ -255,5 +249,3 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const POLL: Duration = Duration::from_secs(1);
-const READS_MAX: usize = 5;
-const READ_AGAIN: Duration = Duration::from_millis(20);

@@ -42,6 +42,7 @@ use crate::store::embedded::Embedded;
 use crate::store::redis::{Redis, Settings as RedisSettings};
 use crate::store::{Store, StoreError};
 use crate::types::UnixMs;
+use crate::watch::Seen;
 use crate::world::{Clock, Entropy};
 
 /// What a gateway is started from.
@@ -192,7 +193,8 @@ fn build(
     stop: &CancellationToken,
     around: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
 ) -> Result<Parts, StartError> {
-    let (clock, mut faults) = (&start.clock, Vec::new());
+    let (clock, mut faults, mut seen) = (&start.clock, Vec::new(), Seen::default());
+    seen.note(assemble::watched(config));
     let fetch = Fetch::new(None, background.handle().clone())
         .map_err(|error| StartError::Outgoing(error.to_string()))?;
     let metrics = Arc::new(Metrics::default());
@@ -247,6 +249,7 @@ fn build(
         Arc::new(certificates),
         fetch,
         background.handle(),
+        seen,
         clock.now(),
     );
     reloader.took(&gateway);

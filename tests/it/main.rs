@@ -36,6 +36,7 @@ mod pages;
 mod readme;
 mod reload;
 mod reload_load;
+mod reload_sites;
 mod routes;
 mod shadow_policy;
 mod store_contract;
