@@ -26,6 +26,7 @@ use crate::policy::{self, PolicySet, cases};
 use crate::prices::Prices;
 use crate::rawhttp;
 use crate::types::{ActionName, Fields, SiteName, UnixMs};
+use crate::watch::Seen;
 use crate::world::Clock;
 
 /// Everything that a reload replaces, and what `check` counts.
@@ -109,8 +110,13 @@ pub fn admin_token(config: &Config, faults: &mut Vec<Fault>) -> Option<Token> {
     }
 }
 
-/// Every file whose change means a reload.
-pub fn watched(config: &Config) -> Vec<PathBuf> {
+/// Takes note of every file whose change means a reload, before it is read.
+pub fn note(config: &Config, seen: &mut Seen) {
+    seen.note(watched(config));
+    config.prices.iter().for_each(|prices| seen.note_alone(prices.file.path.clone()));
+}
+
+fn watched(config: &Config) -> Vec<PathBuf> {
     let mut files = vec![config.source.path.clone()];
     let mut add = |file: &FileRef| files.push(file.path.clone());
     for pair in &config.listen.tls {

@@ -176,7 +176,9 @@ impl Reloader {
         let read = watch::read_still(|seen| {
             seen.note([itself.clone()]);
             let config = config::load(itself);
-            seen.note(config.as_ref().map_or_else(|_| Vec::new(), assemble::watched));
+            if let Ok(config) = &config {
+                assemble::note(config, seen);
+            }
             *lock(&self.tried) = seen.clone();
             let config = config?;
             self.read(config, gateway, locator)

@@ -194,7 +194,7 @@ fn build(
     around: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
 ) -> Result<Parts, StartError> {
     let (clock, mut faults, mut seen) = (&start.clock, Vec::new(), Seen::default());
-    seen.note(assemble::watched(config));
+    assemble::note(config, &mut seen);
     let fetch = Fetch::new(None, background.handle().clone())
         .map_err(|error| StartError::Outgoing(error.to_string()))?;
     let metrics = Arc::new(Metrics::default());

@@ -11,26 +11,39 @@ use std::time::{Duration, SystemTime};
 
 /// Files as they were when they were noted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen(BTreeMap<PathBuf, Stamp>);
+pub struct Seen {
+    /// What belongs together: read in one piece, or not at all.
+    set: BTreeMap<PathBuf, Stamp>,
+    /// What may be replaced at any moment, also while the set is read.
+    alone: BTreeMap<PathBuf, Stamp>,
+}
 
 impl Seen {
     /// Notes them, to be called before they are read. The first time counts.
     pub fn note(&mut self, files: impl IntoIterator<Item = PathBuf>) {
         for file in files {
             let now = stamp(&file);
-            self.0.entry(file).or_insert(now);
+            self.set.entry(file).or_insert(now);
         }
+    }
+
+    /// The same for a file that is complete by itself and replaced often, such as prices.
+    pub fn note_alone(&mut self, file: PathBuf) {
+        let now = stamp(&file);
+        self.set.remove(&file);
+        self.alone.entry(file).or_insert(now);
     }
 
     /// The first of them that is another now.
     fn moved(&self) -> Option<&Path> {
-        self.0.iter().find(|(file, known)| stamp(file) != **known).map(|(file, _)| file.as_path())
+        self.set.iter().find(|(file, known)| stamp(file) != **known).map(|(file, _)| file.as_path())
     }
 
     /// The same files as they are now.
     fn again(&self) -> Self {
         let mut again = Self::default();
-        again.note(self.0.keys().cloned());
+        again.note(self.set.keys().cloned());
+        self.alone.keys().cloned().for_each(|file| again.note_alone(file));
         again
     }
 }
@@ -74,49 +87,6 @@ const READ_AGAIN: Duration = Duration::from_millis(20);
 
 /// Modification time, length, and which file it is: one that was renamed over it may be as old and as long.
 type Stamp = Option<(SystemTime, u64, u64)>;
-
-/// Files as they were when they were noted.
-#[derive(Debug, Default)]
-pub struct Seen(BTreeMap<PathBuf, Stamp>);
-
-impl Seen {
-    /// Notes them, to be called before they are read. The first time counts.
-    pub fn note(&mut self, files: impl IntoIterator<Item = PathBuf>) {
-        for file in files {
-            let now = stamp(&file);
-            self.0.entry(file).or_insert(now);
-        }
-    }
-
-    /// The first of them that is another now.
-    fn moved(&self) -> Option<&Path> {
-        self.0.iter().find(|(file, known)| stamp(file) != **known).map(|(file, _)| file.as_path())
-    }
-}
-
-impl Watch {
-    /// Takes note of these files as they are now.
-    pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
-        let mut seen = Seen::default();
-        seen.note(files);
-        Self { seen: seen.0, moving: false }
-    }
-
-    /// Whether something changed since the last report and has been still since the last poll.
-    pub fn poll(&mut self) -> bool {
-        let mut changed = false;
-        for (file, known) in &mut self.seen {
-            let now = stamp(file);
-            if *known != now {
-                *known = now;
-                changed = true;
-            }
-        }
-        let settled = self.moving && !changed;
-        self.moving = changed;
-        settled
-    }
-}
 
 /// A folder's is that of its newest file.
 fn stamp(path: &Path) -> Stamp {
@@ -166,6 +136,22 @@ mod tests {
             read
         });
         assert_eq!((read.unwrap().as_str(), times), ("two", 3));
+    }
+
+    #[test]
+    fn prices_that_change_all_the_time_keep_no_set_from_being_read() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (file, mut text, mut tried) = (dir.path().join("prices"), String::new(), None);
+        let read = read_still(|seen| {
+            seen.note([file.clone()]);
+            seen.note_alone(file.clone());
+            tried = Some(seen.clone());
+            text.push('x');
+            std::fs::write(&file, &text).unwrap();
+        });
+        assert_eq!(read, Ok(()));
+        let (mut watch, tried) = (Watch::default(), tried.unwrap());
+        assert!(!watch.poll(&tried) && watch.poll(&tried), "it is a change all the same");
     }
 
     #[test]
