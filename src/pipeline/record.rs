@@ -200,11 +200,13 @@ impl Visit {
     /// Whether ordinary traffic leaves a line: always if it does not simply pass; now and then if it would not have,
     /// by a rule in shadow or the candidate policy. The rest of those is counted.
     pub(super) fn leaves_a_line(&self, gateway: &Gateway, decision: &Decision) -> bool {
-        let mut learnt = self.learnt();
-        learnt.line = false;
         if !matches!(decision.verdict, Verdict::Allow(_)) {
             return true;
         }
+        if self.site.candidate.is_none() && !decision.leaves_a_record() {
+            return false;
+        }
+        let mut learnt = self.learnt();
         let other = learnt.overheard.as_ref().filter(|it| it.noted.differs);
         if other.is_none() && !decision.leaves_a_record() {
             return false;
@@ -483,9 +485,12 @@ impl Visit {
         gateway: &Gateway,
         ended: Result<Response<Body>, End>,
     ) -> Response<Body> {
-        let quiet = {
+        let (quiet, line) = {
             let learnt = self.learnt();
-            learnt.rules.is_empty() && learnt.action.is_none() && learnt.route.is_none()
+            let quiet =
+                learnt.rules.is_empty() && learnt.action.is_none() && learnt.route.is_none();
+            // Of a guarded action the intent record says what was said in shadow.
+            (quiet, learnt.action.is_none() && learnt.line)
         };
         self.count_route(gateway, &ended);
         self.count_overheard(gateway);
@@ -495,7 +500,7 @@ impl Visit {
                     true => self.site.ordinary.count(),
                     false => self.count(gateway, None),
                 }
-                if self.has_a_line() {
+                if line {
                     self.note(gateway, Event::Decision, |_| ());
                 }
                 response
@@ -518,13 +523,6 @@ impl Visit {
             response.headers_mut().insert(STEPGATE_REQUEST, value);
         }
         response
-    }
-
-    /// Whether what was said in shadow of ordinary traffic that passed is written down: its only place is the log. A
-    /// guarded action's intent record says it already.
-    fn has_a_line(&self) -> bool {
-        let learnt = self.learnt();
-        learnt.action.is_none() && learnt.line
     }
 
     /// Once for each request, however often it was decided.

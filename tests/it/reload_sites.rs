@@ -9,12 +9,13 @@ use crate::client::{Answer, Client};
 use crate::exchange::{Exchange, Reply};
 use crate::journeys::{TO_SPOT, TRANSFER};
 use crate::kit::{HOST, Kit, Options, POLICY, TOKYO};
-use crate::world::{OKX, World};
+use crate::shadow_policy::PACK;
+use crate::world::World;
 
 const BALANCE: &str = "/api/v5/account/balance";
 const OTHER: &str = "other.example";
 /// Long enough for a reload in the middle of it.
-const SLOW: Duration = Duration::from_millis(1_500);
+const SLOW: Duration = Duration::from_secs(5);
 
 fn config(world: &World) -> String {
     std::fs::read_to_string(world.kit.config()).unwrap()
@@ -62,7 +63,7 @@ name = "main""#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_that_is_added_is_served_and_one_that_is_removed_ends_its_requests_first() {
-    let world = World::start().await;
+    let world = World::with(POLICY, PACK, "").await;
     assert_eq!(elsewhere(&world).get("/").await.status, 421);
     let upstream = format!("http://{}", world.exchange.address);
     let main = "\n[[site]]\nname = \"main\"";
@@ -81,7 +82,7 @@ async fn a_site_that_is_added_is_served_and_one_that_is_removed_ends_its_request
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_moves_to_another_site_is_the_other_sites_at_once() {
-    let world = World::start().await;
+    let world = World::with(POLICY, PACK, "").await;
     let local = Client::new(world.running.address(), &world.kit.ca_pem, "localhost").from(TOKYO);
     assert_eq!(local.get("/").await.status, 200);
     change(&world, ", \"localhost\"", ", \"other.example\"").unwrap();
@@ -91,7 +92,7 @@ async fn a_host_that_moves_to_another_site_is_the_other_sites_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_upstream_gets_the_next_request_and_the_old_one_still_answers_its_own() {
-    let (world, new) = (World::start().await, Exchange::start().await);
+    let (world, new) = (World::with(POLICY, PACK, "").await, Exchange::start().await);
     let slow = under_way(&world, &world.client()).await;
     let (old_address, new_address) = (world.exchange.address, new.address);
     change(&world, &old_address.to_string(), &new_address.to_string()).unwrap();
@@ -104,7 +105,7 @@ async fn another_upstream_gets_the_next_request_and_the_old_one_still_answers_it
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_of_an_identity_that_was_taken_out_are_nobodys() {
-    let world = World::start().await;
+    let world = World::with(POLICY, PACK, "").await;
     world.enrol_totp("alice").await;
     let bot = world.client().with("ok-access-key", "key-alice");
     let session = world.session("alice", "s1").await;
@@ -123,7 +124,7 @@ async fn credentials_of_an_identity_that_was_taken_out_are_nobodys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_reload_does_not_apply_is_named_until_it_is_so_again() {
-    let world = World::start().await;
+    let world = World::with(POLICY, PACK, "").await;
     let said = change(&world, "workers = 2", "workers = 3").unwrap();
     assert_eq!(said, "1 site(s), 0 case(s); listen.workers needs a restart");
     let said = change(&world, "city = \"geo/city.mmdb\"\n", "").unwrap();
@@ -141,7 +142,7 @@ async fn what_a_reload_does_not_apply_is_named_until_it_is_so_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_challenge_is_answered_on_its_own_terms_and_the_action_decided_on_the_new_ones() {
-    let world = World::start().await;
+    let world = World::with(POLICY, PACK, "").await;
     world.enrol_totp("alice").await;
     let alice = world.session("alice", "s1").await;
     let challenge = alice.post_json(TRANSFER, TO_SPOT).await.challenge();
@@ -178,7 +179,7 @@ async fn the_status_command_says_what_is_in_force_and_that_a_reload_was_refused(
     let (dir, exchange) = (tempfile::TempDir::new().unwrap(), Exchange::start().await);
     let upstream = exchange.address;
     let options =
-        Options { upstream, policy: POLICY, pack: OKX, extra: "", workers: 1, sms: false };
+        Options { upstream, policy: POLICY, pack: PACK, extra: "", workers: 1, sms: false };
     let kit = Kit::write(dir.path(), &options);
     let places = Binary::place(&kit);
     let mut gateway = Binary::start(&kit, places).await;

@@ -16,7 +16,7 @@ const ORDER: &str = "/api/v5/trade/order";
 const TO_CONTRACT: &str = r#"{"ccy":"USDT","amt":"100","from":"6","to":"18","type":"0"}"#;
 
 /// One guarded action, and one that only has a name.
-const PACK: &str = r#"
+pub const PACK: &str = r#"
 version = 1
 exchange = "small"
 unclassified = { read = "allow", write = "deny" }
