@@ -123,8 +123,10 @@ request = { action = "mass_cancel" }
 expect = { verdict = "deny", rules = ["stop-@"] }
 "#;
 
+type Spoil = fn(&str) -> String;
+
 /// What a broken set has instead of one of its files.
-const BROKEN: [(&str, fn(&str) -> String); 5] = [
+const BROKEN: [(&str, Spoil); 5] = [
     ("site.policy.toml", |text| format!("{text}\n[[rule]]\nid = \"half")),
     ("site.cases.toml", |text| text.replace("verdict = \"deny\"", "verdict = \"allow\"")),
     ("site.actions.toml", |text| text.replace("body = \"json\"\n", "body = \"jsn\"\n")),
@@ -238,7 +240,7 @@ impl Load {
         !self.done.load(Ordering::Relaxed)
     }
 
-    /// Whether the store did not answer in its time, as on a machine that has others things to do: a refusal, with its
+    /// Whether the store did not answer in its time, as on a machine that has other things to do: a refusal, with its
     /// reason in the log, and none of the reload's.
     fn excuses(&self, said: &str, request: &str) -> bool {
         if !said.contains("unavailable") && !said.contains("Not available") {
