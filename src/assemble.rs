@@ -20,10 +20,13 @@ use crate::identify::{Identifier, IdentitySettings, KeySource, Kind, Settings as
 use crate::listen::certs::Pair;
 use crate::locate::maxmind::{Locator, Settings as Geo};
 use crate::metrics::Metrics;
+use crate::pipeline::{Candidate, Lines};
+use crate::policy::shadow::ShadowPolicy;
 use crate::policy::{self, PolicySet, cases};
 use crate::prices::Prices;
 use crate::rawhttp;
 use crate::types::{ActionName, Fields, SiteName, UnixMs};
+use crate::watch::Seen;
 use crate::world::Clock;
 
 /// Everything that a reload replaces, and what `check` counts.
@@ -107,8 +110,13 @@ pub fn admin_token(config: &Config, faults: &mut Vec<Fault>) -> Option<Token> {
     }
 }
 
-/// Every file whose change means a reload.
-pub fn watched(config: &Config) -> Vec<PathBuf> {
+/// Takes note of every file whose change means a reload, before it is read.
+pub fn note(config: &Config, seen: &mut Seen) {
+    seen.note(watched(config));
+    config.prices.iter().for_each(|prices| seen.note_alone(prices.file.path.clone()));
+}
+
+fn watched(config: &Config) -> Vec<PathBuf> {
     let mut files = vec![config.source.path.clone()];
     let mut add = |file: &FileRef| files.push(file.path.clone());
     for pair in &config.listen.tls {
@@ -122,6 +130,7 @@ pub fn watched(config: &Config) -> Vec<PathBuf> {
     for site in &config.sites {
         site.actions.iter().for_each(&mut add);
         add(&site.policy);
+        site.shadow_policy.iter().for_each(&mut add);
         for identity in &site.identity {
             match &identity.kind {
                 IdentityKind::Jwt { keys: Keys::File(file), .. }
@@ -131,7 +140,8 @@ pub fn watched(config: &Config) -> Vec<PathBuf> {
         }
     }
     for site in &config.sites {
-        files.push(cases_beside(&site.policy.path));
+        let policies = [Some(&site.policy), site.shadow_policy.as_ref()];
+        files.extend(policies.into_iter().flatten().map(|policy| cases_beside(&policy.path)));
         files.extend(site.actions.iter().map(|pack| pack_cases_beside(&pack.path)));
     }
     files
@@ -201,6 +211,12 @@ impl Assembler<'_> {
         let policy = self.config.read(&self.site.policy, self.faults);
         let policy = actions.as_ref().zip(policy);
         let policy = policy.and_then(|(actions, source)| self.policy(actions, &packs, &source));
+        let candidate = self.site.shadow_policy.as_ref();
+        let candidate = candidate.and_then(|file| self.config.read(file, self.faults));
+        let candidate = actions.as_ref().zip(candidate).and_then(|(actions, source)| {
+            let policy = self.policy(actions, &packs, &source)?;
+            Some((ShadowPolicy::new(policy), source))
+        });
         if let (Some(actions), Some(policy)) = (&mut actions, &policy) {
             actions.guard(|name| policy.names(name));
         }
@@ -211,11 +227,19 @@ impl Assembler<'_> {
             self.faults.push(Fault::new(&self.config.source, span, error.to_string()));
         }
         let name = SiteName::new(self.site.name.clone());
+        let actions = actions?;
+        let candidate = candidate.map(|(policy, source)| {
+            let candidate = Candidate::new(policy, &actions, metrics, &name);
+            self.warn_of_unread(&candidate, &source);
+            candidate
+        });
         Some(Site {
             hosts: self.site.hosts.clone(),
             identifier: identifier?,
-            actions: actions?,
+            actions,
             policy: policy?,
+            candidate,
+            lines: Lines::default(),
             upstream: upstream.ok()?,
             prices: prices.clone(),
             inject: self.site.inject,
@@ -258,6 +282,17 @@ impl Assembler<'_> {
             }));
         }
         Some(policy)
+    }
+
+    /// The live policy alone says what is guarded, and only of guarded actions the body is read.
+    fn warn_of_unread(&mut self, candidate: &Candidate, source: &Source) {
+        for action in candidate.seen_only() {
+            let message = format!(
+                "the live policy does not guard `{action}`: this candidate sees that it is done, and none of its fields"
+            );
+            let help = "rules that look at its fields speak every time, until the candidate is the live policy";
+            self.warnings.push(Fault::warning(source, 0..0, message).help(help));
+        }
     }
 
     fn identifier(&mut self, previous: Option<&Identifier>) -> Option<Identifier> {

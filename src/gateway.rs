@@ -20,6 +20,7 @@ use crate::identify::Identifier;
 use crate::locate::Locate;
 use crate::metrics::{Metrics, OrdinaryRequests};
 use crate::pages::Pages;
+use crate::pipeline::{Candidate, Lines};
 use crate::policy::PolicySet;
 use crate::prices::Prices;
 use crate::routes::Routes;
@@ -106,6 +107,10 @@ pub struct Site {
     pub identifier: Identifier,
     pub actions: ActionSet,
     pub policy: PolicySet,
+    /// A policy that is only observed.
+    pub candidate: Option<Candidate>,
+    /// How often what is only observed is written down.
+    pub lines: Lines,
     pub upstream: Upstream,
     pub prices: Arc<Prices>,
     /// Its pages get the script for single-page applications.

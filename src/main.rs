@@ -78,7 +78,12 @@ enum Command {
         what: Account,
     },
     /// What the running gateway says of itself.
-    Status(Configured),
+    Status {
+        #[command(flatten)]
+        at: Configured,
+        #[arg(long)]
+        json: bool,
+    },
     /// Writes seen in traffic that no action names, from the running gateway or from audit logs.
     Routes {
         #[command(flatten)]
@@ -163,7 +168,7 @@ fn main() -> ExitCode {
             Account::Freeze { account } => op.freeze(&account),
             Account::Thaw { account } => op.thaw(&account),
         }),
-        Command::Status(at) => Operator::at(&at.config).and_then(|op| op.status()),
+        Command::Status { at, json } => Operator::at(&at.config).and_then(|op| op.status(json)),
         Command::Routes { at, audit, json } => commands::routes::run(&at.config, &audit, json),
         Command::Backup { at, verify: false, file } => commands::backup::take(&at.config, &file),
         Command::Backup { at, verify: true, file } => commands::backup::verify(&at.config, &file),

@@ -18,6 +18,7 @@ use crate::audit::{Event, Record, RequestState};
 use crate::classify::Detected;
 use crate::factors;
 use crate::gateway::{Gateway, Live};
+use crate::reload::Trigger;
 use crate::routes::RouteSeen;
 use crate::serve::Parts;
 use crate::stepup::phone::Number;
@@ -72,8 +73,11 @@ pub(crate) async fn watch_orphans(parts: Arc<Parts>, stop: CancellationToken) {
 }
 
 /// Reads every file again, and has the other gateways of the store do so as well. `None` if it broke off.
-pub(crate) async fn reload_everywhere(parts: &Arc<Parts>) -> Option<Result<String, String>> {
-    let reloaded = reload(parts).await;
+pub(crate) async fn reload_everywhere(
+    parts: &Arc<Parts>,
+    by: Trigger,
+) -> Option<Result<String, String>> {
+    let reloaded = reload(parts, by).await;
     if let Err(error) = parts.gateway.store.announce(Notice::Reload).await {
         tracing::warn!(%error, "the other gateways were not told to reload");
     }
@@ -81,9 +85,9 @@ pub(crate) async fn reload_everywhere(parts: &Arc<Parts>) -> Option<Result<Strin
 }
 
 /// In a thread where it may block.
-async fn reload(parts: &Arc<Parts>) -> Option<Result<String, String>> {
+async fn reload(parts: &Arc<Parts>, by: Trigger) -> Option<Result<String, String>> {
     let parts = parts.clone();
-    let reload = move || parts.reloader.reload(&parts.gateway, &parts.locator);
+    let reload = move || parts.reloader.reload(&parts.gateway, &parts.locator, by);
     tokio::task::spawn_blocking(reload).await.ok()
 }
 
@@ -98,7 +102,7 @@ pub(crate) async fn heed(parts: Arc<Parts>, stop: CancellationToken) {
             Ok(Notice::Reload) => {
                 tracing::info!("another gateway was told to reload");
                 // The reloader says in the log what came of it.
-                let _ = reload(&parts).await;
+                let _ = reload(&parts, Trigger::Gateway).await;
             }
             Err(error) => {
                 tracing::warn!(%error, "notices of other gateways cannot be heard");
@@ -196,7 +200,7 @@ impl Operations for Desk {
 
     fn reload(&self) -> Answer<'_, String> {
         Box::pin(async {
-            match reload_everywhere(&self.0).await {
+            match reload_everywhere(&self.0, Trigger::Operator).await {
                 Some(Ok(detail)) => Ok(detail),
                 Some(Err(faults)) => Err(OperationError::Refused(faults)),
                 None => Err(OperationError::Unavailable("the reload broke off".to_owned())),
@@ -212,6 +216,10 @@ impl Operations for Desk {
                 .map(|site| SiteStatus {
                     site: site.name.to_string(),
                     policy: site.policy.version().to_string(),
+                    shadow_policy: site
+                        .candidate
+                        .as_ref()
+                        .map(|candidate| candidate.policy.version().to_string()),
                 })
                 .collect();
             sites.sort_by(|a, b| a.site.cmp(&b.site));
@@ -222,6 +230,7 @@ impl Operations for Desk {
                 started: self.0.started,
                 uptime_s: now.since_ms(self.0.started) / 1000,
                 sites,
+                sites_since: self.0.reloader.since(),
                 last_reload: self.0.reloader.last(),
                 prices: self.gateway().live.load().prices().and_then(|prices| prices.state()),
             })

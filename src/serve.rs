@@ -35,13 +35,14 @@ use crate::metrics::Metrics;
 use crate::operations::{self, Desk};
 use crate::pages::Pages;
 use crate::pipeline::{self, LastCaller};
-use crate::reload::Reloader;
+use crate::reload::{Reloader, Trigger};
 use crate::routes::Routes;
 use crate::stepup::phone;
 use crate::store::embedded::Embedded;
 use crate::store::redis::{Redis, Settings as RedisSettings};
 use crate::store::{Store, StoreError};
 use crate::types::UnixMs;
+use crate::watch::Seen;
 use crate::world::{Clock, Entropy};
 
 /// What a gateway is started from.
@@ -111,7 +112,7 @@ impl Running {
     /// All faults as text, with everything as it was.
     pub fn reload(&self) -> Result<String, String> {
         let parts = self.parts.as_ref().ok_or("the gateway has stopped")?;
-        parts.reloader.reload(&parts.gateway, &parts.locator)
+        parts.reloader.reload(&parts.gateway, &parts.locator, Trigger::Operator)
     }
 
     /// Drains: no new connections, running requests end, the log is signed and closed. Blocks.
@@ -192,7 +193,8 @@ fn build(
     stop: &CancellationToken,
     around: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
 ) -> Result<Parts, StartError> {
-    let (clock, mut faults) = (&start.clock, Vec::new());
+    let (clock, mut faults, mut seen) = (&start.clock, Vec::new(), Seen::default());
+    assemble::note(config, &mut seen);
     let fetch = Fetch::new(None, background.handle().clone())
         .map_err(|error| StartError::Outgoing(error.to_string()))?;
     let metrics = Arc::new(Metrics::default());
@@ -242,8 +244,14 @@ fn build(
     if let Some(messenger) = &messenger {
         background.spawn(messenger.run(&gateway, stop.clone()));
     }
-    let reloader =
-        Reloader::new(config.clone(), Arc::new(certificates), fetch, background.handle());
+    let reloader = Reloader::new(
+        config.clone(),
+        Arc::new(certificates),
+        fetch,
+        background.handle(),
+        seen,
+        clock.now(),
+    );
     reloader.took(&gateway);
     Ok(Parts { gateway, locator, messenger, reloader, started: clock.now() })
 }
@@ -438,7 +446,7 @@ pub async fn until_told(mut running: Running, signals: Signals) -> Result<(), st
                 if let Some(parts) = running.parts.clone() {
                     parts.gateway.audit.reopen();
                     // The reloader has said in the log what came of it.
-                    let _ = operations::reload_everywhere(&parts).await;
+                    let _ = operations::reload_everywhere(&parts, Trigger::Signal).await;
                 }
             }
         }

@@ -46,7 +46,7 @@ name_type! {
     AttemptId,
     /// Names a session, token or key without being it: `sid`, `jti`, key id or a hash. Safe to log.
     CredentialId,
-    /// Content hash of policy, packs and lists that decided.
+    /// Content hash of the policy and the packs that decided.
     PolicyVersion,
 }
 

@@ -105,6 +105,8 @@ pub struct Status {
     pub started: UnixMs,
     pub uptime_s: u64,
     pub sites: Vec<SiteStatus>,
+    /// Since when policies, packs and the rest are as they are: the start, or the last reload that was not refused.
+    pub sites_since: UnixMs,
     pub last_reload: Option<LastReload>,
     /// Of the ticker, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,7 +116,11 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteStatus {
     pub site: String,
+    /// The version that decides.
     pub policy: String,
+    /// The version of the candidate that is only observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow_policy: Option<String>,
 }
 
 /// The most frequent first.
@@ -128,8 +134,13 @@ pub struct RoutesSeen {
 pub struct LastReload {
     pub at: UnixMs,
     pub ok: bool,
+    /// `SIGHUP`, `files`, `operator`, `gateway` (another one of the same store).
+    pub by: String,
     /// What was reloaded, or the faults.
     pub detail: String,
+    /// Members of the configuration that differ from those the gateway was started with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<String>,
 }
 
 /// Who orders it, and why; goes into the audit log.

@@ -15,11 +15,12 @@ mod verify;
 pub use chain::{Break, Signer, Summary};
 pub use journal::OpenError;
 pub use keys::Keys;
-pub use record::{Event, PlaceNoted, Record, RequestState, RuleNoted};
+pub use record::{Event, PlaceNoted, Record, RequestState, RuleNoted, ShadowNoted};
 pub use sink::{Audit, AuditError, Settings};
 pub use verify::{VerifyError, verify_files};
 
 use crate::locate::Place;
+use crate::policy::shadow::Observed;
 use crate::policy::verdict::Said;
 
 impl From<&Place> for PlaceNoted {
@@ -40,6 +41,19 @@ impl From<&Said> for RuleNoted {
             outcome: said.outcome.into(),
             shadow: said.shadow,
             satisfied: said.satisfied,
+        }
+    }
+}
+
+impl From<&Observed> for ShadowNoted {
+    fn from(observed: &Observed) -> Self {
+        Self {
+            policy: observed.version.clone(),
+            verdict: observed.verdict.into(),
+            rules: observed.said.iter().map(RuleNoted::from).collect(),
+            differs: observed.differs,
+            factors: observed.factors.clone(),
+            until: observed.until,
         }
     }
 }

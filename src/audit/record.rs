@@ -22,7 +22,7 @@ use crate::types::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// The policy spoke on a guarded action.
+    /// A shadow rule, or a candidate policy, would have done otherwise to ordinary traffic that passed. Not every time.
     Decision,
     /// A guarded request is about to be sent: durable before the first byte goes upstream.
     Intent,
@@ -92,6 +92,25 @@ pub struct RuleNoted {
     pub shadow: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     pub satisfied: bool,
+}
+
+/// What a candidate policy beside the live one would have said. It decided nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowNoted {
+    /// The candidate's version.
+    pub policy: PolicyVersion,
+    pub verdict: Arc<str>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleNoted>,
+    /// Another would have been done to the request than was.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub differs: bool,
+    /// If it differs: what would have been asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factors: Option<Arc<str>>,
+    /// If it differs: until when it would have been held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UnixMs>,
 }
 
 /// The signed part of a checkpoint record. The signature covers the record's own `seq` and `prev`,
@@ -173,6 +192,8 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowNoted>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub challenge: Option<ChallengeId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub factor: Option<Factor>,
@@ -217,6 +238,7 @@ impl Record {
             rules: Vec::new(),
             policy: None,
             verdict: None,
+            shadow: None,
             challenge: None,
             factor: None,
             intent: None,

@@ -30,6 +30,10 @@ pub fn clean(mut record: Record) -> Record {
     }
     record.facts = facts(record.facts);
     record.rules.truncate(FIELDS_MAX);
+    if let Some(shadow) = &mut record.shadow {
+        shadow.rules.truncate(FIELDS_MAX);
+        shadow.factors = shadow.factors.take().map(|text| cut(&text, VALUE_CHARS_MAX));
+    }
     record.path = record.path.map(|path| path_only(&path));
     record.note = record.note.map(|note| free_text(&note));
     record.method = record.method.map(|method| cut(&method, NAME_CHARS_MAX));

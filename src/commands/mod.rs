@@ -19,6 +19,7 @@ pub mod operate;
 pub mod restore;
 pub mod routes;
 mod state;
+mod status;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -103,8 +103,15 @@ impl Operator {
 
     /// # Errors
     /// If the gateway does not answer.
-    pub fn status(&self) -> anyhow::Result<ExitCode> {
-        self.get("/status")
+    pub fn status(&self, json: bool) -> anyhow::Result<ExitCode> {
+        let reply = self.runtime.block_on(self.client.get("/status"))?;
+        if json || !reply.is_ok() {
+            return Ok(print(&reply));
+        }
+        let status =
+            serde_json::from_str(&reply.body).context("the gateway is of another version")?;
+        say!("{}", super::status::render(&status).trim_end());
+        Ok(ExitCode::SUCCESS)
     }
 
     /// The writes that no action names, as JSON.

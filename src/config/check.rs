@@ -233,6 +233,7 @@ impl<'a> Checker<'a> {
             inject: file.inject,
             actions: file.actions.iter().map(|path| self.path(path)).collect(),
             policy: self.path(&file.policy),
+            shadow_policy: file.shadow_policy.as_ref().map(|path| self.path(path)),
             accounts: file.accounts.map_or_else(|| name.clone(), |word| word.into_inner()).into(),
             identity,
             name: name.into(),

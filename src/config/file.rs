@@ -141,6 +141,7 @@ pub(super) struct Site {
     #[serde(default)]
     pub actions: Vec<Text>,
     pub policy: Text,
+    pub shadow_policy: Option<Text>,
     pub accounts: Option<Text>,
     #[serde(default)]
     pub identity: Vec<Identity>,

@@ -3,6 +3,7 @@
 //! Never keeps a secret inline: secrets come from files or the environment. Paths are relative to the file. What the
 //! named files hold (packs, policies, keys, certificates) is read by the modules that own them.
 
+mod changed;
 mod check;
 mod file;
 mod prices;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+pub use self::changed::{needing_restart, say_restart};
 pub use self::prices::{Prices, PricesFrom};
 pub use self::store::{RedisStore, StoreConfig};
 use crate::fault::{Fault, Source, salvage};
@@ -110,6 +112,8 @@ pub struct Site {
     pub inject: bool,
     pub actions: Vec<FileRef>,
     pub policy: FileRef,
+    /// A candidate that is only observed.
+    pub shadow_policy: Option<FileRef>,
     pub accounts: Arc<str>,
     pub identity: Vec<Identity>,
 }

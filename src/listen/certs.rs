@@ -45,8 +45,13 @@ impl Certificates {
     /// # Errors
     /// Every fault of every file; the old certificates stay in use.
     pub fn reload(&self, pairs: &[Pair]) -> Result<(), Vec<Fault>> {
-        self.0.store(Arc::new(read_all(pairs)?));
+        self.take(Self::load(pairs)?);
         Ok(())
+    }
+
+    /// Swaps in what was loaded.
+    pub fn take(&self, loaded: Self) {
+        self.0.store(loaded.0.into_inner());
     }
 
     /// Says in the log which of them have ended or are about to; `pairs` is what they were read from.

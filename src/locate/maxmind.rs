@@ -55,7 +55,7 @@ pub struct Locator {
     settings: Settings,
     clock: Arc<dyn Clock>,
     tables: ArcSwap<Tables>,
-    /// Held through a reload, so that two of them cannot overtake one another.
+    /// Held through a swap, so that no two sets of files are of one generation.
     reloading: Mutex<()>,
 }
 
@@ -78,20 +78,32 @@ impl Locator {
     /// # Errors
     /// Every fault found; the files in use stay.
     pub fn reload(&self) -> Result<Changed, Vec<Fault>> {
-        let _alone = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.take(self.read_again()?))
+    }
+
+    /// Reads the files if they changed, and takes nothing into use yet.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub fn read_again(&self) -> Result<Reread, Vec<Fault>> {
         let current = self.tables.load();
         let stamps = stamps(&self.settings);
         if stamps == current.stamps {
-            return Ok(Changed::Nothing);
+            return Ok(Reread(None));
         }
-        let (generation, mut faults) = (current.generation + 1, Vec::new());
-        match Tables::read(&self.settings, stamps, generation, &mut faults) {
-            Some(tables) => {
-                self.tables.store(Arc::new(tables));
-                Ok(Changed::Files(generation))
-            }
-            None => Err(faults),
-        }
+        let mut faults = Vec::new();
+        let tables = Tables::read(&self.settings, stamps, 0, &mut faults);
+        tables.map(|tables| Reread(Some(Box::new(tables)))).ok_or(faults)
+    }
+
+    /// Takes into use what was read.
+    pub fn take(&self, reread: Reread) -> Changed {
+        let _alone = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut tables) = reread.0 else { return Changed::Nothing };
+        let generation = self.tables.load().generation + 1;
+        tables.generation = generation;
+        self.tables.store(Arc::from(tables));
+        Changed::Files(generation)
     }
 
     /// State of the city file, if one is configured.
@@ -136,6 +148,9 @@ impl fmt::Debug for Locator {
         f.debug_struct("Locator").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
+
+/// Files that were read and verified, and are not in use yet; nothing if they are the same as before.
+pub struct Reread(Option<Box<Tables>>);
 
 /// The files of one generation with the places already found in them.
 struct Tables {

@@ -37,6 +37,8 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Requests>,
     rules: Family<RuleLabels, Counter>,
+    shadow_decisions: Family<ShadowLabels, Requests>,
+    shadow_lines_skipped: Family<SiteLabels, Counter>,
     challenges: Family<ChallengeLabels, Counter>,
     store: Latency,
     upstream: Family<SiteLabels, Latency>,
@@ -66,6 +68,8 @@ impl Default for Metrics {
             registry: Registry::with_prefix("stepgate"),
             requests: Family::default(),
             rules: Family::default(),
+            shadow_decisions: Family::default(),
+            shadow_lines_skipped: Family::default(),
             challenges: Family::default(),
             store: Latency::default(),
             upstream: Family::default(),
@@ -98,6 +102,16 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register("requests", "Requests by site, action, verdict", self.requests.clone());
         registry.register("rules", "Rules that spoke", self.rules.clone());
+        registry.register(
+            "shadow_decisions",
+            "What a candidate policy would have said, beside what the live one did",
+            self.shadow_decisions.clone(),
+        );
+        registry.register(
+            "shadow_lines_skipped",
+            "Requests that shadow rules or a candidate would have stopped and that were counted, not recorded",
+            self.shadow_lines_skipped.clone(),
+        );
         registry.register("challenges", "Challenge events by factor", self.challenges.clone());
         registry.register(
             "unclassified_writes",
@@ -186,14 +200,40 @@ impl Metrics {
         }
     }
 
-    pub fn rule_spoke(&self, site: &SiteName, rule: &RuleId, outcome: &str, shadow: bool) {
+    /// `shadow`: it spoke for the record only. `of`: the policy that it is a rule of.
+    pub fn rule_spoke(
+        &self,
+        site: &SiteName,
+        rule: &RuleId,
+        outcome: &str,
+        shadow: bool,
+        of: PolicyKind,
+    ) {
         let labels = RuleLabels {
             site: site.as_str().to_owned(),
             rule: rule.as_str().to_owned(),
             outcome: outcome.to_owned(),
             shadow,
+            policy: of.word(),
         };
         self.rules.get_or_create(&labels).inc();
+    }
+
+    /// A request on which a candidate policy was asked too.
+    pub fn shadow_decision(&self, site: &SiteName, live: &'static str, shadow: &'static str) {
+        self.shadow_decisions.get_or_create(&ShadowLabels::new(site, live, shadow)).inc();
+    }
+
+    /// The counter of requests of one site that both policies allow, looked up once and kept.
+    pub fn shadow_agreed(&self, site: &SiteName) -> ShadowAgreed {
+        let labels = ShadowLabels::new(site, "allow", "allow");
+        ShadowAgreed(self.shadow_decisions.get_or_create_owned(&labels))
+    }
+
+    /// What shadow rules or a candidate would have done was not recorded, because it was a moment before.
+    pub fn shadow_line_skipped(&self, site: &SiteName) {
+        let labels = SiteLabels { site: site.as_str().to_owned() };
+        self.shadow_lines_skipped.get_or_create(&labels).inc();
     }
 
     /// `outcome`: `opened`, `sent`, `approved`, `failed`, `rejected`, `locked`, `expired`. A
@@ -284,12 +324,13 @@ impl Metrics {
         self.policy_reload.get_or_create(&ResultLabels { result }).inc();
     }
 
-    /// The policies in force, one per site; replaces what was said before.
-    pub fn policy_info(&self, versions: &[(SiteName, PolicyVersion)]) {
+    /// The policies in force, one per site, and the candidates beside them; replaces what was said before.
+    pub fn policy_info(&self, versions: &[(SiteName, PolicyKind, PolicyVersion)]) {
         self.policy_info.clear();
-        for (site, version) in versions {
+        for (site, kind, version) in versions {
             let labels = PolicyLabels {
                 site: site.as_str().to_owned(),
+                policy: kind.word(),
                 version: version.as_str().to_owned(),
             };
             self.policy_info.get_or_create(&labels).set(1);
@@ -311,6 +352,33 @@ impl Metrics {
         // Writing into a String does not fail; if an encoder did, half a page is better than none.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// Which of a site's two policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyKind {
+    Live,
+    /// Observed, not enforced.
+    Candidate,
+}
+
+impl PolicyKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Candidate => "candidate",
+        }
+    }
+}
+
+/// Counts requests that the live and the candidate policy both allow.
+#[derive(Clone)]
+pub struct ShadowAgreed(Requests);
+
+impl ShadowAgreed {
+    pub fn count(&self) {
+        self.0.inc();
     }
 }
 
@@ -372,6 +440,20 @@ struct RuleLabels {
     rule: String,
     outcome: String,
     shadow: bool,
+    policy: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShadowLabels {
+    site: String,
+    live: &'static str,
+    shadow: &'static str,
+}
+
+impl ShadowLabels {
+    fn new(site: &SiteName, live: &'static str, shadow: &'static str) -> Self {
+        Self { site: site.as_str().to_owned(), live, shadow }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -404,6 +486,7 @@ struct ResultLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PolicyLabels {
     site: String,
+    policy: &'static str,
     version: String,
 }
 
@@ -426,7 +509,10 @@ mod tests {
     fn what_happened_is_in_the_text() {
         let (metrics, site) = (Metrics::default(), SiteName::new("main"));
         metrics.request(&site, &ActionName::new("withdrawal"), "require");
-        metrics.rule_spoke(&site, &RuleId::new("large"), "require", true);
+        metrics.rule_spoke(&site, &RuleId::new("large"), "require", true, PolicyKind::Live);
+        metrics.shadow_decision(&site, "allow", "deny");
+        metrics.shadow_agreed(&site).count();
+        metrics.shadow_line_skipped(&site);
         metrics.challenge(Some(Factor::Sms), "approved");
         metrics.challenge(None, "opened");
         metrics.sms_sent("log", "taken");
@@ -452,7 +538,10 @@ mod tests {
             "stepgate_store_view_fresh 1",
             "stepgate_store_clock_skew_milliseconds -7",
             r#"stepgate_requests_total{site="main",action="withdrawal",verdict="require"} 1"#,
-            r#"stepgate_rules_total{site="main",rule="large",outcome="require",shadow="true"} 1"#,
+            r#"stepgate_rules_total{site="main",rule="large",outcome="require",shadow="true",policy="live"} 1"#,
+            r#"stepgate_shadow_decisions_total{site="main",live="allow",shadow="deny"} 1"#,
+            r#"stepgate_shadow_decisions_total{site="main",live="allow",shadow="allow"} 1"#,
+            r#"stepgate_shadow_lines_skipped_total{site="main"} 1"#,
             r#"stepgate_challenges_total{factor="sms",outcome="approved"} 1"#,
             r#"stepgate_challenges_total{factor="any",outcome="opened"} 1"#,
             r#"stepgate_sms_sent_total{provider="log",result="taken"} 1"#,
@@ -534,9 +623,11 @@ mod tests {
     #[test]
     fn a_reload_replaces_the_policy_in_force() {
         let (metrics, site) = (Metrics::default(), SiteName::new("main"));
-        metrics.policy_info(&[(site.clone(), PolicyVersion::new("one"))]);
-        metrics.policy_info(&[(site, PolicyVersion::new("two"))]);
-        has(&metrics, r#"stepgate_policy_info{site="main",version="two"} 1"#);
+        let info = |kind, version| (site.clone(), kind, PolicyVersion::new(version));
+        metrics.policy_info(&[info(PolicyKind::Live, "one")]);
+        metrics.policy_info(&[info(PolicyKind::Live, "two"), info(PolicyKind::Candidate, "three")]);
+        has(&metrics, r#"stepgate_policy_info{site="main",policy="live",version="two"} 1"#);
+        has(&metrics, r#"stepgate_policy_info{site="main",policy="candidate",version="three"} 1"#);
         assert!(!metrics.encode().contains(r#"version="one""#));
     }
 }

@@ -187,6 +187,10 @@ async fn decide<'a>(
     let decision = visit.site.policy.decide(&facts);
     let decision = if attempt.must_ask { decision.asked_at_least() } else { decision };
     visit.decided(&decision);
+    if let Some(candidate) = &visit.site.candidate {
+        let observed = candidate.of_guarded(&facts, &decision.verdict, attempt.must_ask);
+        visit.observed(&decision.verdict, &observed);
+    }
     visit.decided_on(&facts);
     drop(facts);
     let Decision { verdict, said, .. } = decision;

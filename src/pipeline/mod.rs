@@ -10,6 +10,7 @@ mod guarded;
 mod ids;
 mod receive;
 mod record;
+mod shadow;
 mod socket;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use caller::LastCaller;
 pub(crate) use guarded::release;
 pub(crate) use receive::{refuse, request_id};
 pub(crate) use record::Visit;
+pub(crate) use shadow::{Candidate, Lines};
 
 use crate::answer;
 use crate::body::Body;
@@ -291,7 +293,13 @@ async fn decide(
         let facts = [surroundings.ordinary(rule.map(|rule| &rule.name))];
         let decision = policy.decide(&facts);
         visit.decided(&decision);
-        if decision.leaves_a_record() {
+        if let Some(candidate) = &visit.site.candidate {
+            let [facts] = &facts;
+            let observed =
+                candidate.of_ordinary(facts, rule, &decision.verdict, identity.is_none());
+            visit.observed(&decision.verdict, &observed);
+        }
+        if visit.leaves_a_line(gateway, &decision) {
             visit.decided_on(&facts);
         }
         match (decision.verdict, identity) {

@@ -1,7 +1,7 @@
 //! One request from accept to answer: what is known of it, and the record it leaves.
 //!
-//! Never written for ordinary traffic that passes: only guarded actions, refusals, challenges and the words of shadow
-//! rules leave a line.
+//! Never written for ordinary traffic that passes: only guarded actions, refusals, challenges and, now and then, what a
+//! shadow rule or a candidate policy would have done leave a line.
 //! Invariant: a guarded request's intent is durable before its first byte goes upstream.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::socket::{Frame, Tunnel};
 use super::{Caller, End};
-use crate::audit::{Event, PlaceNoted, Record, RequestState, RuleNoted};
+use crate::audit::{Event, PlaceNoted, Record, RequestState, RuleNoted, ShadowNoted};
 use crate::body::Body;
 use crate::classify::{Action, Echo, Unclassified};
 use crate::forward::upgrade::asks_for_websocket;
@@ -21,11 +21,13 @@ use crate::gateway::{Gateway, Site};
 use crate::identify::{Identity, LastToken};
 use crate::inbound::Inbound;
 use crate::locate::Place;
+use crate::metrics::PolicyKind;
 use crate::pages::language::negotiate;
 use crate::pages::{self, Audience, Ctx, Language, Native, csrf};
 use crate::policy::facts::{Elevation, Facts, HoldRunning};
+use crate::policy::shadow::Observed;
 use crate::policy::told::{self, Told};
-use crate::policy::verdict::Decision;
+use crate::policy::verdict::{Decision, Verdict};
 use crate::rejection::Rejection;
 use crate::routes::{Ending, Write};
 use crate::stepup::Proof;
@@ -65,6 +67,9 @@ struct Learnt {
     rules: Vec<RuleNoted>,
     grounds: Grounds,
     verdict: Option<&'static str>,
+    overheard: Option<Overheard>,
+    /// It is ordinary traffic, and what was said of it in shadow is written down if it passes.
+    line: bool,
     challenge: Option<ChallengeId>,
     bearer: bool,
     /// Bounded route of a write that no action names, what the pack says of it, and whether it lies below a sensitive
@@ -85,6 +90,13 @@ struct Grounds {
     elements: Option<usize>,
     elevations: Vec<Elevation>,
     holds: Vec<HoldRunning>,
+}
+
+/// What the candidate policy said beside the live one.
+struct Overheard {
+    noted: ShadowNoted,
+    live: &'static str,
+    verdict: &'static str,
 }
 
 impl Visit {
@@ -176,6 +188,42 @@ impl Visit {
         let mut learnt = self.learnt();
         learnt.verdict = Some(decision.verdict.word());
         learnt.rules = decision.said.iter().map(RuleNoted::from).collect();
+    }
+
+    /// What the candidate policy says of what the live one has decided.
+    pub(super) fn observed(&self, live: &Verdict, observed: &Observed) {
+        let noted = ShadowNoted::from(observed);
+        let overheard = Overheard { noted, live: live.word(), verdict: observed.verdict };
+        self.learnt().overheard = Some(overheard);
+    }
+
+    /// Whether ordinary traffic leaves a line: always if it does not simply pass; now and then if it would not have,
+    /// by a rule in shadow or the candidate policy. The rest of those is counted.
+    pub(super) fn leaves_a_line(&self, gateway: &Gateway, decision: &Decision) -> bool {
+        if !matches!(decision.verdict, Verdict::Allow(_)) {
+            return true;
+        }
+        if self.site.candidate.is_none() && !decision.leaves_a_record() {
+            return false;
+        }
+        let mut learnt = self.learnt();
+        let other = learnt.overheard.as_ref().filter(|it| it.noted.differs);
+        if other.is_none() && !decision.leaves_a_record() {
+            return false;
+        }
+        let rules = |said: &RuleNoted| (said.rule.clone(), said.shadow);
+        let said: Vec<_> =
+            decision.said.iter().map(|said| (said.rule.clone(), said.shadow)).collect();
+        let others: Option<Vec<_>> = other.map(|it| it.noted.rules.iter().map(rules).collect());
+        let who = learnt.credential.as_ref().map(|credential| credential.id.clone());
+        let place = who.is_none().then_some(self.head.client);
+        let what = (who, place, &learnt.account, said, other.map(|it| it.verdict), others);
+        let takes = self.site.lines.take(&what, self.head.received);
+        if !takes {
+            gateway.metrics.shadow_line_skipped(&self.site.name);
+        }
+        learnt.line = takes;
+        takes
     }
 
     /// The facts that it was decided on.
@@ -373,6 +421,7 @@ impl Visit {
         record.rules = learnt.rules.clone();
         record.policy = Some(self.site.policy.version().clone());
         record.verdict = learnt.verdict.map(Into::into);
+        record.shadow = learnt.overheard.as_ref().map(|it| it.noted.clone());
         record.challenge = learnt.challenge.clone();
         record.intent = learnt.intent;
         record
@@ -394,6 +443,10 @@ impl Visit {
         factor: Option<Factor>,
     ) {
         self.note(gateway, event, |record| {
+            if record.verdict.is_none() {
+                // Nothing was decided here: what is answered are the terms of the policy that asked.
+                record.policy = Some(challenge.policy.clone());
+            }
             record.challenge = Some(challenge.id.clone());
             record.action = Some(challenge.action.clone());
             record.shown = challenge.shown.clone();
@@ -447,19 +500,22 @@ impl Visit {
         gateway: &Gateway,
         ended: Result<Response<Body>, End>,
     ) -> Response<Body> {
-        let quiet = {
+        let (quiet, line) = {
             let learnt = self.learnt();
-            learnt.rules.is_empty() && learnt.action.is_none() && learnt.route.is_none()
+            let quiet =
+                learnt.rules.is_empty() && learnt.action.is_none() && learnt.route.is_none();
+            // Of a guarded action the intent record says what was said in shadow.
+            (quiet, learnt.action.is_none() && learnt.line)
         };
         self.count_route(gateway, &ended);
+        self.count_overheard(gateway);
         let mut response = match ended {
-            Ok(response) if quiet => {
-                self.site.ordinary.count();
-                response
-            }
             Ok(response) => {
-                self.count(gateway, None);
-                if self.spoke_in_shadow() {
+                match quiet {
+                    true => self.site.ordinary.count(),
+                    false => self.count(gateway, None),
+                }
+                if line {
                     self.note(gateway, Event::Decision, |_| ());
                 }
                 response
@@ -484,11 +540,19 @@ impl Visit {
         response
     }
 
-    /// Whether a shadow rule had a word on ordinary traffic that passed: its only place is the log. A guarded action's
-    /// intent record says it already.
-    fn spoke_in_shadow(&self) -> bool {
-        let learnt = self.learnt();
-        learnt.action.is_none() && learnt.rules.iter().any(|rule| rule.shadow)
+    /// Once for each request, however often it was decided.
+    fn count_overheard(&self, gateway: &Gateway) {
+        let Some(candidate) = &self.site.candidate else { return };
+        let (site, learnt) = (&self.site.name, self.learnt());
+        let Some(overheard) = &learnt.overheard else { return };
+        for said in &overheard.noted.rules {
+            let kind = PolicyKind::Candidate;
+            gateway.metrics.rule_spoke(site, &said.rule, &said.outcome, said.shadow, kind);
+        }
+        match (overheard.live, overheard.verdict) {
+            ("allow", "allow") => candidate.agreed.count(),
+            (live, verdict) => gateway.metrics.shadow_decision(site, live, verdict),
+        }
     }
 
     /// A write that no action names leaves a count, so that what no rule covers can be seen.
@@ -513,7 +577,8 @@ impl Visit {
     fn count(&self, gateway: &Gateway, verdict: Option<&'static str>) {
         let (site, learnt) = (&self.site.name, self.learnt());
         for said in &learnt.rules {
-            gateway.metrics.rule_spoke(site, &said.rule, &said.outcome, said.shadow);
+            let kind = PolicyKind::Live;
+            gateway.metrics.rule_spoke(site, &said.rule, &said.outcome, said.shadow, kind);
         }
         if let Some((route, ..)) = &learnt.route {
             gateway.metrics.unclassified_write(site, route);

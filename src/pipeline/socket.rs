@@ -243,7 +243,8 @@ impl Line {
         }
     }
 
-    /// One message from its arrival to its end; a refusal is told to the client and the connection stays.
+    /// One message from its arrival to its end; a refusal is told to the client and the connection stays. It is decided
+    /// by what is in force when it comes, and by nothing else, whatever was in force when the connection was opened.
     async fn message(&mut self, text: Bytes, own: &mpsc::Sender<Own>) -> Result<(), Done> {
         let gateway = &self.worker.clone().gateway;
         let site = gateway.live.load().site(&self.head.host).cloned();

@@ -150,7 +150,7 @@ fn differences(expect: &Expect, decision: &Decision, now: UnixMs) -> Vec<String>
 }
 
 /// What all terms together ask for.
-fn asked(terms: &[Term]) -> FactorExpr {
+pub(super) fn asked(terms: &[Term]) -> FactorExpr {
     match terms {
         [only] => only.factors.clone(),
         _ => FactorExpr::All(terms.iter().map(|term| term.factors.clone()).collect()),

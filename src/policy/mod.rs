@@ -20,6 +20,7 @@ mod literal;
 pub mod number;
 pub mod reference;
 mod rule;
+pub mod shadow;
 mod staged;
 mod syntax;
 pub mod table;
@@ -38,9 +39,10 @@ use foldhash::quality::RandomState;
 
 use crate::fault::{Fault, Source};
 use crate::types::{ActionName, Factor, FactorSet, PolicyVersion, RuleId};
-use rule::{Outcome, Pattern, Rule, Say};
+use rule::{Pattern, Rule};
 use vocabulary::Vocabulary;
 
+pub use rule::{Outcome, Say, Shadow};
 pub use vocabulary::STANDING_ACTIONS;
 
 /// The rules of one policy file, compiled. Immutable; a request takes its `Arc` once and keeps it.
@@ -56,7 +58,8 @@ pub struct PolicySet {
 }
 
 /// Compiles a policy. Rules may name `known_actions` (those of the site's packs) and the standing
-/// ones. `salt` is whatever else decides (packs, lists): it goes into the version.
+/// ones. `salt` is whatever else decides of itself (packs): it goes into the version. Prices, GeoIP files and lists do
+/// not: they are what facts are made of, and a record holds the facts.
 ///
 /// `None` if there was any fault; all of them are then in `faults`, in the order of the file.
 pub fn load(

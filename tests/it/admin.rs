@@ -65,12 +65,14 @@ impl Operations for Fake {
         self.say("reload".into(), "2 policies".to_owned())
     }
     fn status(&self) -> Answer<'_, Status> {
-        let sites = vec![SiteStatus { site: "main".into(), policy: "abc".into() }];
+        let sites =
+            vec![SiteStatus { site: "main".into(), policy: "abc".into(), shadow_policy: None }];
         let status = Status {
             version: "0.1.0".into(),
             started: UnixMs(1),
             uptime_s: 5,
             sites,
+            sites_since: UnixMs(1),
             last_reload: None,
             prices: None,
         };

@@ -66,6 +66,11 @@ impl Binary {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// Files and sockets that it holds.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
     /// SIGKILL: nothing is written, nothing is finished.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

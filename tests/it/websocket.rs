@@ -5,9 +5,10 @@ mod bybit;
 mod bypass;
 mod connection;
 mod deribit;
-mod exchange;
+pub mod exchange;
 mod journey;
 mod okx;
+mod shadow;
 
 use std::time::Duration;
 

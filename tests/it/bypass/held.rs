@@ -117,6 +117,22 @@ async fn a_policy_that_wants_two_factors_is_not_met_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_released_under_another_version_is_recorded_with_both() {
+    let (world, browser, id, token) = held().await;
+    approve_by_form(&world, &browser, &id, &token).await;
+    let renamed = POLICY.replace("\"withdrawals\"", "\"any-withdrawal\"");
+    std::fs::write(world.dir().join("policies/site.policy.toml"), renamed).unwrap();
+    tokio::task::block_in_place(|| world.running.reload()).unwrap();
+    let answer = browser.post_form(&step(&id, "release"), format!("csrf={token}")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let (opened, intent) = (world.noted("challenge_opened").await, world.noted("intent").await);
+    assert_eq!(opened["challenge"], intent["challenge"]);
+    assert_ne!(opened["policy"], intent["policy"]);
+    assert_eq!(opened["rules"][0]["rule"], "withdrawals", "{opened}");
+    assert_eq!(intent["rules"][0]["rule"], "any-withdrawal", "{intent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_account_releases_nothing() {
     let (world, browser, id, token) = held().await;
     approve_by_form(&world, &browser, &id, &token).await;

@@ -72,6 +72,42 @@ async fn a_reload_holds_for_messages_of_open_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_message_is_decided_by_the_policy_that_is_in_force_when_it_comes() {
+    let scene = Scene::start().await;
+    let mut bot = scene.bot().await;
+    let id = super::challenge(&bot.ask(withdraw(1, "0.5")).await);
+    let denied = super::RULES.replace("require = \"totp\"", "deny = true\nwhy = \"Not today.\"");
+    std::fs::write(scene.world.dir().join("policies/site.policy.toml"), denied).unwrap();
+    let answer = scene.world.admin("POST", "/reload", "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    // What was asked under the other policy can be approved, and is worth nothing under this one.
+    scene.approve(&id).await;
+    let refused = bot.ask(withdraw(2, "0.5")).await;
+    assert!(super::refused(&refused).contains("Not today."), "{refused}");
+    let audit = scene.world.audit();
+    let of =
+        |event: &str| audit.iter().find(|line| line["event"] == event).unwrap()["policy"].clone();
+    assert_ne!(of("challenge_opened"), of("refusal"));
+    assert!(scene.sockets.with("withdraw").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_to_a_site_that_a_reload_removed_is_closed_at_its_next_message() {
+    let scene = Scene::start().await;
+    let mut bot = scene.bot().await;
+    let config = scene.world.kit.config();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text =
+        text.replace("hosts = [\"exchange.example\", \"localhost\"]", "hosts = [\"localhost\"]");
+    std::fs::write(config, text).unwrap();
+    let answer = scene.world.admin("POST", "/reload", "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    bot.send(Message::text(r#"{"id":"1","op":"order"}"#)).await;
+    assert_eq!(bot.closed().await, Some(1001));
+    assert_eq!(scene.sockets.texts(), [LOGIN]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn http_2_has_no_websockets() {
     let scene = Scene::start().await;
     let io = hyper_util::rt::TokioIo::new(scene.world.client().connect(&[b"h2"]).await.unwrap());

@@ -1,0 +1,133 @@
+//! `stepgate status`: what a running gateway says of itself, for people.
+//!
+//! Never hides a refused reload: what is in force and what is in the files are then two things, and it says so.
+
+use std::fmt::Write;
+
+use crate::admin::{LastReload, Status};
+use crate::types::UnixMs;
+
+/// The status in a few lines.
+pub fn render(status: &Status) -> String {
+    let mut out = format!(
+        "stepgate {}, up {} since {}\n\n",
+        status.version,
+        spell(status.uptime_s),
+        at(status.started)
+    );
+    sites(&mut out, status);
+    match &status.last_reload {
+        None => out.push_str("\nno reload since the start\n"),
+        Some(last) => reload(&mut out, last, status.sites_since),
+    }
+    out
+}
+
+fn sites(out: &mut String, status: &Status) {
+    let width = status.sites.iter().map(|site| site.site.len()).max().unwrap_or(0).max(4);
+    line(out, &format!("{:width$}  {:16}  {:16}", "site", "policy", "shadow policy"));
+    for site in &status.sites {
+        let shadow = site.shadow_policy.as_deref().unwrap_or("-");
+        line(out, &format!("{:width$}  {:16}  {shadow:16}", site.site, site.policy));
+    }
+    line(out, &format!("in force since {}", at(status.sites_since)));
+}
+
+fn reload(out: &mut String, last: &LastReload, since: UnixMs) {
+    let when = format!("last reload {} (by {})", at(last.at), last.by);
+    if last.ok {
+        line(out, &format!("\n{when}: ok, {}", last.detail));
+        return;
+    }
+    line(out, &format!("\n{when}: REFUSED, what is in force is of {}", at(since)));
+    let faults: Vec<&str> = last.detail.split("\n\n").collect();
+    for fault in faults.iter().take(FAULTS_SHOWN) {
+        let words: Vec<&str> = fault.lines().map(str::trim).take(2).collect();
+        line(out, &format!("  {}", words.join(" ")));
+    }
+    if let Some(more @ 1..) = faults.len().checked_sub(FAULTS_SHOWN) {
+        line(out, &format!("  and {more} more"));
+    }
+    out.push_str("  `stepgate check` shows all of them with their lines\n");
+    if !last.restart.is_empty() {
+        line(out, &format!("needs a restart: {}", last.restart.join(", ")));
+    }
+}
+
+fn line(out: &mut String, text: &str) {
+    // Writing into a String does not fail.
+    let _ = writeln!(out, "{}", text.trim_end());
+}
+
+fn at(time: UnixMs) -> String {
+    let time = jiff::Timestamp::from_millisecond(time.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// `3 d 4 h`, `4 h 5 min`, `5 min 6 s`.
+fn spell(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, ..) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+const FAULTS_SHOWN: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::SiteStatus;
+
+    fn status(last_reload: Option<LastReload>) -> Status {
+        let site = |site: &str, shadow: Option<&str>| SiteStatus {
+            site: site.into(),
+            policy: "4eab33c0b9ba9ded".into(),
+            shadow_policy: shadow.map(str::to_owned),
+        };
+        Status {
+            version: "0.1.0".into(),
+            started: UnixMs(1_795_176_000_000),
+            uptime_s: 11_527,
+            sites: vec![site("main", Some("0123456789abcdef")), site("api", None)],
+            sites_since: UnixMs(1_795_179_600_000),
+            last_reload,
+        }
+    }
+
+    #[test]
+    fn it_reads_well() {
+        assert_eq!(
+            render(&status(None)),
+            "stepgate 0.1.0, up 3 h 12 min since 2026-11-20 12:00:00 UTC\n\n\
+             site  policy            shadow policy\n\
+             main  4eab33c0b9ba9ded  0123456789abcdef\n\
+             api   4eab33c0b9ba9ded  -\n\
+             in force since 2026-11-20 13:00:00 UTC\n\n\
+             no reload since the start\n"
+        );
+    }
+
+    #[test]
+    fn a_refused_reload_is_said_with_its_first_faults() {
+        let fault = "error: an unknown action\n --> p.policy.toml:4:6\n  |\n4 | on = \"x\"";
+        let last = LastReload {
+            at: UnixMs(1_795_183_200_000),
+            ok: false,
+            by: "SIGHUP".into(),
+            detail: [fault; 7].join("\n\n"),
+            restart: vec!["listen.address".into()],
+        };
+        let said = render(&status(Some(last)));
+        assert!(
+            said.contains("last reload 2026-11-20 14:00:00 UTC (by SIGHUP): REFUSED"),
+            "{said}"
+        );
+        assert!(said.contains("what is in force is of 2026-11-20 13:00:00 UTC"), "{said}");
+        assert!(said.contains("  error: an unknown action --> p.policy.toml:4:6\n"), "{said}");
+        assert!(said.contains("and 2 more") && said.contains("restart: listen.address"), "{said}");
+    }
+}
