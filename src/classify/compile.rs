@@ -28,33 +28,39 @@ pub(super) struct Claim {
     pub span: Range<usize>,
 }
 
+const ROOT_KEYS: [&str; 11] = [
+    "version",
+    "exchange",
+    "unclassified",
+    "sensitive",
+    "sensitive_reads",
+    "accepted",
+    "unknown",
+    "volatile",
+    "challenge",
+    "websocket",
+    "action",
+];
+
+/// What the actions of a pack are called, whatever else is wrong with it.
+pub(super) fn names(source: &Source) -> Option<Vec<ActionName>> {
+    let quiet = RefCell::new(Vec::new());
+    let table = crate::fault::read_toml(source, &mut quiet.borrow_mut())?;
+    let keys = Keys::new(source, table.get_ref(), 0..0, &quiet);
+    keys.only(&ROOT_KEYS);
+    let names: Option<Vec<_>> = keys.tables("action").iter().map(name).collect();
+    names.filter(|_| quiet.borrow().is_empty())
+}
+
 /// A pack with the origins of its rules, in order. None if the file is so broken that nothing in it can be used; faults say so.
 pub(super) fn pack(
     source: &Source,
     claims: &mut Vec<Claim>,
     faults: &RefCell<Vec<Fault>>,
 ) -> Option<(Pack, Vec<Origin>)> {
-    let table = match toml::de::DeTable::parse(&source.text) {
-        Ok(table) => table,
-        Err(error) => {
-            faults.borrow_mut().push(crate::fault::from_toml(source, &error));
-            return None;
-        }
-    };
+    let table = crate::fault::read_toml(source, &mut faults.borrow_mut())?;
     let keys = Keys::new(source, table.get_ref(), 0..0, faults);
-    keys.only(&[
-        "version",
-        "exchange",
-        "unclassified",
-        "sensitive",
-        "sensitive_reads",
-        "accepted",
-        "unknown",
-        "volatile",
-        "challenge",
-        "websocket",
-        "action",
-    ]);
+    keys.only(&ROOT_KEYS);
     version(&keys);
     if keys.text("exchange").is_none() {
         keys.missing("exchange", "name the exchange that this file describes");

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::file;
 use super::{
     Admin, Config, FileRef, Geo, Identity, IdentityKind, Keys, Listen, Pair, Prices, SecretRef,
-    Site, Sms, SmsProvider,
+    Site, Sms, SmsProvider, StoreConfig, Surveyed,
 };
 use crate::fault::{Fault, Source, suggest};
 use crate::stepup::challenge::Limits;
@@ -24,15 +24,17 @@ pub(super) struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(source: &'a Source, faults: &'a mut Vec<Fault>) -> Self {
-        Self { source, shown: source.clone(), faults }
+    /// `shown` is the same text without secrets.
+    pub(super) fn new(source: &'a Source, shown: Source, faults: &'a mut Vec<Fault>) -> Self {
+        Self { source, shown, faults }
     }
 
-    pub(super) fn config(&mut self, file: file::File) -> Option<Config> {
-        let listen = self.listen(file.listen);
+    pub(super) fn config(&mut self, file: file::File) -> Surveyed {
+        let (listen, listens) = self.listen(file.listen);
         let admin = file.admin.and_then(|admin| self.admin(&admin));
         let store = self.store(&file.store);
         let master_key = self.secret(&file.store.master_key);
+        let whole = listens && store.is_some() && master_key.is_some();
         let sms = file.sms.and_then(|sms| self.sms(sms));
         let limits = self.limits(&file.limits);
         if file.site.is_empty() {
@@ -40,12 +42,13 @@ impl<'a> Checker<'a> {
         }
         self.hosts_once(&file.site);
         let sites: Vec<Site> = file.site.into_iter().filter_map(|site| self.site(site)).collect();
-        Some(Config {
-            source: self.source.clone(),
-            listen: listen?,
+        let config = Config {
+            source: self.shown.clone(),
+            listen,
             admin,
-            store: store?,
-            master_key: master_key?,
+            store: store.unwrap_or_else(|| StoreConfig::File(PathBuf::new())),
+            master_key: master_key
+                .unwrap_or_else(|| SecretRef::stand_in(file.store.master_key.span())),
             geo: Geo {
                 city: file.geo.city.map(|path| self.path(&path)),
                 asn: file.geo.asn.map(|path| self.path(&path)),
@@ -60,10 +63,12 @@ impl<'a> Checker<'a> {
                 age_max_ms: prices.age_max_s.unwrap_or(900).saturating_mul(1000),
             }),
             sites,
-        })
+        };
+        Surveyed { config, whole }
     }
 
-    fn listen(&mut self, file: file::Listen) -> Option<Listen> {
+    /// And whether its address can be used.
+    fn listen(&mut self, file: file::Listen) -> (Listen, bool) {
         let mut tls = Vec::new();
         match (&file.certificate, &file.key) {
             (Some(certificate), Some(key)) => {
@@ -85,8 +90,9 @@ impl<'a> Checker<'a> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let trusted_proxies =
             file.trusted_proxies.iter().filter_map(|text| self.network(text)).collect();
-        Some(Listen {
-            address: self.address(&file.address)?,
+        let address = self.address(&file.address);
+        let listen = Listen {
+            address: address.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
             tls,
             trusted_proxies,
             proxy_protocol: file.proxy_protocol,
@@ -97,7 +103,8 @@ impl<'a> Checker<'a> {
             body_timeout_ms: file.body_timeout_ms.unwrap_or(30_000),
             stall_timeout_ms: file.stall_timeout_ms.unwrap_or(60_000),
             drain_timeout_ms: file.drain_timeout_ms.unwrap_or(30_000),
-        })
+        };
+        (listen, address.is_some())
     }
 
     fn at_least_one(&mut self, value: Option<&toml::Spanned<usize>>, default: usize) -> usize {
@@ -224,6 +231,14 @@ impl<'a> Checker<'a> {
         if file.upstream.get_ref().is_empty() {
             self.fault(file.upstream.span(), "the site has no upstream")
                 .help("for example upstream = [\"http://127.0.0.1:9000\"]");
+        }
+        if let Some(accounts) = &file.accounts {
+            let word = accounts.get_ref();
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+            if word.is_empty() || !word.bytes().all(plain) {
+                self.fault(accounts.span(), "not a word that sites can share accounts under")
+                    .help("letters, digits, `-`, `_` and `.`");
+            }
         }
         let hosts = file.hosts.iter().filter_map(|host| self.host(host)).collect();
         let identity =
@@ -360,12 +375,18 @@ impl<'a> Checker<'a> {
     }
 
     fn network(&mut self, text: &file::Text) -> Option<IpNet> {
-        let network = text.get_ref().parse().ok();
-        if network.is_none() {
+        let network: Option<IpNet> = text.get_ref().parse().ok();
+        let Some(network) = network else {
             self.fault(text.span(), "not a network")
                 .help("for example `10.0.0.0/8` or `2001:db8::/32`");
+            return None;
+        };
+        if network.trunc() != network {
+            let message = format!("`{network}` has bits set beyond its prefix");
+            let help = format!("write `{}`", network.trunc());
+            self.fault(text.span(), message).help(help);
         }
-        network
+        Some(network)
     }
 
     pub(super) fn path(&self, text: &file::Text) -> FileRef {

@@ -63,6 +63,19 @@ fn read_all(
     rules.into_iter().collect()
 }
 
+/// The ids of all rules, whatever else is wrong with the file; `None` if some rule has none that can be read.
+pub fn ids(source: &Source) -> Option<Vec<String>> {
+    let quiet = &mut Vec::new();
+    let document = written::document(source, quiet)?;
+    let root = Table::new(source, document.get_ref());
+    // A misspelt key here may be rules.
+    root.only(&["version", "sets", "rule"], quiet);
+    let tables = root.tables("rule", quiet);
+    let id = |table: &Table<'_, '_>| table.text("id", &mut Vec::new()).map(|id| id.text);
+    let ids: Option<Vec<String>> = tables.iter().map(|(table, _)| id(table)).collect();
+    ids.filter(|ids| quiet.is_empty() && ids.iter().all(|id| is_plain(id, "_-.")))
+}
+
 /// The version of the written form; this is the first.
 pub fn version(root: &Table<'_, '_>, faults: &mut Vec<Fault>) {
     let source = root.source();
@@ -217,7 +230,7 @@ fn pattern(source: &Source, on: &Text, vocabulary: &Vocabulary) -> Result<Patter
                 fault.help("write an action, a whole group as in `address_book.*`, or `*`"),
             ));
         }
-        if !vocabulary.iter().any(|action| action.starts_with(prefix)) {
+        if !vocabulary.has_group(prefix) {
             let fault = on.fault(source, format!("no action begins with `{prefix}`"));
             return Err(Box::new(Fault { help: vocabulary.suggest_group(name), ..fault }));
         }

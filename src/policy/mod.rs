@@ -12,6 +12,7 @@ mod case_file;
 pub mod cases;
 mod condition;
 mod decide;
+pub mod draft;
 pub mod explain;
 pub mod facts;
 mod file;

@@ -16,9 +16,7 @@ type Value<'i> = Spanned<DeValue<'i>>;
 
 /// Parses a document, or tells everything that is not TOML about it.
 pub fn document<'i>(source: &'i Source, faults: &mut Vec<Fault>) -> Option<Spanned<DeTable<'i>>> {
-    let (document, errors) = DeTable::parse_recoverable(&source.text);
-    faults.extend(errors.iter().map(|error| crate::fault::from_toml(source, error)));
-    errors.is_empty().then_some(document)
+    crate::fault::read_toml(source, faults)
 }
 
 /// A text of the file.
