@@ -6,15 +6,17 @@
 mod gather;
 mod once;
 pub mod stranger;
+mod syntax;
 
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-pub use gather::{from_toml, read_toml, salvage};
+pub use gather::{not_decimal, salvage};
 pub use once::in_order;
+pub use syntax::{from_toml, read_toml};
 
 /// A file's path and text, shared by the faults found in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,16 +114,16 @@ impl Fault {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let group = Group::with_title(level.primary_title(&self.message));
-        let group = match self.source.text.is_empty() {
-            true => group.element(Origin::path(path)),
-            false => {
-                let start = self.clamp(self.span.start);
-                let span = start..self.clamp(self.span.end).max(start);
-                let snippet = Snippet::source(&*self.source.text).path(path);
-                group.element(snippet.annotation(AnnotationKind::Primary.span(span)))
-            }
-        };
+        let title = Group::with_title(level.primary_title(&self.message));
+        if self.source.text.is_empty() {
+            let help = self.help.as_ref().map(|help| format!("\n  = help: {help}"));
+            let title = renderer.render(&[title]);
+            return format!("{title}\n --> {path}{}", help.unwrap_or_default());
+        }
+        let start = self.clamp(self.span.start);
+        let span = start..self.clamp(self.span.end).max(start);
+        let snippet = Snippet::source(&*self.source.text).path(path);
+        let group = title.element(snippet.annotation(AnnotationKind::Primary.span(span)));
         let group = match &self.help {
             Some(help) => group.element(Level::HELP.message(help)),
             None => group,

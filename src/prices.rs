@@ -3,7 +3,7 @@
 //! Never guesses: an asset without a price, or a file older than allowed, makes `usd_value` unreadable, and rules that
 //! look at it count as true.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -24,7 +24,7 @@ pub struct Prices {
 #[serde(deny_unknown_fields)]
 struct File {
     /// `BTC = "64250.5"`: strings, so that no digit is lost.
-    usd: BTreeMap<String, Spanned<String>>,
+    usd: BTreeMap<Spanned<String>, Spanned<String>>,
 }
 
 impl Prices {
@@ -37,10 +37,21 @@ impl Prices {
     ) -> Option<Self> {
         let file: File = salvage(source, faults)?;
         let mut usd = HashMap::new();
+        let mut known = HashSet::new();
         for (asset, text) in file.usd {
+            let (name, span) = (asset.get_ref().to_ascii_uppercase(), asset.span());
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+                let fault = Fault::new(source, span.clone(), "no asset can be called so");
+                faults.push(fault.help("visible ASCII characters, as the exchange spells it"));
+            }
+            if !known.insert(name.clone()) {
+                let message = format!("`{name}` has two prices: case does not matter");
+                faults.push(Fault::new(source, span, message).help("keep one of them"));
+            }
+            let asset = asset.get_ref();
             match price(text.get_ref()) {
                 Some(value) => {
-                    usd.insert(asset.to_ascii_uppercase(), value);
+                    usd.insert(name, value);
                 }
                 None => faults.push(
                     Fault::new(source, text.span(), format!("`{asset}` has no readable price"))
@@ -66,7 +77,9 @@ impl Prices {
 
 /// A plain decimal above zero of at most 60 characters.
 fn price(text: &str) -> Option<Decimal> {
-    let value = decimal(text)?;
+    // `010` is ten to some and eight to others.
+    let octal = text.len() > 1 && text.starts_with('0') && !text.starts_with("0.");
+    let value = decimal(text).filter(|_| !octal)?;
     (value > Decimal::ZERO).then_some(value)
 }
 

@@ -17,8 +17,11 @@ use super::rule::{ActionRule, BodyKinds, Sign};
 use super::sample::{Carrier, Origin, Sample};
 use super::socket::{Bearing, Only, Socket};
 use super::written::{Keys, Text};
-use crate::fault::{Fault, Source};
+use crate::fault::{Fault, Source, nearest, suggest};
 use crate::types::ActionName;
+
+/// The first words of a match.
+const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "WS"];
 
 /// A pattern and where it stands, to compare it with those of the other packs.
 pub(super) struct Claim {
@@ -100,7 +103,9 @@ fn unlisted(keys: &Keys<'_>) -> Unlisted {
                 "require" => Unclassified::Require,
                 "deny" => Unclassified::Deny,
                 _ => {
-                    table.fault(text.span, format!("`{key}` is one of allow, require, deny"));
+                    let help = suggest(&text.value, ["allow", "require", "deny"]);
+                    let message = format!("`{key}` is one of allow, require, deny");
+                    table.fault_with(text.span, message, help);
                     default
                 }
             }
@@ -352,7 +357,12 @@ fn patterns(keys: &Keys<'_>, action: &ActionName, claims: &mut Vec<Claim>) -> Ve
                 claim(keys, &pattern, action, &text, claims);
                 patterns.push(pattern);
             }
-            Err(why) => keys.fault(text.span, why),
+            Err(why) => {
+                let (method, rest) = text.value.split_once(' ').unwrap_or((&text.value, ""));
+                let near = nearest(method, METHODS).filter(|near| *near != method);
+                let help = near.map(|near| format!("did you mean `{near} {rest}`?"));
+                keys.fault_with(text.span, why, help);
+            }
         }
     }
     patterns
@@ -394,7 +404,14 @@ fn body_kinds(keys: &Keys<'_>) -> BodyKinds {
             "query" => kinds.query = true,
             "none" => kinds.none = true,
             other => {
-                keys.fault(text.span, format!("`{other}` is not one of json, form, query, none"))
+                let near = nearest(other, ["json", "form", "query", "none"]);
+                let help = near.map(|near| format!("did you mean `{near}`?"));
+                let message = format!("`{other}` is not one of json, form, query, none");
+                keys.fault_with(text.span, message, help);
+                // What it was meant to be is declared, so that no source is told to be undeclared.
+                kinds.json |= near.is_none_or(|near| near == "json");
+                kinds.form |= near.is_none_or(|near| near == "form");
+                kinds.query |= near.is_none_or(|near| near == "query");
             }
         }
     }

@@ -353,6 +353,11 @@ impl<'a> Checker<'a> {
 
     pub(super) fn secret(&mut self, text: &file::Text) -> Option<SecretRef> {
         let span = text.span();
+        let quoted = self.written(span.clone()).is_some_and(|it| it.starts_with(['"', '\'']));
+        if text.get_ref().is_empty() && !quoted {
+            // It stands in for something of another type, which was told.
+            return None;
+        }
         if let Some(path) = text.get_ref().strip_prefix("file:") {
             return Some(SecretRef::File(FileRef { path: self.join(path), span }));
         }

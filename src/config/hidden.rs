@@ -3,7 +3,7 @@
 //! Never trusts that the file can be read: it looks at lines, so that a secret is hidden in a file that is not even TOML,
 //! and under a key that is misspelt. Invariant: every byte that is not hidden stays where it was.
 
-use crate::fault::{Source, nearest};
+use crate::fault::{Fault, Source, nearest};
 
 const KEYS: [&str; 5] = ["password", "sentinel_password", "token", "master_key", "credentials"];
 const PARTS: [&str; 6] = ["passw", "passp", "secret", "token", "credential", "private"];
@@ -12,6 +12,16 @@ const PARTS: [&str; 6] = ["passw", "passp", "secret", "token", "credential", "pr
 pub(super) fn hide(source: &Source) -> Source {
     let lines = source.text.split_inclusive('\n').map(line);
     Source::new(&source.path, lines.collect::<String>())
+}
+
+/// Lets a fault show this source, and say nothing of what is hidden in it.
+pub(super) fn conceal(fault: &mut Fault, shown: &Source) {
+    let before = fault.written().to_owned();
+    fault.source = shown.clone();
+    if fault.written() != before {
+        fault.help = fault.help.take().filter(|help| !help.contains(&before));
+        fault.message = fault.message.replace(&before, fault.written());
+    }
 }
 
 fn line(text: &str) -> String {

@@ -200,7 +200,7 @@ fn read_config(source: &Source, faults: &mut Vec<Fault>) -> Option<Surveyed> {
     let shown = hidden::hide(source);
     let before = faults.len();
     let file: Option<file::File> = salvage(source, faults);
-    faults.iter_mut().skip(before).for_each(|fault| fault.source = shown.clone());
+    faults.iter_mut().skip(before).for_each(|fault| hidden::conceal(fault, &shown));
     Some(check::Checker::new(source, shown, faults).config(file?))
 }
 

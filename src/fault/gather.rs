@@ -11,41 +11,14 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use super::syntax::{from_toml, parsed};
 use super::{Fault, Source, nearest};
-
-/// The first fault a TOML parse error names, with its span.
-pub fn from_toml(source: &Source, error: &toml::de::Error) -> Fault {
-    let span = error.span().unwrap_or(0..0);
-    let (message, help) = match error.message().split_once("\n") {
-        Some((what, more)) => (what.trim_end_matches(','), Some(more.replace('\n', ", "))),
-        None => match error.message().split_once(", expected ") {
-            Some((what, expected)) => (what, Some(format!("expected {expected}"))),
-            None => (error.message(), None),
-        },
-    };
-    Fault { help, ..Fault::new(source, span, message) }
-}
-
-/// A file as TOML, or everything in it that is not.
-pub fn read_toml<'s>(source: &'s Source, faults: &mut Vec<Fault>) -> Option<Spanned<DeTable<'s>>> {
-    let (table, errors) = DeTable::parse_recoverable(&source.text);
-    // One slip makes the parser stumble more than once on its line.
-    let mut lines = Vec::new();
-    for fault in errors.iter().map(|error| from_toml(source, error)) {
-        let (line, _) = fault.position();
-        if !lines.contains(&line) {
-            lines.push(line);
-            faults.push(fault);
-        }
-    }
-    errors.is_empty().then_some(table)
-}
 
 /// Reads a TOML file into its written form and collects every fault: all syntax errors, then unknown keys and wrong
 /// types one after the other (each offender is put right or set aside and the rest read again), then what is missing.
 /// What is left is answered, so that its values can be checked too.
 pub fn salvage<T: DeserializeOwned>(source: &Source, faults: &mut Vec<Fault>) -> Option<T> {
-    let mut table = read_toml(source, faults)?;
+    let mut table = parsed(source, faults)?;
     let mut spelt = Vec::new();
     in_other_bases(table.get_ref(), &mut spelt);
     faults.extend(spelt.into_iter().map(|span| not_decimal(source, span)));
@@ -108,7 +81,12 @@ fn explained(source: &Source, error: &toml::de::Error) -> (Fault, Mend) {
         return (from_toml(source, error), Mend::Aside);
     };
     if let Some(found) = what.strip_prefix("invalid type: ") {
-        let found = found.split([' ', '`']).next().unwrap_or("value");
+        let found = match found.split([' ', '`']).next() {
+            Some("floating") => "number with a point",
+            Some("map") => "table",
+            Some("sequence") => "list",
+            word => word.unwrap_or("value"),
+        };
         return wrong_type(told, found, expected);
     }
     if what.starts_with("invalid value: ") {
@@ -117,7 +95,8 @@ fn explained(source: &Source, error: &toml::de::Error) -> (Fault, Mend) {
     let Some(word) = what.split('`').nth(1) else { return (from_toml(source, error), Mend::Aside) };
     let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
     let fault = told(what.replace("unknown field", "unknown key"));
-    match nearest(word, known.iter().copied()) {
+    let only = known.first().copied().filter(|_| known.len() == 1);
+    match nearest(word, known.iter().copied()).or(only) {
         Some(near) => {
             (fault.help(format!("did you mean `{near}`?")), Mend::Rename(near.to_owned()))
         }
@@ -271,7 +250,7 @@ mod tests {
             !faults.concat().contains("4711") && !faults.concat().contains("24h"),
             "{faults:?}"
         );
-        assert!(file.is_some());
+        assert_eq!(file.and_then(|file| file.count), Some(1));
     }
 
     #[test]

@@ -78,7 +78,8 @@ pub(super) fn near(text: &str, span: &Range<usize>) -> Option<(usize, char)> {
     let begin = text.get(..span.start)?.rfind([' ', '\t', '\n', '=']).map_or(0, |at| at + 1);
     let rest = text.get(begin..)?;
     let word = rest.split([' ', '\t', '\n']).next()?;
-    find(word).map(|(at, odd)| (begin + at, odd)).filter(|_| inside.len() <= 1)
+    let at = find(word).map(|(at, odd)| (begin + at, odd));
+    at.filter(|_| inside.chars().count() <= 1)
 }
 
 /// Nothing is drawn, or what is drawn around it changes its direction.
@@ -90,6 +91,11 @@ fn is_unseen(c: char) -> bool {
 /// Twins of all of ASCII for East Asian lines.
 fn is_wide(c: char) -> bool {
     matches!(c, '\u{ff01}'..='\u{ff5e}')
+}
+
+/// Whether it lets what follows run the other way, so that a line reads as another.
+pub fn reorders(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn name(odd: char) -> Option<String> {

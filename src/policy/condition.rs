@@ -16,7 +16,7 @@ use super::tokens::Trouble;
 use super::truth::{Atom, Expr, Test, Truth};
 use super::verdict::FactorExpr;
 use super::vocabulary::Vocabulary;
-use crate::fault::suggest;
+use crate::fault::{stranger, suggest};
 use crate::policy::facts::Facts;
 use crate::types::{Factor, UnixMs};
 
@@ -237,8 +237,7 @@ fn glob(fact: &FactRef, written: &Written<'_>, operator: Range<usize>) -> Result
     if fact.kind != Kind::Free
         && let Some(odd) = written.text.chars().find(|c| !matches!(c, ' '..='~'))
     {
-        let message =
-            format!("`{}` is not printable ASCII, so this never matches", odd.escape_debug());
+        let message = format!("{}, so this never matches", stranger::describe(odd));
         return Err(Trouble::new(written.span.clone(), message));
     }
     Ok(Glob::new(written.text, matches!(fact.kind, Kind::Name | Kind::Wallet)))

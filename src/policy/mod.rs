@@ -11,6 +11,7 @@
 mod case_file;
 pub mod cases;
 mod condition;
+mod country;
 mod decide;
 pub mod draft;
 pub mod explain;
@@ -19,6 +20,7 @@ mod file;
 mod glob;
 mod literal;
 pub mod number;
+mod places;
 mod rule;
 mod staged;
 mod syntax;

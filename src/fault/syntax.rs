@@ -1,0 +1,195 @@
+//! What is not TOML in a file, in words for a person who never read the grammar.
+//!
+//! Never tells what only follows: behind an unclosed bracket everything is wrong. Invariant: a file that the parser
+//! refuses has at least one fault.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::{Fault, Source};
+
+/// A file as TOML, or everything in it that is not.
+pub fn read_toml<'s>(source: &'s Source, faults: &mut Vec<Fault>) -> Option<Spanned<DeTable<'s>>> {
+    if source.text.trim().is_empty() {
+        let help = "was it saved? A file of this kind begins with `version = 1`";
+        faults.push(Fault::new(source, 0..0, "this file is empty").help(help));
+        return None;
+    }
+    parsed(source, faults)
+}
+
+/// The same where an empty file may be meant.
+pub(super) fn parsed<'s>(
+    source: &'s Source,
+    faults: &mut Vec<Fault>,
+) -> Option<Spanned<DeTable<'s>>> {
+    let (table, errors) = DeTable::parse_recoverable(&source.text);
+    if errors.is_empty() {
+        return Some(table);
+    }
+    match unclosed(&source.text) {
+        Some((at, bracket)) => {
+            let message = format!("this `{bracket}` is not closed");
+            faults.push(Fault::new(source, at..at + 1, message));
+        }
+        None => faults.extend(told(source, &errors)),
+    }
+    None
+}
+
+fn told(source: &Source, errors: &[toml::de::Error]) -> Vec<Fault> {
+    let mut told: Vec<Fault> = Vec::new();
+    for fault in errors.iter().map(|error| from_toml(source, error)) {
+        // One slip makes the parser stumble more than once on its line, and then lose its table.
+        let again = told.iter().any(|other| other.position().0 == fault.position().0);
+        let lost = fault.message == DUPLICATE && told.iter().any(|it| it.message != DUPLICATE);
+        if !again && !lost {
+            told.push(fault);
+        }
+    }
+    told
+}
+
+const DUPLICATE: &str = "duplicate key";
+
+/// The first fault a TOML parse error names, with its span.
+pub fn from_toml(source: &Source, error: &toml::de::Error) -> Fault {
+    let span = error.span().unwrap_or(0..0);
+    if let Some(fault) = bare_word(source, &span) {
+        return fault;
+    }
+    let (what, expected) = match error.message().split_once(", expected ") {
+        Some((what, expected)) => (what, Some(expected)),
+        None => (error.message(), None),
+    };
+    let fault = Fault::new(source, span, what);
+    match expected.filter(|expected| *expected != "nothing") {
+        Some(expected) => fault.help(format!("expected {expected}")),
+        None if what == DUPLICATE => {
+            fault.help("the same key stands further up in this table; keep one of them")
+        }
+        None => fault,
+    }
+}
+
+/// `on = withdrawal`, or in quotes that are none: the parser takes it for a broken number, date or truth.
+fn bare_word(source: &Source, span: &Range<usize>) -> Option<Fault> {
+    let text = &*source.text;
+    let line = text.get(..span.start)?.rfind('\n').map_or(0, |at| at + 1);
+    let sign = text.get(line..span.start)?.rfind('=')? + line;
+    let value = text.get(sign + 1..)?.lines().next()?;
+    let start = sign + 1 + (value.len() - value.trim_start().len());
+    let value = text.get(start..)?.lines().next()?;
+    let odd = value.chars().next()?;
+    let end = value.find([',', ']', '}', '#']).unwrap_or(value.len());
+    let word = value.get(..end)?.trim_end();
+    if odd.is_ascii_alphabetic() && !["true", "false", "inf", "nan"].contains(&word) {
+        let fault = Fault::new(source, start..start + word.len(), "a text stands in quotes");
+        return Some(fault.help(format!("write `\"{word}\"`")));
+    }
+    let quote = super::stranger::look_alike(odd).filter(|plain| matches!(plain, '"' | '\''))?;
+    let span = start..start + odd.len_utf8();
+    let message = format!("{}, and quotes nothing", super::stranger::describe(odd));
+    Some(Fault::new(source, span, message).help(format!("write an ordinary `{quote}`")))
+}
+
+/// The bracket of a list or inline table in which the next key or header of the file stands.
+fn unclosed(text: &str) -> Option<(usize, char)> {
+    let mut open: Vec<(usize, char)> = Vec::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        if let Some((at, bracket)) = open.last() {
+            let next = line.starts_with("[[") || is_header(line);
+            if next || (*bracket == '[' && is_entry(line)) {
+                return Some((*at, *bracket));
+            }
+        }
+        // Texts of several lines are left to the parser.
+        if line.contains("\"\"\"") || line.contains("'''") {
+            return None;
+        }
+        if !open.is_empty() || !line.starts_with('[') {
+            brackets(line, start, &mut open);
+        }
+        start += line.len();
+    }
+    open.last().copied()
+}
+
+/// `[sets]`, and not a list in a list.
+fn is_header(line: &str) -> bool {
+    let inside = line.trim_end().strip_prefix('[').and_then(|line| line.strip_suffix(']'));
+    inside.is_some_and(|name| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic() || b"._-".contains(&b))
+    })
+}
+
+/// `key = …` at the beginning of a line.
+fn is_entry(line: &str) -> bool {
+    let key = line.split('=').next().unwrap_or_default().trim_end();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    line.contains('=') && !key.is_empty() && key.bytes().all(plain)
+}
+
+/// Keeps account of the brackets that one line opens and closes, outside texts and comments.
+fn brackets(line: &str, start: usize, open: &mut Vec<(usize, char)>) {
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (Some('"'), '\\') if !escaped => {
+                escaped = true;
+                continue;
+            }
+            (Some(closing), c) if c == closing && !escaped => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '#') => return,
+            (None, '[' | '{') => open.push((start + at, c)),
+            (None, ']' | '}') => {
+                open.pop();
+            }
+            (None, _) => {}
+        }
+        escaped = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        let (source, mut faults) = (Source::new("f", text), Vec::new());
+        assert!(read_toml(&source, &mut faults).is_none(), "{text}");
+        let said = |fault: &Fault| {
+            let (line, column) = fault.position();
+            format!("{line}:{column} {}", fault.message)
+        };
+        faults.iter().map(said).collect()
+    }
+
+    #[test]
+    fn an_unclosed_bracket_is_told_where_it_opens_and_nothing_else() {
+        let next = "\n[[rule]]\nid = \"x\"\n[[rule]]\nid = \"y\"\n";
+        assert_eq!(faults(&format!("a = [\"x]\", \"y\"{next}")), ["1:5 this `[` is not closed"]);
+        assert_eq!(faults(&format!("a = {{ b = [1] # }}{next}")), ["1:5 this `{` is not closed"]);
+        assert_eq!(faults("a = [\n  1,\nb = 2\n"), ["1:5 this `[` is not closed"]);
+        assert_eq!(faults("a = [1, 2"), ["1:5 this `[` is not closed"]);
+    }
+
+    #[test]
+    fn a_word_without_quotes_is_told_as_such() {
+        for word in ["transfer", "false_friend", "info", "nancy", "Withdrawal"] {
+            assert_eq!(faults(&format!("on = {word}\n")), ["1:6 a text stands in quotes"]);
+        }
+        assert_eq!(faults("on = \u{201c}x\u{201d}\n").len(), 1);
+    }
+
+    #[test]
+    fn an_unclosed_header_does_not_make_the_next_tables_twice() {
+        assert_eq!(faults("[sets\n[[rule]]\nid = 1\n[[rule]]\nid = 2\n").len(), 1);
+    }
+}
