@@ -148,3 +148,36 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_change_nothing_but_the_colour() {
+        let source = Source::new("a.toml", "when = \"x\"\n");
+        let nameless = Source::new("b.toml", "");
+        for fault in [
+            Fault::new(&source, 7..10, "wrong").help("write it right"),
+            Fault::warning(&source, 0..4, "odd"),
+            Fault::new(&nameless, 0..0, "gone").help("bring it back"),
+        ] {
+            let coloured = fault.render_coloured();
+            let mut plain = String::new();
+            for (at, part) in coloured.split('\u{1b}').enumerate() {
+                // `[…m` behind each escape.
+                plain += if at == 0 { part } else { part.split_once('m').unwrap().1 };
+            }
+            assert!(coloured.contains('\u{1b}'));
+            assert_eq!(plain, fault.render());
+        }
+    }
+
+    #[test]
+    fn places_are_counted_in_characters() {
+        let source = Source::new("a.toml", "é = 1\nü = \"é\"\n");
+        let fault = Fault::new(&source, 12..16, "wrong");
+        assert_eq!((fault.position(), fault.end()), ((2, 5), (2, 8)));
+        assert_eq!(fault.written(), "\"é\"");
+    }
+}

@@ -285,7 +285,10 @@ fn sample(keys: &Keys<'_>, rule: &ActionRule, sound: bool) -> Option<Sample> {
     };
     match keys.text("sample") {
         Some(text) if carrier == Carrier::None => {
-            keys.fault(text.span, "`sample`, but `body` declares no kind that could hold it");
+            // A kind that is misspelt was told.
+            if sound {
+                keys.fault(text.span, "`sample`, but `body` declares no kind that could hold it");
+            }
             None
         }
         Some(Text { value: text, span }) => Some(Sample { text, carrier, span }),
@@ -360,7 +363,13 @@ fn patterns(keys: &Keys<'_>, action: &ActionName, claims: &mut Vec<Claim>) -> Ve
             Err(why) => {
                 let (method, rest) = text.value.split_once(' ').unwrap_or((&text.value, ""));
                 let near = nearest(method, METHODS).filter(|near| *near != method);
-                let help = near.map(|near| format!("did you mean `{near} {rest}`?"));
+                let help = match near {
+                    Some(near) => Some(format!("did you mean `{near} {rest}`?")),
+                    None if rest.contains('?') => {
+                        Some("a path ends before the `?`; the query is read with `query.x`".into())
+                    }
+                    None => None,
+                };
                 keys.fault_with(text.span, why, help);
             }
         }
@@ -381,10 +390,9 @@ fn claim(
         let (line, column) =
             Fault::new(&other.source, other.span.clone(), String::new()).position();
         let at = format!("{}:{line}:{column}", other.source.path.display());
-        keys.fault(
-            text.span.clone(),
-            format!("one request could match this and `{}` at {at}", other.action),
-        );
+        let message = format!("one request could match this and `{}` at {at}", other.action);
+        let help = "a request has one meaning: take one of the two out, or make it narrower";
+        keys.fault_with(text.span.clone(), message, Some(help.to_owned()));
         return;
     }
     claims.push(Claim {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 pub use self::store::{RedisStore, StoreConfig};
-use crate::fault::{Fault, Source, in_order, salvage};
+use crate::fault::{Fault, Source, in_order, salvage, suggest};
 use crate::stepup::challenge::Limits;
 
 /// A path as written, and where, so that a fault of the file it names can point at the line.
@@ -225,6 +225,18 @@ pub fn read_source(path: &Path) -> Result<Source, Box<Fault>> {
     }
 }
 
+/// The file beside it that was probably meant.
+fn neighbour(path: &Path) -> Option<String> {
+    if path.exists() {
+        return None;
+    }
+    let entries = std::fs::read_dir(path.parent().filter(|it| !it.as_os_str().is_empty())?).ok()?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    suggest(path.file_name()?.to_str()?, names.iter().map(String::as_str))
+}
+
 /// A list of API keys may be long; a policy of this length is another file.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Of what people write by hand.
@@ -249,11 +261,10 @@ impl Config {
         match read_source(&file.path) {
             Ok(source) => Some(source),
             Err(fault) => {
-                faults.push(Fault::new(
-                    &self.source,
-                    file.span.clone(),
-                    format!("{} ({})", fault.message, file.path.display()),
-                ));
+                let message = format!("{} ({})", fault.message, file.path.display());
+                let help = neighbour(&file.path).or(fault.help);
+                let fault = Fault::new(&self.source, file.span.clone(), message);
+                faults.push(Fault { help, ..fault });
                 None
             }
         }

@@ -120,9 +120,13 @@ fn wrong_type(told: impl Fn(String) -> Fault, found: &str, expected: &str) -> (F
     };
     let fault = told(format!("{WRONG_TYPE}{article} {found}; it should be {wanted}"));
     let fault = match (found, expected) {
-        ("string", "a boolean") => fault.help("write it without quotes"),
+        ("string", "a boolean") => fault.help("write `true` or `false` without quotes"),
         ("string", number) if is_number(number) => {
             fault.help("write digits only, without quotes and without a unit: the key says it")
+        }
+        ("string", "a sequence") => fault.help("write `[` and `]` around it"),
+        ("integer" | "number with a point" | "boolean", "a string") => {
+            fault.help("put it in quotes")
         }
         _ => fault,
     };

@@ -41,13 +41,16 @@ pub(super) fn parsed<'s>(
 
 fn told(source: &Source, errors: &[toml::de::Error]) -> Vec<Fault> {
     let mut told: Vec<Fault> = Vec::new();
-    for fault in errors.iter().map(|error| from_toml(source, error)) {
+    let mut stumbled = false;
+    for error in errors {
+        let fault = from_toml(source, error);
         // One slip makes the parser stumble more than once on its line, and then lose its table.
         let again = told.iter().any(|other| other.position().0 == fault.position().0);
-        let lost = fault.message == DUPLICATE && told.iter().any(|it| it.message != DUPLICATE);
-        if !again && !lost {
+        let twice = error.message().starts_with(DUPLICATE);
+        if !again && !(twice && stumbled) {
             told.push(fault);
         }
+        stumbled |= !twice;
     }
     told
 }
@@ -64,14 +67,40 @@ pub fn from_toml(source: &Source, error: &toml::de::Error) -> Fault {
         Some((what, expected)) => (what, Some(expected)),
         None => (error.message(), None),
     };
+    if let Some((message, help)) = plainly(what, source.text.get(..span.start)) {
+        return Fault::new(source, span, message).help(help);
+    }
     let fault = Fault::new(source, span, what);
     match expected.filter(|expected| *expected != "nothing") {
         Some(expected) => fault.help(format!("expected {expected}")),
-        None if what == DUPLICATE => {
-            fault.help("the same key stands further up in this table; keep one of them")
-        }
         None => fault,
     }
+}
+
+/// The parser's words for what people do most often, in plainer ones.
+fn plainly(what: &str, before: Option<&str>) -> Option<(&'static str, &'static str)> {
+    let line = before.and_then(|text| text.rsplit('\n').next()).unwrap_or_default();
+    Some(match what {
+        DUPLICATE if line.starts_with('[') => (
+            "there is a table of this name already",
+            "several of a kind are written `[[name]]`; one table is written once",
+        ),
+        DUPLICATE => (DUPLICATE, "the same key stands further up in this table; keep one of them"),
+        "invalid basic string" | "invalid literal string" => {
+            ("this text is not closed", "write the same quote at its end, on the same line")
+        }
+        "unclosed table" | "unclosed array table" => {
+            ("this header is not closed", "write `]` at its end")
+        }
+        "invalid unquoted key" => ("a key is letters, digits, `-` and `_`", "write `key = value`"),
+        "invalid key-value pair" => {
+            ("this is no `key = value`", "the file is TOML: https://toml.io")
+        }
+        "unexpected leading zero" => {
+            ("a leading zero looks like an octal number", "write the number without it")
+        }
+        _ => return None,
+    })
 }
 
 /// `on = withdrawal`, or in quotes that are none: the parser takes it for a broken number, date or truth.

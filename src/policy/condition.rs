@@ -238,7 +238,11 @@ fn glob(fact: &FactRef, written: &Written<'_>, operator: Range<usize>) -> Result
         && let Some(odd) = written.text.chars().find(|c| !matches!(c, ' '..='~'))
     {
         let message = format!("{}, so this never matches", stranger::describe(odd));
-        return Err(Trouble::new(written.span.clone(), message));
+        let trouble = Trouble::new(written.span.clone(), message);
+        return Err(match stranger::look_alike(odd) {
+            Some(plain) => trouble.help(format!("if `{plain}` is meant, write that")),
+            None => trouble,
+        });
     }
     Ok(Glob::new(written.text, matches!(fact.kind, Kind::Name | Kind::Wallet)))
 }

@@ -196,10 +196,30 @@ fn literal_number(name: &str, text: &str) -> Result<Decimal, Wrong> {
             _ if duration(text).is_ok() => {
                 wrong.help(format!("`{text}` is a duration; which fact did you mean?"))
             }
-            NotANumber::NotADigit(_) => wrong.help("write digits only, as in `10_000` or `0.5`"),
+            NotANumber::NotADigit(_) => wrong.help(unit_or_base(&digits)),
+            NotANumber::Signed => wrong.help("write a number of 0 or more"),
             _ => wrong,
         }
     })
+}
+
+/// What to do about a number with letters or signs in it.
+fn unit_or_base(text: &str) -> String {
+    let behind = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number = text.strip_suffix(behind).unwrap_or_default();
+    match behind {
+        _ if text.starts_with("0x") || text.starts_with("0o") || text.starts_with("0b") => {
+            "write it in decimal".to_owned()
+        }
+        "k" | "K" if !number.contains('.') => format!("write `{number}_000`"),
+        "M" | "m" if !number.contains('.') => format!("write `{number}_000_000`"),
+        "%" => "no fact is a percentage; write the number that is meant".to_owned(),
+        _ if text.starts_with(['$', '€']) => "write the number alone".to_owned(),
+        _ if !number.is_empty() && behind.chars().all(char::is_alphabetic) => {
+            format!("write `{number}` alone: the fact has its unit in its name")
+        }
+        _ => "write digits only, as in `10_000` or `0.5`".to_owned(),
+    }
 }
 
 fn unpadded(digits: &str) -> &str {
@@ -281,8 +301,13 @@ fn country(text: &str) -> Result<Literal, Wrong> {
 fn free(text: &str) -> Result<(), Wrong> {
     match stranger::find(text) {
         None => Ok(()),
-        Some((_, odd)) => Err(Wrong::new(stranger::describe(odd))
-            .help("nobody can see it in this value; was this pasted from a document?")),
+        Some((_, odd)) => {
+            let help = match stranger::look_alike(odd) {
+                Some(plain) => format!("if `{plain}` is meant, write that"),
+                None => "take it out; was this pasted from a document?".to_owned(),
+            };
+            Err(Wrong::new(stranger::describe(odd)).help(help))
+        }
     }
 }
 

@@ -219,5 +219,14 @@ pub fn texts(source: &Source, value: &Value<'_>, faults: &mut Vec<Fault>) -> Vec
 pub fn unlike(source: &Source, value: &Value<'_>, wanted: &str) -> Fault {
     let found = value.get_ref().type_str();
     let article = if found.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-    Fault::new(source, value.span(), format!("this is {article} {found}; it should be {wanted}"))
+    let message = format!("this is {article} {found}; it should be {wanted}");
+    let fault = Fault::new(source, value.span(), message);
+    match (found, wanted) {
+        ("string", "true or false") => fault.help("write `true` or `false` without quotes"),
+        ("integer" | "float" | "boolean", wanted) if wanted.starts_with("a text in quotes") => {
+            fault.help("put it in quotes")
+        }
+        ("string", "a list") => fault.help("write `[` and `]` around it"),
+        _ => fault,
+    }
 }

@@ -144,7 +144,7 @@ fn mistakes_are_named_where_they_stand() {
         ("lower(asset) is btc", "`lower(`: there are no functions", "lower"),
         ("asset is not in [a]", "expected a value here", "in"),
         ("asset not in [a]", "expected a comparison here", "not"),
-        ("аsset is btc", "`а` (U+0430) is not an ASCII character", "а"),
+        ("аsset is btc", "U+0430 CYRILLIC SMALL LETTER A looks like `a`", "а"),
         ("address is 'bc1а'", "`а` (U+0430) never stands in this fact", "'bc1а'"),
         ("asset is \"btc", "this quotation is not closed", "\"btc"),
     ] {
