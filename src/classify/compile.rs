@@ -365,6 +365,9 @@ fn patterns(keys: &Keys<'_>, action: &ActionName, claims: &mut Vec<Claim>) -> Ve
                 let near = nearest(method, METHODS).filter(|near| *near != method);
                 let help = match near {
                     Some(near) => Some(format!("did you mean `{near} {rest}`?")),
+                    None if rest.contains("://") => {
+                        Some("write the path alone; the site has its host".to_owned())
+                    }
                     None if rest.contains('?') => {
                         Some("a path ends before the `?`; the query is read with `query.x`".into())
                     }

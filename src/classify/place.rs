@@ -31,7 +31,9 @@ const PREFIXES: [&str; 6] = ["json", "json[]", "form", "query", "path", "header"
 impl Place {
     /// What was meant by a place that begins with no known word.
     pub fn suggest(text: &str) -> Option<String> {
-        let (prefix, name) = text.split_once('.')?;
+        let Some((prefix, name)) = text.split_once('.') else {
+            return Some(format!("for example `json.{text}`"));
+        };
         let near = nearest(prefix, PREFIXES).filter(|near| *near != prefix);
         near.map(|near| format!("did you mean `{near}.{name}`?"))
     }

@@ -47,27 +47,32 @@ fn told(source: &Source, errors: &[toml::de::Error]) -> Vec<Fault> {
         // One slip makes the parser stumble more than once on its line, and then lose its table.
         let again = told.iter().any(|other| other.position().0 == fault.position().0);
         let twice = error.message().starts_with(DUPLICATE);
+        let table = fault.message == SAME_TABLE;
         if !again && !(twice && stumbled) {
             told.push(fault);
         }
-        stumbled |= !twice;
+        stumbled |= !twice || table;
     }
     told
 }
 
 const DUPLICATE: &str = "duplicate key";
+const SAME_TABLE: &str = "there is a table of this name already";
 
 /// The first fault a TOML parse error names, with its span.
 pub fn from_toml(source: &Source, error: &toml::de::Error) -> Fault {
     let span = error.span().unwrap_or(0..0);
-    if let Some(fault) = bare_word(source, &span) {
+    if let Some(fault) = bare_word(source, &span, error.message()) {
         return fault;
     }
     let (what, expected) = match error.message().split_once(", expected ") {
         Some((what, expected)) => (what, Some(expected)),
         None => (error.message(), None),
     };
-    if let Some((message, help)) = plainly(what, source.text.get(..span.start)) {
+    let before = source.text.get(..span.start).unwrap_or_default();
+    let line = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = source.text.get(line..).and_then(|it| it.lines().next()).unwrap_or_default();
+    if let Some((message, help)) = plainly(what, line) {
         return Fault::new(source, span, message).help(help);
     }
     let fault = Fault::new(source, span, what);
@@ -78,13 +83,14 @@ pub fn from_toml(source: &Source, error: &toml::de::Error) -> Fault {
 }
 
 /// The parser's words for what people do most often, in plainer ones.
-fn plainly(what: &str, before: Option<&str>) -> Option<(&'static str, &'static str)> {
-    let line = before.and_then(|text| text.rsplit('\n').next()).unwrap_or_default();
+fn plainly(what: &str, line: &str) -> Option<(&'static str, &'static str)> {
+    if ["<<<<<<<", "=======", ">>>>>>>"].iter().any(|mark| line.starts_with(mark)) {
+        return Some(("this line was left by a merge", "choose one of the two versions"));
+    }
     Some(match what {
-        DUPLICATE if line.starts_with('[') => (
-            "there is a table of this name already",
-            "several of a kind are written `[[name]]`; one table is written once",
-        ),
+        DUPLICATE if line.starts_with('[') => {
+            (SAME_TABLE, "several of a kind are written `[[name]]`; one table is written once")
+        }
         DUPLICATE => (DUPLICATE, "the same key stands further up in this table; keep one of them"),
         "invalid basic string" | "invalid literal string" => {
             ("this text is not closed", "write the same quote at its end, on the same line")
@@ -92,6 +98,10 @@ fn plainly(what: &str, before: Option<&str>) -> Option<(&'static str, &'static s
         "unclosed table" | "unclosed array table" => {
             ("this header is not closed", "write `]` at its end")
         }
+        "key with no value" | "invalid unquoted key" if line.starts_with("//") => {
+            ("this is no comment", "comments begin with `#`")
+        }
+        "key with no value" => ("this is no `key = value`", "write `=` between key and value"),
         "invalid unquoted key" => ("a key is letters, digits, `-` and `_`", "write `key = value`"),
         "invalid key-value pair" => {
             ("this is no `key = value`", "the file is TOML: https://toml.io")
@@ -104,7 +114,7 @@ fn plainly(what: &str, before: Option<&str>) -> Option<(&'static str, &'static s
 }
 
 /// `on = withdrawal`, or in quotes that are none: the parser takes it for a broken number, date or truth.
-fn bare_word(source: &Source, span: &Range<usize>) -> Option<Fault> {
+fn bare_word(source: &Source, span: &Range<usize>, what: &str) -> Option<Fault> {
     let text = &*source.text;
     let line = text.get(..span.start)?.rfind('\n').map_or(0, |at| at + 1);
     let sign = text.get(line..span.start)?.rfind('=')? + line;
@@ -114,7 +124,20 @@ fn bare_word(source: &Source, span: &Range<usize>) -> Option<Fault> {
     let odd = value.chars().next()?;
     let end = value.find([',', ']', '}', '#']).unwrap_or(value.len());
     let word = value.get(..end)?.trim_end();
-    if odd.is_ascii_alphabetic() && !["true", "false", "inf", "nan"].contains(&word) {
+    let unquoted = odd.is_ascii_alphabetic() || what.starts_with("string values must be quoted");
+    if unquoted && !["true", "false", "inf", "nan"].contains(&word) {
+        let span = start..start + word.len();
+        match word.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" => {
+                let fault = Fault::new(source, span, "yes is written `true`");
+                return Some(fault.help("write `true`, without quotes"));
+            }
+            "false" | "no" | "off" => {
+                let fault = Fault::new(source, span, "no is written `false`");
+                return Some(fault.help("write `false`, or leave the key out"));
+            }
+            _ => {}
+        }
         let fault = Fault::new(source, start..start + word.len(), "a text stands in quotes");
         return Some(fault.help(format!("write `\"{word}\"`")));
     }
@@ -215,6 +238,16 @@ mod tests {
             assert_eq!(faults(&format!("on = {word}\n")), ["1:6 a text stands in quotes"]);
         }
         assert_eq!(faults("on = \u{201c}x\u{201d}\n").len(), 1);
+    }
+
+    #[test]
+    fn what_people_write_for_yes_comments_and_tables_is_understood() {
+        assert_eq!(faults("a = yes\n"), ["1:5 yes is written `true`"]);
+        assert_eq!(faults("a = 24h\n"), ["1:5 a text stands in quotes"]);
+        assert!(faults("// x\n")[0].ends_with("this is no comment"));
+        assert!(faults("<<<<<<< HEAD\na = 1\n")[0].ends_with("left by a merge"));
+        let twice = "[[rule]]\n[rule]\na = 1\n[[rule]]\n[[rule]]\n";
+        assert_eq!(faults(twice), ["2:2 there is a table of this name already"]);
     }
 
     #[test]

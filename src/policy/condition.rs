@@ -128,6 +128,8 @@ fn fact(
                 Trouble::new(span, format!("`{name}` is a value, and a fact is expected here"))
                     .help("the fact stands on the left, the value on the right")
             } else {
+                let values = "several values of one fact are written `fact in [a, b]`";
+                let help = help.or_else(|| Some(values.to_owned()));
                 Trouble { span, message: format!("unknown fact `{name}`"), help }
             });
         })

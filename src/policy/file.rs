@@ -258,6 +258,10 @@ fn pattern(source: &Source, on: &Text, vocabulary: &Vocabulary) -> Result<Patter
     }
     if !vocabulary.knows(name) {
         let fault = on.fault(source, format!("unknown action `{}`", name.escape_debug()));
+        if name.contains([',', ' ']) {
+            let help = "several actions are a list, as in `[\"withdrawal\", \"transfer\"]`";
+            return Err(Box::new(fault.help(help)));
+        }
         return Err(Box::new(Fault { help: vocabulary.suggest(name), ..fault }));
     }
     Ok(Pattern::Exact(name.into()))

@@ -144,6 +144,8 @@ fn unreadable(text: &str, start: usize) -> Trouble {
     let span = start..start + odd.len_utf8();
     let signs = [
         ("==", "write `is`"),
+        ("=>", "write `>=`"),
+        ("=<", "write `<=`"),
         ("=", "write `is`"),
         ("!=", "write `is not`"),
         ("!", "write `not`"),
