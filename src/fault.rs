@@ -120,9 +120,17 @@ impl Fault {
             let title = renderer.render(&[title]);
             return format!("{title}\n --> {path}{}", help.unwrap_or_default());
         }
+        // Only its own lines: a long file with many faults is else read once for each.
+        let text = &*self.source.text;
         let start = self.clamp(self.span.start);
-        let span = start..self.clamp(self.span.end).max(start);
-        let snippet = Snippet::source(&*self.source.text).path(path);
+        let end = self.clamp(self.span.end).max(start);
+        let before = text.get(..start).unwrap_or_default();
+        let from = before.rfind('\n').map_or(0, |at| at + 1);
+        let behind = text.get(end..).and_then(|rest| rest.find('\n'));
+        let to = behind.map_or(text.len(), |at| end + at + 1);
+        let lines = text.get(from..to).unwrap_or_default();
+        let snippet = Snippet::source(lines).path(path).line_start(self.position().0);
+        let span = start - from..end - from;
         let group = title.element(snippet.annotation(AnnotationKind::Primary.span(span)));
         let group = match &self.help {
             Some(help) => group.element(Level::HELP.message(help)),

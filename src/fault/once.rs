@@ -48,16 +48,19 @@ fn misspelt(faults: &[Fault]) -> Vec<(PathBuf, usize, String)> {
 /// Whether a fault says that a key is missing which is there in another spelling: in the table that begins at the
 /// fault, so that no other header stands between.
 fn follows(fault: &Fault, misspelt: &[(PathBuf, usize, String)]) -> bool {
+    let missed = fault.message.ends_with("is missing")
+        || fault.message.contains(" has no ")
+        || fault.message.starts_with("a case expects ")
+        || fault.message.starts_with("this rule says nothing");
+    if !missed {
+        return false;
+    }
+    let said = format!("{} {}", fault.message, fault.help.as_deref().unwrap_or_default());
+    let (text, start) = (&fault.source.text, fault.span.start);
+    let end = text.get(start + 1..).and_then(|rest| rest.find("\n[")).map(|at| start + 1 + at);
+    let table = start..end.unwrap_or(text.len());
     misspelt.iter().any(|(path, at, key)| {
-        let missed = fault.message.ends_with("is missing")
-            || fault.message.contains(" has no ")
-            || fault.message.starts_with("a case expects ")
-            || fault.message.starts_with("this rule says nothing");
-        let said = format!("{} {}", fault.message, fault.help.as_deref().unwrap_or_default());
-        missed
-            && *path == fault.source.path
-            && said.contains(&format!("`{key}`"))
-            && fault.source.text.get(fault.span.start..*at).is_some_and(|it| !it.contains("\n["))
+        table.contains(at) && *path == fault.source.path && said.contains(&format!("`{key}`"))
     })
 }
 

@@ -42,10 +42,18 @@ pub(super) fn parsed<'s>(
 fn told(source: &Source, errors: &[toml::de::Error]) -> Vec<Fault> {
     let mut told: Vec<Fault> = Vec::new();
     let mut stumbled = false;
-    for error in errors {
+    let mut lines = Vec::new();
+    for (at, error) in errors.iter().enumerate() {
         let fault = from_toml(source, error);
+        if told.len() == TOLD_MAX {
+            let message = format!("{} more places of this file are no TOML", errors.len() - at);
+            told.push(Fault { message, help: None, ..fault });
+            break;
+        }
         // One slip makes the parser stumble more than once on its line, and then lose its table.
-        let again = told.iter().any(|other| other.position().0 == fault.position().0);
+        let (line, _) = fault.position();
+        let again = lines.contains(&line);
+        lines.push(line);
         let twice = error.message().starts_with(DUPLICATE);
         let table = fault.message == SAME_TABLE;
         if !again && !(twice && stumbled) {
@@ -56,6 +64,8 @@ fn told(source: &Source, errors: &[toml::de::Error]) -> Vec<Fault> {
     told
 }
 
+/// Of a file that is something else altogether, nobody reads every line.
+const TOLD_MAX: usize = 20;
 const DUPLICATE: &str = "duplicate key";
 const SAME_TABLE: &str = "there is a table of this name already";
 
@@ -248,6 +258,14 @@ mod tests {
         assert!(faults("<<<<<<< HEAD\na = 1\n")[0].ends_with("left by a merge"));
         let twice = "[[rule]]\n[rule]\na = 1\n[[rule]]\n[[rule]]\n";
         assert_eq!(faults(twice), ["2:2 there is a table of this name already"]);
+    }
+
+    #[test]
+    fn of_another_kind_of_file_not_every_line_is_told() {
+        let log = "2026-11-21 GET /x\n".repeat(1_000);
+        let faults = faults(&log);
+        assert_eq!(faults.len(), TOLD_MAX + 1);
+        assert!(faults[TOLD_MAX].ends_with("more places of this file are no TOML"), "{faults:?}");
     }
 
     #[test]
