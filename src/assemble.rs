@@ -12,7 +12,7 @@ use crate::admin::Token;
 use crate::classify::{self, ActionSet, Detected};
 use crate::config::{self, Config, FileRef, IdentityKind, Keys, PricesFrom, SecretRef};
 use crate::crypto::Keyring;
-use crate::fault::{Fault, Source};
+use crate::fault::{Fault, Source, in_order};
 use crate::fetch::Fetch;
 use crate::forward::Upstream;
 use crate::gateway::{Live, Site};
@@ -22,6 +22,7 @@ use crate::locate::maxmind::{Locator, Settings as Geo};
 use crate::metrics::Metrics;
 use crate::pipeline::{Candidate, Lines};
 use crate::policy::shadow::ShadowPolicy;
+use crate::policy::draft::Draft;
 use crate::policy::{self, PolicySet, cases};
 use crate::prices::Prices;
 use crate::rawhttp;
@@ -33,8 +34,6 @@ use crate::world::Clock;
 pub struct Assembled {
     pub live: Live,
     pub cases: usize,
-    /// What may not be as meant, though nothing is refused for it.
-    pub warnings: Vec<Fault>,
 }
 
 /// Reads every file that the sites name. `previous` lends its verified keys and caches to unchanged identities.
@@ -47,6 +46,30 @@ pub fn assemble(
     metrics: &Metrics,
     previous: Option<&Live>,
 ) -> Result<Assembled, Vec<Fault>> {
+    let found = survey(config, fetch, metrics, previous);
+    match found.live {
+        Some(live) => Ok(Assembled { live, cases: found.cases }),
+        None => Err(in_order(found.faults)),
+    }
+}
+
+/// The same for `check`: what can be said of files that have faults.
+pub struct Survey {
+    /// `None` if there is any fault.
+    live: Option<Live>,
+    pub cases: usize,
+    pub faults: Vec<Fault>,
+    /// What may not be as meant, though nothing is refused for it.
+    pub warnings: Vec<Fault>,
+}
+
+/// Reads every file that the sites name, whatever is wrong with the others.
+pub fn survey(
+    config: &Config,
+    fetch: &Fetch,
+    metrics: &Metrics,
+    previous: Option<&Live>,
+) -> Survey {
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     let prices = prices(config, previous, &mut faults);
     let (mut sites, mut cases) = (Vec::new(), 0);
@@ -57,10 +80,8 @@ pub fn assemble(
         sites.extend(assembler.site(metrics, &prices, previous.map(Arc::as_ref)));
         cases += assembler.ran;
     }
-    if faults.is_empty() {
-        return Ok(Assembled { live: Live::new(sites), cases, warnings });
-    }
-    Err(faults)
+    let live = faults.is_empty().then(|| Live::new(sites));
+    Survey { live, cases, faults, warnings }
 }
 
 /// The key that seals state at rest.
@@ -202,19 +223,15 @@ impl Assembler<'_> {
             .site
             .actions
             .iter()
-            .filter_map(|file| self.config.read(file, self.faults))
+            .filter_map(|file| self.config.read_text(file, self.faults))
             .collect();
-        let mut actions = classify::load(&packs, self.faults);
-        if let Some(actions) = &actions {
-            packs.iter().for_each(|pack| self.pack_cases(actions, &pack.path));
-        }
-        let policy = self.config.read(&self.site.policy, self.faults);
-        let policy = actions.as_ref().zip(policy);
-        let policy = policy.and_then(|(actions, source)| self.policy(actions, &packs, &source));
-        let candidate = self.site.shadow_policy.as_ref();
-        let candidate = candidate.and_then(|file| self.config.read(file, self.faults));
-        let candidate = actions.as_ref().zip(candidate).and_then(|(actions, source)| {
-            let policy = self.policy(actions, &packs, &source)?;
+        let all = packs.len() == self.site.actions.len();
+        let mut actions = classify::load(&packs, self.faults).filter(|_| all);
+        packs.iter().for_each(|pack| self.pack_cases(actions.as_ref(), &pack.path));
+        let read = Packs { actions: actions.as_ref(), sources: &packs, all };
+        let policy = self.policy_of(&read, &self.site.policy).map(|(policy, _)| policy);
+        let candidate = self.site.shadow_policy.as_ref().and_then(|file| {
+            let (policy, source) = self.policy_of(&read, file)?;
             Some((ShadowPolicy::new(policy), source))
         });
         if let (Some(actions), Some(policy)) = (&mut actions, &policy) {
@@ -249,9 +266,18 @@ impl Assembler<'_> {
     }
 
     /// What the packs take requests for, before any policy has a say.
-    fn pack_cases(&mut self, actions: &ActionSet, pack: &Path) {
-        if let Some(cases) = self.cases(&pack_cases_beside(pack)) {
-            self.ran += classify::cases::run(&cases, actions, self.faults);
+    fn pack_cases(&mut self, actions: Option<&ActionSet>, pack: &Path) {
+        let Some(cases) = self.cases(&pack_cases_beside(pack)) else { return };
+        match actions {
+            Some(actions) => self.ran += classify::cases::run(&cases, actions, self.faults),
+            None => classify::cases::proofread(&cases, self.faults),
+        }
+    }
+
+    /// The cases of a policy that cannot be used, as far as they can be checked.
+    fn draft_cases(&mut self, draft: &Draft, policy: &Path) {
+        if let Some(cases) = self.cases(&cases_beside(policy)) {
+            self.ran += draft.proofread(&cases, self.faults);
         }
     }
 
@@ -263,6 +289,19 @@ impl Assembler<'_> {
         config::read_source(beside).map_err(|fault| self.faults.push(*fault)).ok()
     }
 
+    /// A policy and its text; of packs with faults as much of it is checked as can be.
+    fn policy_of(&mut self, packs: &Packs<'_>, file: &FileRef) -> Option<(PolicySet, Source)> {
+        let source = self.config.read_text(file, self.faults)?;
+        let Some(actions) = packs.actions else {
+            let names = classify::names(packs.sources).filter(|_| packs.all);
+            let draft = Draft::read(&source, names.as_deref(), self.faults);
+            self.draft_cases(&draft, &source.path);
+            return None;
+        };
+        let policy = self.policy(actions, packs.sources, &source)?;
+        Some((policy, source))
+    }
+
     /// A policy, after the cases beside it have been run against it.
     fn policy(
         &mut self,
@@ -271,7 +310,12 @@ impl Assembler<'_> {
         source: &Source,
     ) -> Option<PolicySet> {
         let salt: Vec<&[u8]> = packs.iter().map(|pack| pack.text.as_bytes()).collect();
-        let policy = policy::load(source, &actions.action_names(), &salt, self.faults)?;
+        let names = actions.action_names();
+        let Some(policy) = policy::load(source, &names, &salt, self.faults) else {
+            let draft = Draft::read(source, Some(&names), &mut Vec::new());
+            self.draft_cases(&draft, &source.path);
+            return None;
+        };
         if let Some(cases) = self.cases(&cases_beside(&source.path)) {
             let classify = |raw: &str| classify_raw(actions, raw);
             let run = cases::run(&cases, &policy, &classify, self.faults);
@@ -343,6 +387,15 @@ impl Assembler<'_> {
             },
         })
     }
+}
+
+/// The packs of a site as far as they could be read.
+struct Packs<'p> {
+    /// `None` if they have faults.
+    actions: Option<&'p ActionSet>,
+    sources: &'p [Source],
+    /// Each file could be read.
+    all: bool,
 }
 
 /// What a raw request in a case would do.

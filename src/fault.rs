@@ -3,14 +3,20 @@
 //! Never stops at the first: loaders collect every fault of every file. Each prints as message, file:line:column,
 //! the line and a caret, and the help.
 
+mod gather;
+mod once;
+pub mod stranger;
+mod syntax;
+
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use serde::de::IntoDeserializer;
-use toml::Spanned;
-use toml::de::{DeArray, DeTable, DeValue};
+
+pub use gather::{not_decimal, salvage};
+pub use once::in_order;
+pub use syntax::{from_toml, read_toml};
 
 /// A file's path and text, shared by the faults found in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,151 +68,124 @@ impl Fault {
 
     /// 1-based line and column (in characters) where the fault begins.
     pub fn position(&self) -> (usize, usize) {
-        let mut end = self.span.start.min(self.source.text.len());
-        while !self.source.text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let before = &self.source.text[..end];
+        self.place(self.span.start)
+    }
+
+    /// The same behind its last character.
+    pub fn end(&self) -> (usize, usize) {
+        self.place(self.span.end.max(self.span.start))
+    }
+
+    fn place(&self, at: usize) -> (usize, usize) {
+        let before = self.source.text.get(..self.clamp(at)).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
         (line, column)
     }
 
+    /// A byte of the text at which a character begins.
+    fn clamp(&self, at: usize) -> usize {
+        let mut at = at.min(self.source.text.len());
+        while !self.source.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    }
+
+    /// What the file says there; empty if the file itself is the trouble.
+    pub fn written(&self) -> &str {
+        let start = self.clamp(self.span.start);
+        self.source.text.get(start..self.clamp(self.span.end).max(start)).unwrap_or_default()
+    }
+
     /// The fault as people read it, without colours.
     pub fn render(&self) -> String {
+        self.render_with(&Renderer::plain())
+    }
+
+    /// The same in the colours of a terminal.
+    pub fn render_coloured(&self) -> String {
+        self.render_with(&Renderer::styled())
+    }
+
+    fn render_with(&self, renderer: &Renderer) -> String {
         let path = self.source.path.display().to_string();
-        if self.source.text.is_empty() {
-            let help = self.help.as_ref().map(|help| format!("\n  = help: {help}"));
-            let word = match self.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-            };
-            return format!("{word}: {}\n --> {path}{}", self.message, help.unwrap_or_default());
-        }
-        let text = &*self.source.text;
-        let clamp = |mut at: usize| {
-            at = at.min(text.len());
-            while !text.is_char_boundary(at) {
-                at -= 1;
-            }
-            at
-        };
-        let start = clamp(self.span.start);
-        let span = start..clamp(self.span.end).max(start);
-        let snippet =
-            Snippet::source(text).path(path).annotation(AnnotationKind::Primary.span(span));
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group = Group::with_title(level.primary_title(&self.message));
-        group = group.element(snippet);
-        if let Some(help) = &self.help {
-            group = group.element(Level::HELP.message(help));
+        let title = Group::with_title(level.primary_title(&self.message));
+        if self.source.text.is_empty() {
+            let help = self.help.as_ref().map(|help| format!("\n  = help: {help}"));
+            let title = renderer.render(&[title]);
+            return format!("{title}\n --> {path}{}", help.unwrap_or_default());
         }
-        Renderer::plain().render(&[group])
+        // Only its own lines: a long file with many faults is else read once for each.
+        let text = &*self.source.text;
+        let start = self.clamp(self.span.start);
+        let end = self.clamp(self.span.end).max(start);
+        let before = text.get(..start).unwrap_or_default();
+        let from = before.rfind('\n').map_or(0, |at| at + 1);
+        let behind = text.get(end..).and_then(|rest| rest.find('\n'));
+        let to = behind.map_or(text.len(), |at| end + at + 1);
+        let lines = text.get(from..to).unwrap_or_default();
+        let snippet = Snippet::source(lines).path(path).line_start(self.position().0);
+        let span = start - from..end - from;
+        let group = title.element(snippet.annotation(AnnotationKind::Primary.span(span)));
+        let group = match &self.help {
+            Some(help) => group.element(Level::HELP.message(help)),
+            None => group,
+        };
+        renderer.render(&[group])
     }
-}
-
-/// The first fault a TOML parse error names, with its span.
-pub fn from_toml(source: &Source, error: &toml::de::Error) -> Fault {
-    Fault::new(source, error.span().unwrap_or(0..0), error.message().to_owned())
 }
 
 /// ` Did you mean `x`?`-style help for a misspelt word, if one of `known` is near.
 pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(word, known).map(|candidate| format!("did you mean `{candidate}`?"))
+}
+
+/// The one of `known` that `word` was probably meant to be.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // What only looks like ASCII is as near as what it looks like, and case is no distance.
+    let word = stranger::plain(word).to_lowercase();
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .map(|known| (strsim::damerau_levenshtein(&word, &known.to_lowercase()), known))
         .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+        .map(|(_, candidate)| candidate)
 }
 
-/// Reads a TOML file into its written form and collects every fault: all syntax errors, then unknown keys and wrong
-/// types one after the other (each offender is set aside and the rest read again), then what is missing.
-pub fn gather<T: serde::de::DeserializeOwned>(
-    source: &Source,
-    faults: &mut Vec<Fault>,
-) -> Option<T> {
-    let before = faults.len();
-    salvage(source, faults).filter(|_| faults.len() == before)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The same, but what is left without the offenders is answered, so that its values can be checked too.
-pub fn salvage<T: serde::de::DeserializeOwned>(
-    source: &Source,
-    faults: &mut Vec<Fault>,
-) -> Option<T> {
-    let (mut table, errors) = DeTable::parse_recoverable(&source.text);
-    if !errors.is_empty() {
-        faults.extend(errors.iter().map(|error| from_toml(source, error)));
-        return None;
-    }
-    let mut aside: Vec<String> = Vec::new();
-    loop {
-        match T::deserialize(table.clone().into_deserializer()) {
-            Ok(file) => return Some(file),
-            Err(error) => {
-                let missing_because_aside =
-                    aside.iter().any(|key| error.message() == format!("missing field `{key}`"));
-                if missing_because_aside {
-                    return None;
-                }
-                faults.push(explained(source, &error));
-                // Without a span it is the file itself that lacks something.
-                let span = error.span().filter(|span| !span.is_empty())?;
-                aside.push(set_aside(table.get_mut(), &span)?);
+    #[test]
+    fn colours_change_nothing_but_the_colour() {
+        let source = Source::new("a.toml", "when = \"x\"\n");
+        let nameless = Source::new("b.toml", "");
+        for fault in [
+            Fault::new(&source, 7..10, "wrong").help("write it right"),
+            Fault::warning(&source, 0..4, "odd"),
+            Fault::new(&nameless, 0..0, "gone").help("bring it back"),
+        ] {
+            let coloured = fault.render_coloured();
+            let mut plain = String::new();
+            for (at, part) in coloured.split('\u{1b}').enumerate() {
+                // `[…m` behind each escape.
+                plain += if at == 0 { part } else { part.split_once('m').unwrap().1 };
             }
+            assert!(coloured.contains('\u{1b}'));
+            assert_eq!(plain, fault.render());
         }
     }
-}
 
-/// serde's own words, turned into "what is wrong" and "what to do".
-fn explained(source: &Source, error: &toml::de::Error) -> Fault {
-    let fault = from_toml(source, error);
-    let Some((what, expected)) = error.message().split_once(", expected ") else { return fault };
-    let Some(word) = what.split('`').nth(1) else { return fault };
-    let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-    let help = match suggest(word, known.iter().copied()) {
-        Some(nearest) => nearest,
-        None if known.is_empty() => format!("write {expected} here"),
-        None => format!("one of: {}", known.join(", ")),
-    };
-    Fault { message: what.to_owned(), ..fault }.help(help)
-}
-
-/// Takes the innermost entry that holds `span` out of the table; answers its key. The span of a table that has a
-/// header of its own is that header's, so its entries are looked at whatever its span.
-fn set_aside(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
-    let holds = |outer: &Range<usize>| outer.start <= span.start && span.end <= outer.end;
-    let keys: Vec<String> = table.iter().map(|(key, _)| key.get_ref().to_string()).collect();
-    for key in &keys {
-        let inner = match table.get_mut(key.as_str())?.get_mut() {
-            DeValue::Table(inner) => set_aside(inner, span),
-            DeValue::Array(items) => set_aside_in(items, span),
-            _ => None,
-        };
-        if inner.is_some() {
-            return inner;
-        }
+    #[test]
+    fn places_are_counted_in_characters() {
+        let source = Source::new("a.toml", "é = 1\nü = \"é\"\n");
+        let fault = Fault::new(&source, 12..16, "wrong");
+        assert_eq!((fault.position(), fault.end()), ((2, 5), (2, 8)));
+        assert_eq!(fault.written(), "\"é\"");
     }
-    let hit = table.iter().find(|(key, value)| holds(&key.span()) || holds(&value.span()))?;
-    let key = hit.0.get_ref().to_string();
-    table.remove(key.as_str());
-    Some(key)
-}
-
-/// The same for the tables of an array. One that lacks something is taken out whole, under no name.
-fn set_aside_in(items: &mut DeArray<'_>, span: &Range<usize>) -> Option<String> {
-    let inside = items.iter_mut().find_map(|item| match item.get_mut() {
-        DeValue::Table(inner) => set_aside(inner, span),
-        _ => None,
-    });
-    let is_it = |item: &Spanned<DeValue<'_>>| item.get_ref().is_table() && item.span() == *span;
-    if inside.is_some() || !items.iter().any(is_it) {
-        return inside;
-    }
-    *items = items.clone().into_iter().filter(|item| !is_it(item)).collect();
-    Some(String::new())
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use stepgate::commands::{self, operate::Operator};
+use stepgate::commands::{self, check::Format, operate::Operator};
 
 /// Account-protection gateway: asks the owner for a code, for exactly that action, before a sensitive request passes.
 #[derive(Parser)]
@@ -29,7 +29,22 @@ enum Command {
     /// Run the gateway. SIGHUP and changed files reload, SIGTERM drains.
     Serve(Configured),
     /// Check config, packs, policies, cases, keys and certificates: every fault at once.
-    Check(Configured),
+    ///
+    /// Reads what `serve` would read and starts nothing. Exit codes: 0 all is fine (warnings are allowed), 1 there are
+    /// faults (with --strict: or warnings), 2 wrong usage.
+    Check {
+        #[command(flatten)]
+        at: Configured,
+        /// For whom the faults are written.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        /// The same as `--format json`.
+        #[arg(long, conflicts_with = "format")]
+        json: bool,
+        /// Let warnings count as faults.
+        #[arg(long)]
+        strict: bool,
+    },
     /// Try everything the gateway depends on (store, GeoIP, clock, SMS, upstream, certificate) and say what is wrong.
     ///
     /// Changes nothing, and may run beside the gateway. Run it as the gateway's user: permissions are tried as they are.
@@ -152,7 +167,9 @@ fn main() -> ExitCode {
     stepgate::install_crypto();
     let outcome = match Cli::parse().command {
         Command::Serve(at) => commands::serve(&at.config),
-        Command::Check(at) => commands::check::run(&at.config),
+        Command::Check { at, format, json, strict } => {
+            commands::check::run(&at.config, if json { Format::Json } else { format }, strict)
+        }
         Command::Doctor { at, json } => commands::doctor::run(&at.config, json),
         Command::Explain { at, request, ip, account, json } => {
             commands::explain::run(&at.config, &request, ip, account.as_deref(), json)

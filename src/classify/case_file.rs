@@ -42,8 +42,8 @@ pub(super) struct Wanted {
 
 const ENDS: [&str; 4] = ["action", "ordinary", "unlisted", "refused"];
 
-/// Reads one case; `None` and faults if it is not written properly.
-pub(super) fn case(keys: &Keys<'_>, set: &ActionSet) -> Option<Case> {
+/// Reads one case; `None` and faults if it is not written properly. Without a set every name is taken for a known one.
+pub(super) fn case(keys: &Keys<'_>, set: Option<&ActionSet>) -> Option<Case> {
     let before = keys.fault_count();
     keys.only(&["name", "request", "expect"]);
     let (name, request) = (keys.text("name"), keys.text("request"));
@@ -61,7 +61,7 @@ pub(super) fn case(keys: &Keys<'_>, set: &ActionSet) -> Option<Case> {
     (keys.fault_count() == before).then_some(case)
 }
 
-fn expect(keys: &Keys<'_>, set: &ActionSet) -> Option<Expect> {
+fn expect(keys: &Keys<'_>, set: Option<&ActionSet>) -> Option<Expect> {
     keys.only(&["action", "fields", "shown", "ordinary", "unlisted", "refused"]);
     let given: Vec<&str> = ENDS.into_iter().filter(|key| keys.has(key)).collect();
     let [end] = given.as_slice() else {
@@ -100,12 +100,13 @@ fn unlisted(keys: &Keys<'_>) -> Option<Unclassified> {
     let text = keys.text("unlisted")?;
     let said = Unclassified::ALL.into_iter().find(|said| said.word() == text.value);
     if said.is_none() {
-        keys.fault(text.span, "`unlisted` is one of allow, require, deny");
+        let help = suggest(&text.value, Unclassified::ALL.map(Unclassified::word));
+        keys.fault_with(text.span, "`unlisted` is one of allow, require, deny", help);
     }
     said
 }
 
-fn action(keys: &Keys<'_>, set: &ActionSet) -> Option<Expect> {
+fn action(keys: &Keys<'_>, set: Option<&ActionSet>) -> Option<Expect> {
     let name = keys.text("action")?;
     if !is_known(keys, set, &name) {
         return None;
@@ -121,7 +122,8 @@ fn action(keys: &Keys<'_>, set: &ActionSet) -> Option<Expect> {
     Some(Expect::Action { name: name.value, elements, shown })
 }
 
-fn is_known(keys: &Keys<'_>, set: &ActionSet, name: &Text) -> bool {
+fn is_known(keys: &Keys<'_>, set: Option<&ActionSet>, name: &Text) -> bool {
+    let Some(set) = set else { return true };
     let names = set.action_names();
     let known = names.iter().any(|known| known.as_str() == name.value);
     if !known {
@@ -132,12 +134,13 @@ fn is_known(keys: &Keys<'_>, set: &ActionSet, name: &Text) -> bool {
     known
 }
 
-fn fields(keys: &Keys<'_>, set: &ActionSet, action: &str) -> Vec<Wanted> {
-    let rules = set.rules().iter().filter(|rule| rule.name.as_str() == action);
+fn fields(keys: &Keys<'_>, set: Option<&ActionSet>, action: &str) -> Vec<Wanted> {
+    let rules = set.into_iter().flat_map(ActionSet::rules);
+    let rules = rules.filter(|rule| rule.name.as_str() == action);
     let known: Vec<_> = rules.flat_map(|rule| rule.field_names()).collect();
     let mut wanted = Vec::new();
     for (field, values) in keys.entries() {
-        if !known.iter().any(|name| **name == *field.value) {
+        if set.is_some() && !known.iter().any(|name| **name == *field.value) {
             let message = format!("`{action}` has no field `{}`", field.value);
             let help = suggest(&field.value, known.iter().map(|name| &**name));
             keys.fault_with(field.span.clone(), message, help);

@@ -36,6 +36,15 @@ use crate::types::{ActionName, FieldValue, Fields};
 
 /// Runs all cases against the packs of one site; answers how many ran. Every failure is a fault.
 pub fn run(cases: &Source, set: &ActionSet, faults: &mut Vec<Fault>) -> usize {
+    checked(cases, Some(set), faults)
+}
+
+/// The same while the packs have faults: whether the cases are written properly, and nothing of what they say.
+pub fn proofread(cases: &Source, faults: &mut Vec<Fault>) {
+    checked(cases, None, faults);
+}
+
+fn checked(cases: &Source, set: Option<&ActionSet>, faults: &mut Vec<Fault>) -> usize {
     let found = RefCell::new(Vec::new());
     let ran = run_all(cases, set, &found);
     let mut found = found.into_inner();
@@ -44,18 +53,19 @@ pub fn run(cases: &Source, set: &ActionSet, faults: &mut Vec<Fault>) -> usize {
     ran
 }
 
-fn run_all(source: &Source, set: &ActionSet, faults: &RefCell<Vec<Fault>>) -> usize {
-    let (table, errors) = toml::de::DeTable::parse_recoverable(&source.text);
-    if !errors.is_empty() {
-        let errors = errors.iter().map(|error| crate::fault::from_toml(source, error));
-        faults.borrow_mut().extend(errors);
-        return 0;
-    }
+fn run_all(source: &Source, set: Option<&ActionSet>, faults: &RefCell<Vec<Fault>>) -> usize {
+    let Some(table) = crate::fault::read_toml(source, &mut faults.borrow_mut()) else { return 0 };
     let keys = Keys::new(source, table.get_ref(), 0..0, faults);
     keys.only(&["version", "case"]);
     compile::version(&keys);
     let mut ran = 0;
     for case in keys.tables("case").iter().filter_map(|keys| case_file::case(keys, set)) {
+        let Some(set) = set else {
+            if let Err(why) = rawhttp::read(&case.request.value) {
+                keys.fault(case.request.span, format!("this is no request: {why}"));
+            }
+            continue;
+        };
         ran += 1;
         let reading = match read(set, &case.request.value) {
             Ok(reading) => reading,

@@ -17,8 +17,11 @@ use super::rule::{ActionRule, BodyKinds, Sign};
 use super::sample::{Carrier, Origin, Sample};
 use super::socket::{Bearing, Only, Socket};
 use super::written::{Keys, Text};
-use crate::fault::{Fault, Source};
+use crate::fault::{Fault, Source, nearest, suggest};
 use crate::types::ActionName;
+
+/// The first words of a match.
+const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "WS"];
 
 /// A pattern and where it stands, to compare it with those of the other packs.
 pub(super) struct Claim {
@@ -28,33 +31,39 @@ pub(super) struct Claim {
     pub span: Range<usize>,
 }
 
+const ROOT_KEYS: [&str; 11] = [
+    "version",
+    "exchange",
+    "unclassified",
+    "sensitive",
+    "sensitive_reads",
+    "accepted",
+    "unknown",
+    "volatile",
+    "challenge",
+    "websocket",
+    "action",
+];
+
+/// What the actions of a pack are called, whatever else is wrong with it.
+pub(super) fn names(source: &Source) -> Option<Vec<ActionName>> {
+    let quiet = RefCell::new(Vec::new());
+    let table = crate::fault::read_toml(source, &mut quiet.borrow_mut())?;
+    let keys = Keys::new(source, table.get_ref(), 0..0, &quiet);
+    keys.only(&ROOT_KEYS);
+    let names: Option<Vec<_>> = keys.tables("action").iter().map(name).collect();
+    names.filter(|_| quiet.borrow().is_empty())
+}
+
 /// A pack with the origins of its rules, in order. None if the file is so broken that nothing in it can be used; faults say so.
 pub(super) fn pack(
     source: &Source,
     claims: &mut Vec<Claim>,
     faults: &RefCell<Vec<Fault>>,
 ) -> Option<(Pack, Vec<Origin>)> {
-    let table = match toml::de::DeTable::parse(&source.text) {
-        Ok(table) => table,
-        Err(error) => {
-            faults.borrow_mut().push(crate::fault::from_toml(source, &error));
-            return None;
-        }
-    };
+    let table = crate::fault::read_toml(source, &mut faults.borrow_mut())?;
     let keys = Keys::new(source, table.get_ref(), 0..0, faults);
-    keys.only(&[
-        "version",
-        "exchange",
-        "unclassified",
-        "sensitive",
-        "sensitive_reads",
-        "accepted",
-        "unknown",
-        "volatile",
-        "challenge",
-        "websocket",
-        "action",
-    ]);
+    keys.only(&ROOT_KEYS);
     version(&keys);
     if keys.text("exchange").is_none() {
         keys.missing("exchange", "name the exchange that this file describes");
@@ -94,7 +103,9 @@ fn unlisted(keys: &Keys<'_>) -> Unlisted {
                 "require" => Unclassified::Require,
                 "deny" => Unclassified::Deny,
                 _ => {
-                    table.fault(text.span, format!("`{key}` is one of allow, require, deny"));
+                    let help = suggest(&text.value, ["allow", "require", "deny"]);
+                    let message = format!("`{key}` is one of allow, require, deny");
+                    table.fault_with(text.span, message, help);
                     default
                 }
             }
@@ -274,7 +285,10 @@ fn sample(keys: &Keys<'_>, rule: &ActionRule, sound: bool) -> Option<Sample> {
     };
     match keys.text("sample") {
         Some(text) if carrier == Carrier::None => {
-            keys.fault(text.span, "`sample`, but `body` declares no kind that could hold it");
+            // A kind that is misspelt was told.
+            if sound {
+                keys.fault(text.span, "`sample`, but `body` declares no kind that could hold it");
+            }
             None
         }
         Some(Text { value: text, span }) => Some(Sample { text, carrier, span }),
@@ -346,7 +360,21 @@ fn patterns(keys: &Keys<'_>, action: &ActionName, claims: &mut Vec<Claim>) -> Ve
                 claim(keys, &pattern, action, &text, claims);
                 patterns.push(pattern);
             }
-            Err(why) => keys.fault(text.span, why),
+            Err(why) => {
+                let (method, rest) = text.value.split_once(' ').unwrap_or((&text.value, ""));
+                let near = nearest(method, METHODS).filter(|near| *near != method);
+                let help = match near {
+                    Some(near) => Some(format!("did you mean `{near} {rest}`?")),
+                    None if rest.contains("://") => {
+                        Some("write the path alone; the site has its host".to_owned())
+                    }
+                    None if rest.contains('?') => {
+                        Some("a path ends before the `?`; the query is read with `query.x`".into())
+                    }
+                    None => None,
+                };
+                keys.fault_with(text.span, why, help);
+            }
         }
     }
     patterns
@@ -365,10 +393,9 @@ fn claim(
         let (line, column) =
             Fault::new(&other.source, other.span.clone(), String::new()).position();
         let at = format!("{}:{line}:{column}", other.source.path.display());
-        keys.fault(
-            text.span.clone(),
-            format!("one request could match this and `{}` at {at}", other.action),
-        );
+        let message = format!("one request could match this and `{}` at {at}", other.action);
+        let help = "a request has one meaning: take one of the two out, or make it narrower";
+        keys.fault_with(text.span.clone(), message, Some(help.to_owned()));
         return;
     }
     claims.push(Claim {
@@ -388,7 +415,14 @@ fn body_kinds(keys: &Keys<'_>) -> BodyKinds {
             "query" => kinds.query = true,
             "none" => kinds.none = true,
             other => {
-                keys.fault(text.span, format!("`{other}` is not one of json, form, query, none"))
+                let near = nearest(other, ["json", "form", "query", "none"]);
+                let help = near.map(|near| format!("did you mean `{near}`?"));
+                let message = format!("`{other}` is not one of json, form, query, none");
+                keys.fault_with(text.span, message, help);
+                // What it was meant to be is declared, so that no source is told to be undeclared.
+                kinds.json |= near.is_none_or(|near| near == "json");
+                kinds.form |= near.is_none_or(|near| near == "form");
+                kinds.query |= near.is_none_or(|near| near == "query");
             }
         }
     }

@@ -8,6 +8,7 @@ use super::pattern::Pattern;
 use super::place::Place;
 use super::rule::{ActionRule, BodyKinds, Choice, Field};
 use super::written::{Keys, Text};
+use crate::fault::stranger;
 
 /// What is known of an action while its places are read.
 pub(super) struct Draft<'p> {
@@ -24,9 +25,15 @@ impl Draft<'_> {
         let Some(table) = keys.table("fields") else { return Vec::new() };
         let mut fields: Vec<Field> = Vec::new();
         for (name, sources) in table.entries() {
+            let mut name = name;
             if !is_word(&name.value) {
-                table.fault(name.span, "a name is lower-case letters, digits, `_` and `.`");
-                continue;
+                let plain = stranger::plain(&name.value).to_lowercase();
+                table.fault(name.span.clone(), "a name is lower-case letters, digits, `_` and `.`");
+                if !is_word(&plain) {
+                    continue;
+                }
+                // What names it elsewhere means this one.
+                name.value = plain;
             }
             let mut places: Vec<Place> = Vec::new();
             for source in &sources {
@@ -104,6 +111,11 @@ impl Draft<'_> {
             let mut choice = Choice { when: Vec::new(), fields: Vec::new() };
             if let Some(when) = when {
                 for (place, values) in when.entries() {
+                    let strange = values.iter().find(|it| stranger::find(&it.value).is_some());
+                    if let Some(strange) = strange {
+                        let message = "no request has such a value";
+                        when.fault(strange.span.clone(), message);
+                    }
                     let values = values.into_iter().map(|value| value.value).collect();
                     if let Some(at) = self.place(&when, &place) {
                         choice.when.push((at.alternatives(self.body), values));
@@ -136,7 +148,7 @@ impl Draft<'_> {
             },
             Err(fault) => fault,
         };
-        keys.fault(text.span.clone(), fault);
+        keys.fault_with(text.span.clone(), fault, Place::suggest(&text.value));
         None
     }
 
@@ -206,7 +218,7 @@ pub(super) fn volatile(keys: &Keys<'_>, everywhere: &[Text], rule: &ActionRule) 
     for text in keys.texts("volatile") {
         match volatile_place(&text, rule) {
             Ok(place) => places.push(place),
-            Err(why) => keys.fault(text.span, why.0),
+            Err(why) => keys.fault_with(text.span, why.0, Place::suggest(&text.value)),
         }
     }
     for text in everywhere {

@@ -99,3 +99,8 @@ pub fn load(packs: &[Source], faults: &mut Vec<Fault>) -> Option<ActionSet> {
     faults.extend(found);
     set.filter(|_| sound)
 }
+
+/// The names of all actions of packs that have faults; `None` if some name cannot be read.
+pub fn names(packs: &[Source]) -> Option<Vec<ActionName>> {
+    packs.iter().map(compile::names).collect::<Option<Vec<_>>>().map(|names| names.concat())
+}

@@ -6,6 +6,7 @@ use std::fmt;
 use http::HeaderName;
 
 use super::BodyKinds;
+use crate::fault::{nearest, stranger};
 
 /// A source as a pack writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,15 @@ pub(super) const LIST: &str = "[]";
 const PREFIXES: [&str; 6] = ["json", "json[]", "form", "query", "path", "header"];
 
 impl Place {
+    /// What was meant by a place that begins with no known word.
+    pub fn suggest(text: &str) -> Option<String> {
+        let Some((prefix, name)) = text.split_once('.') else {
+            return Some(format!("for example `json.{text}`"));
+        };
+        let near = nearest(prefix, PREFIXES).filter(|near| *near != prefix);
+        near.map(|near| format!("did you mean `{near}.{name}`?"))
+    }
+
     /// # Errors
     /// What is wrong with it, as a sentence without a full stop.
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -37,6 +47,10 @@ impl Place {
                 "`{text}` does not say where the value stands; sources begin with {}",
                 PREFIXES.join("., ") + "."
             ));
+        }
+        if let Some((_, odd)) = stranger::find(name) {
+            let odd = stranger::describe(odd);
+            return Err(format!("`{text}` is no name that a request has: {odd}"));
         }
         if name.is_empty() || name.chars().any(|letter| letter.is_control() || letter == ' ') {
             return Err(format!("`{text}` names nothing after `{prefix}.`"));

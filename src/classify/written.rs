@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::fault::{Fault, Source, suggest};
+use crate::fault::{Fault, Source, not_decimal, suggest};
 
 /// A string and where it stands.
 #[derive(Clone, Debug)]
@@ -121,6 +121,9 @@ impl<'a> Keys<'a> {
     pub fn integer(&self, key: &str) -> Option<(i64, Range<usize>)> {
         let value = self.value(key)?;
         let number = value.get_ref().as_integer();
+        if number.is_some_and(|number| number.radix() != 10) {
+            self.faults.borrow_mut().push(not_decimal(self.source, value.span()));
+        }
         let number = number.and_then(|n| i64::from_str_radix(n.as_str(), n.radix()).ok());
         if number.is_none() {
             self.wrong_type(key, value, "an integer");

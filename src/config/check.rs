@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::file;
 use super::{
     Admin, Config, FileRef, Geo, Identity, IdentityKind, Keys, Listen, Pair, SecretRef, Site, Sms,
-    SmsProvider,
+    SmsProvider, StoreConfig, Surveyed,
 };
 use crate::fault::{Fault, Source, suggest};
 use crate::stepup::challenge::Limits;
@@ -24,15 +24,17 @@ pub(super) struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(source: &'a Source, faults: &'a mut Vec<Fault>) -> Self {
-        Self { source, shown: source.clone(), faults }
+    /// `shown` is the same text without secrets.
+    pub(super) fn new(source: &'a Source, shown: Source, faults: &'a mut Vec<Fault>) -> Self {
+        Self { source, shown, faults }
     }
 
-    pub(super) fn config(&mut self, file: file::File) -> Option<Config> {
-        let listen = self.listen(file.listen);
+    pub(super) fn config(&mut self, file: file::File) -> Surveyed {
+        let (listen, listens) = self.listen(file.listen);
         let admin = file.admin.and_then(|admin| self.admin(&admin));
         let store = self.store(&file.store);
         let master_key = self.secret(&file.store.master_key);
+        let whole = listens && store.is_some() && master_key.is_some();
         let sms = file.sms.and_then(|sms| self.sms(sms));
         let limits = self.limits(&file.limits);
         if file.site.is_empty() {
@@ -40,12 +42,13 @@ impl<'a> Checker<'a> {
         }
         self.hosts_once(&file.site);
         let sites: Vec<Site> = file.site.into_iter().filter_map(|site| self.site(site)).collect();
-        Some(Config {
-            source: self.source.clone(),
-            listen: listen?,
+        let config = Config {
+            source: self.shown.clone(),
+            listen,
             admin,
-            store: store?,
-            master_key: master_key?,
+            store: store.unwrap_or_else(|| StoreConfig::File(PathBuf::new())),
+            master_key: master_key
+                .unwrap_or_else(|| SecretRef::stand_in(file.store.master_key.span())),
             geo: Geo {
                 city: file.geo.city.map(|path| self.path(&path)),
                 asn: file.geo.asn.map(|path| self.path(&path)),
@@ -57,10 +60,12 @@ impl<'a> Checker<'a> {
             limits,
             prices: file.prices.and_then(|prices| self.prices(prices)),
             sites,
-        })
+        };
+        Surveyed { config, whole }
     }
 
-    fn listen(&mut self, file: file::Listen) -> Option<Listen> {
+    /// And whether its address can be used.
+    fn listen(&mut self, file: file::Listen) -> (Listen, bool) {
         let mut tls = Vec::new();
         match (&file.certificate, &file.key) {
             (Some(certificate), Some(key)) => {
@@ -82,8 +87,9 @@ impl<'a> Checker<'a> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let trusted_proxies =
             file.trusted_proxies.iter().filter_map(|text| self.network(text)).collect();
-        Some(Listen {
-            address: self.address(&file.address)?,
+        let address = self.address(&file.address);
+        let listen = Listen {
+            address: address.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
             tls,
             trusted_proxies,
             proxy_protocol: file.proxy_protocol,
@@ -94,7 +100,8 @@ impl<'a> Checker<'a> {
             body_timeout_ms: file.body_timeout_ms.unwrap_or(30_000),
             stall_timeout_ms: file.stall_timeout_ms.unwrap_or(60_000),
             drain_timeout_ms: file.drain_timeout_ms.unwrap_or(30_000),
-        })
+        };
+        (listen, address.is_some())
     }
 
     fn at_least_one(&mut self, value: Option<&toml::Spanned<usize>>, default: usize) -> usize {
@@ -222,6 +229,14 @@ impl<'a> Checker<'a> {
             self.fault(file.upstream.span(), "the site has no upstream")
                 .help("for example upstream = [\"http://127.0.0.1:9000\"]");
         }
+        if let Some(accounts) = &file.accounts {
+            let word = accounts.get_ref();
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+            if word.is_empty() || !word.bytes().all(plain) {
+                self.fault(accounts.span(), "not a word that sites can share accounts under")
+                    .help("letters, digits, `-`, `_` and `.`");
+            }
+        }
         let hosts = file.hosts.iter().filter_map(|host| self.host(host)).collect();
         let identity =
             file.identity.into_iter().filter_map(|identity| self.identity(identity)).collect();
@@ -337,6 +352,11 @@ impl<'a> Checker<'a> {
 
     pub(super) fn secret(&mut self, text: &file::Text) -> Option<SecretRef> {
         let span = text.span();
+        let quoted = self.written(span.clone()).is_some_and(|it| it.starts_with(['"', '\'']));
+        if text.get_ref().is_empty() && !quoted {
+            // It stands in for something of another type, which was told.
+            return None;
+        }
         if let Some(path) = text.get_ref().strip_prefix("file:") {
             return Some(SecretRef::File(FileRef { path: self.join(path), span }));
         }
@@ -359,12 +379,18 @@ impl<'a> Checker<'a> {
     }
 
     fn network(&mut self, text: &file::Text) -> Option<IpNet> {
-        let network = text.get_ref().parse().ok();
-        if network.is_none() {
+        let network: Option<IpNet> = text.get_ref().parse().ok();
+        let Some(network) = network else {
             self.fault(text.span(), "not a network")
                 .help("for example `10.0.0.0/8` or `2001:db8::/32`");
+            return None;
+        };
+        if network.trunc() != network {
+            let message = format!("`{network}` has bits set beyond its prefix");
+            let help = format!("write `{}`", network.trunc());
+            self.fault(text.span(), message).help(help);
         }
-        network
+        Some(network)
     }
 
     pub(super) fn path(&self, text: &file::Text) -> FileRef {

@@ -6,6 +6,7 @@
 mod changed;
 mod check;
 mod file;
+mod hidden;
 mod prices;
 mod store;
 
@@ -19,7 +20,7 @@ use ipnet::IpNet;
 pub use self::changed::{needing_restart, say_restart};
 pub use self::prices::{Prices, PricesFrom};
 pub use self::store::{RedisStore, StoreConfig};
-use crate::fault::{Fault, Source, salvage};
+use crate::fault::{Fault, Source, in_order, salvage, suggest};
 use crate::stepup::challenge::Limits;
 
 /// A path as written, and where, so that a fault of the file it names can point at the line.
@@ -34,6 +35,17 @@ pub struct FileRef {
 pub enum SecretRef {
     File(FileRef),
     Env { name: String, span: Range<usize> },
+}
+
+impl SecretRef {
+    /// What stands where the file says nothing that can be used: see `Surveyed`.
+    fn stand_in(span: Range<usize>) -> Self {
+        Self::File(FileRef { path: PathBuf::new(), span })
+    }
+
+    pub fn is_stand_in(&self) -> bool {
+        matches!(self, Self::File(file) if file.path.as_os_str().is_empty())
+    }
 }
 
 /// Everything `stepgate.toml` says, checked.
@@ -146,12 +158,25 @@ pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
     let mut faults = Vec::new();
     match gather_faults(path, &mut faults) {
         Some(config) if faults.is_empty() => Ok(config),
-        _ => Err(faults),
+        _ => Err(in_order(faults)),
     }
 }
 
-/// The same for `check`: what could be read in spite of faults, so that the files it names can be checked too.
+/// The same for `doctor`: what could be read in spite of faults, if all that is needed could.
 pub fn gather_faults(path: &Path, faults: &mut Vec<Fault>) -> Option<Config> {
+    survey(path, faults).filter(|found| found.whole).map(|found| found.config)
+}
+
+/// A configuration that was read in spite of faults.
+pub struct Surveyed {
+    pub config: Config,
+    /// False: for something that is needed a stand-in was put. Nothing may then be started or asked.
+    pub whole: bool,
+}
+
+/// The same for `check`, which goes on to the files that are named whatever else is wrong. What is told at the place of
+/// a stand-in was told already: see `fault::in_order`.
+pub fn survey(path: &Path, faults: &mut Vec<Fault>) -> Option<Surveyed> {
     match read_source(path) {
         Ok(source) => read_config(&source, faults),
         Err(fault) => {
@@ -168,20 +193,30 @@ pub fn gather_faults(path: &Path, faults: &mut Vec<Fault>) -> Option<Config> {
 pub fn parse(source: &Source) -> Result<Config, Vec<Fault>> {
     let mut faults = Vec::new();
     match read_config(source, &mut faults) {
-        Some(config) if faults.is_empty() => Ok(config),
-        _ => Err(faults),
+        Some(found) if faults.is_empty() => Ok(found.config),
+        _ => Err(in_order(faults)),
     }
 }
 
-fn read_config(source: &Source, faults: &mut Vec<Fault>) -> Option<Config> {
-    let file: file::File = salvage(source, faults)?;
-    check::Checker::new(source, faults).config(file)
+fn read_config(source: &Source, faults: &mut Vec<Fault>) -> Option<Surveyed> {
+    let shown = hidden::hide(source);
+    let before = faults.len();
+    let file: Option<file::File> = salvage(source, faults);
+    faults.iter_mut().skip(before).for_each(|fault| hidden::conceal(fault, &shown));
+    Some(check::Checker::new(source, shown, faults).config(file?))
 }
 
 /// A file's text, or a fault that says why it cannot be read.
 pub fn read_source(path: &Path) -> Result<Source, Box<Fault>> {
+    let bytes = std::fs::metadata(path).map_or(0, |it| it.len());
+    if bytes > FILE_BYTES_MAX {
+        let nameless = Source::new(path, "");
+        let message = format!("this file has {bytes} bytes, and at most {FILE_BYTES_MAX} are read");
+        return Err(Box::new(Fault::new(&nameless, 0..0, message)));
+    }
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Source::new(path, text)),
+        // Some editors put a byte order mark at the beginning; nobody sees it.
+        Ok(text) => Ok(Source::new(path, text.strip_prefix('\u{feff}').unwrap_or(&text))),
         Err(error) => {
             let message = match error.kind() {
                 std::io::ErrorKind::InvalidData => "this file is not UTF-8 text".to_owned(),
@@ -192,17 +227,46 @@ pub fn read_source(path: &Path) -> Result<Source, Box<Fault>> {
     }
 }
 
+/// The file beside it that was probably meant.
+fn neighbour(path: &Path) -> Option<String> {
+    if path.exists() {
+        return None;
+    }
+    let entries = std::fs::read_dir(path.parent().filter(|it| !it.as_os_str().is_empty())?).ok()?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    suggest(path.file_name()?.to_str()?, names.iter().map(String::as_str))
+}
+
+/// A list of API keys may be long; a policy of this length is another file.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Of what people write by hand.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+
 impl Config {
+    /// The same for a pack or a policy, which people write by hand.
+    pub fn read_text(&self, file: &FileRef, faults: &mut Vec<Fault>) -> Option<Source> {
+        let source = self.read(file, faults)?;
+        if source.text.len() <= TEXT_BYTES_MAX {
+            return Some(source);
+        }
+        let (path, bytes) = (file.path.display(), source.text.len());
+        let message = format!("{path} has {bytes} bytes, and at most {TEXT_BYTES_MAX} are read");
+        let help = "is it the right file? Long lists of rules are split among sites";
+        faults.push(Fault::new(&self.source, file.span.clone(), message).help(help));
+        None
+    }
+
     /// Reads a file the configuration names; a fault points at the line that names it.
     pub fn read(&self, file: &FileRef, faults: &mut Vec<Fault>) -> Option<Source> {
         match read_source(&file.path) {
             Ok(source) => Some(source),
             Err(fault) => {
-                faults.push(Fault::new(
-                    &self.source,
-                    file.span.clone(),
-                    format!("{} ({})", fault.message, file.path.display()),
-                ));
+                let message = format!("{} ({})", fault.message, file.path.display());
+                let help = neighbour(&file.path).or(fault.help);
+                let fault = Fault::new(&self.source, file.span.clone(), message);
+                faults.push(Fault { help, ..fault });
                 None
             }
         }

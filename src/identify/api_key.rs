@@ -14,7 +14,7 @@ use toml::Spanned;
 
 use super::claims::is_account;
 use super::{Found, IdentifyError, Identity, Presented};
-use crate::fault::{Fault, Source, salvage};
+use crate::fault::{Fault, Source, salvage, stranger};
 use crate::types::{AccountId, Credential, CredentialId, CredentialKind};
 
 /// The keys of one file.
@@ -56,7 +56,7 @@ impl ApiKeys {
                 let fault = Fault::new(source, entry.id.span(), "a key id cannot be written so");
                 faults.push(fault.help("1 to 256 visible ASCII characters without spaces"));
             }
-            if !is_account(account) {
+            if !is_account(account) || stranger::find(account).is_some() {
                 let fault = Fault::new(source, entry.account.span(), "not an account's name");
                 faults.push(fault.help("1 to 256 bytes without control characters"));
             }
@@ -98,8 +98,13 @@ fn identity(group: &Arc<str>, id: &str, account: &str) -> Identity {
 fn network(source: &Source, text: &Spanned<String>, faults: &mut Vec<Fault>) -> Option<IpNet> {
     let network = match text.get_ref().parse::<IpAddr>() {
         Ok(address) => Some(address.into()),
-        Err(_) => text.get_ref().parse::<IpNet>().ok().map(|network| network.trunc()),
+        Err(_) => text.get_ref().parse::<IpNet>().ok(),
     };
+    if let Some(network) = network.filter(|network| network.trunc() != *network) {
+        let message = format!("`{network}` has bits set beyond its prefix");
+        let fault = Fault::new(source, text.span(), message);
+        faults.push(fault.help(format!("write `{}`", network.trunc())));
+    }
     if network.is_none() {
         let fault = Fault::new(source, text.span(), "not a network");
         faults.push(fault.help("for example `203.0.113.0/24` or `2001:db8::/32`"));

@@ -15,7 +15,7 @@ use super::introspect::Introspect;
 use super::jwks::Keys;
 use super::jwt::{ALGORITHMS, Allowed, Jwt};
 use super::present::Carrier;
-use crate::fault::{Fault, Source, suggest};
+use crate::fault::{Fault, Source, nearest, suggest};
 use crate::fetch::Fetch;
 
 /// Where a site's credentials stand and who knows them.
@@ -123,6 +123,8 @@ fn address(url: &str, keys: bool) -> Option<Uri> {
     }
 }
 
+const PLACES: &str = "`cookie:NAME`, `bearer`, `header:NAME` or `authorization:SCHEME:NAME`";
+
 /// The places that `from` names.
 pub(super) fn carriers(
     source: &Source,
@@ -138,7 +140,13 @@ pub(super) fn carriers(
             }
             Ok(carrier) => carriers.push(carrier),
             Err(why) => {
-                let help = "`cookie:NAME`, `bearer`, `header:NAME` or `authorization:SCHEME:NAME`";
+                let (kind, name) = text.split_once(':').unwrap_or((text, ""));
+                let near = nearest(kind, ["cookie", "bearer", "header", "authorization"]);
+                let help = match near.filter(|near| *near != kind) {
+                    Some("bearer") => "did you mean `bearer`?".to_owned(),
+                    Some(near) => format!("did you mean `{near}:{name}`?"),
+                    None => PLACES.to_owned(),
+                };
                 faults.push(Fault::new(source, span(), format!("`{text}`: {why}")).help(help));
             }
         }

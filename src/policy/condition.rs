@@ -16,7 +16,7 @@ use super::tokens::Trouble;
 use super::truth::{Atom, Expr, Test, Truth};
 use super::verdict::FactorExpr;
 use super::vocabulary::Vocabulary;
-use crate::fault::suggest;
+use crate::fault::{stranger, suggest};
 use crate::policy::facts::Facts;
 use crate::types::{Factor, UnixMs};
 
@@ -128,6 +128,8 @@ fn fact(
                 Trouble::new(span, format!("`{name}` is a value, and a fact is expected here"))
                     .help("the fact stands on the left, the value on the right")
             } else {
+                let values = "several values of one fact are written `fact in [a, b]`";
+                let help = help.or_else(|| Some(values.to_owned()));
                 Trouble { span, message: format!("unknown fact `{name}`"), help }
             });
         })
@@ -237,9 +239,12 @@ fn glob(fact: &FactRef, written: &Written<'_>, operator: Range<usize>) -> Result
     if fact.kind != Kind::Free
         && let Some(odd) = written.text.chars().find(|c| !matches!(c, ' '..='~'))
     {
-        let message =
-            format!("`{}` is not printable ASCII, so this never matches", odd.escape_debug());
-        return Err(Trouble::new(written.span.clone(), message));
+        let message = format!("{}, so this never matches", stranger::describe(odd));
+        let trouble = Trouble::new(written.span.clone(), message);
+        return Err(match stranger::look_alike(odd) {
+            Some(plain) => trouble.help(format!("if `{plain}` is meant, write that")),
+            None => trouble,
+        });
     }
     Ok(Glob::new(written.text, matches!(fact.kind, Kind::Name | Kind::Wallet)))
 }

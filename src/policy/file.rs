@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::condition::{self, Condition, Scope, Sets};
 use super::rule::{Outcome, Pattern, Rule, Say};
 use super::table::FactRef;
 use super::verdict::Valid;
 use super::vocabulary::Vocabulary;
 use super::written::{self, Table, Text};
-use crate::fault::{Fault, Source};
+use crate::fault::{Fault, Source, stranger};
 use crate::types::RuleId;
 
 const RULES_MAX: usize = 10_000;
@@ -21,6 +23,7 @@ const SET_ITEMS_MAX: usize = 10_000;
 const ID_MAX: usize = 64;
 const WHY_MAX: usize = 500;
 const OUTCOMES: [&str; 5] = ["require", "hold", "deny", "freeze", "allow"];
+const ROOT_KEYS: [&str; 3] = ["version", "sets", "rule"];
 const RULE_KEYS: [&str; 13] = [
     "id", "on", "when", "unless", "require", "hold", "deny", "freeze", "allow", "valid", "notify",
     "why", "shadow",
@@ -47,10 +50,11 @@ fn read_all(
 ) -> Option<Vec<Rule>> {
     let document = written::document(source, faults)?;
     let root = Table::new(source, document.get_ref());
-    root.only(&["version", "sets", "rule"], faults);
+    root.only(&ROOT_KEYS, faults);
     version(&root, faults);
     let sets = sets(&root, faults);
-    let tables = root.tables("rule", faults);
+    let rules = root.meant("rule", &ROOT_KEYS);
+    let tables = rules.map(|rules| root.tables_of("rule", rules, faults)).unwrap_or_default();
     if tables.len() > RULES_MAX {
         let message = format!("more than {RULES_MAX} rules");
         faults.push(Fault::new(source, root.key_span("rule").unwrap_or(0..0), message));
@@ -61,6 +65,21 @@ fn read_all(
     let rules: Vec<_> =
         tables.iter().map(|(table, span)| rule(table, span, scope, &mut seen, faults)).collect();
     rules.into_iter().collect()
+}
+
+/// The ids of all rules, whatever else is wrong with the file; `None` if some rule has none that can be read.
+pub fn ids(source: &Source) -> Option<Vec<String>> {
+    let quiet = &mut Vec::new();
+    let document = written::document(source, quiet)?;
+    let root = Table::new(source, document.get_ref());
+    // A misspelt key here may be rules.
+    root.only(&ROOT_KEYS, quiet);
+    let tables = root.tables("rule", quiet);
+    let id = |table: &Table<'_, '_>| table.text("id", &mut Vec::new()).map(|id| id.text);
+    let ids: Option<Vec<String>> = tables.iter().map(|(table, _)| id(table)).collect();
+    ids.filter(|ids| {
+        quiet.is_empty() && !ids.is_empty() && ids.iter().all(|id| is_plain(id, "_-."))
+    })
 }
 
 /// The version of the written form; this is the first.
@@ -81,7 +100,7 @@ pub fn version(root: &Table<'_, '_>, faults: &mut Vec<Fault>) {
 }
 
 fn sets(root: &Table<'_, '_>, faults: &mut Vec<Fault>) -> Sets {
-    let Some(value) = root.value("sets") else { return Sets::new() };
+    let Some(value) = root.meant("sets", &ROOT_KEYS) else { return Sets::new() };
     let Some(table) = Table::of(root.source(), value, faults) else { return Sets::new() };
     let mut sets = Sets::new();
     for (name, key_span, value) in table.iter() {
@@ -101,9 +120,23 @@ fn sets(root: &Table<'_, '_>, faults: &mut Vec<Fault>) -> Sets {
             let message = format!("a set holds at most {SET_ITEMS_MAX} items");
             faults.push(Fault::new(root.source(), value.span(), message));
         }
-        sets.insert(name.into(), items.iter().map(|item| Arc::from(&*item.text)).collect());
+        let items = items.iter().map(|item| set_item(root.source(), item, faults));
+        sets.insert(name.into(), items.collect());
     }
     sets
+}
+
+/// A network with host bits is told where it stands, not at each use; the network itself is what is used.
+fn set_item(source: &Source, item: &Text, faults: &mut Vec<Fault>) -> Arc<str> {
+    match item.text.parse::<IpNet>() {
+        Ok(network) if network.trunc() != network => {
+            let message = format!("`{}` has bits set beyond its prefix", item.text);
+            let help = format!("write `{}`", network.trunc());
+            faults.push(item.fault(source, message).help(help));
+            network.trunc().to_string().into()
+        }
+        _ => Arc::from(&*item.text),
+    }
 }
 
 fn rule(
@@ -217,7 +250,7 @@ fn pattern(source: &Source, on: &Text, vocabulary: &Vocabulary) -> Result<Patter
                 fault.help("write an action, a whole group as in `address_book.*`, or `*`"),
             ));
         }
-        if !vocabulary.iter().any(|action| action.starts_with(prefix)) {
+        if !vocabulary.has_group(prefix) {
             let fault = on.fault(source, format!("no action begins with `{prefix}`"));
             return Err(Box::new(Fault { help: vocabulary.suggest_group(name), ..fault }));
         }
@@ -225,6 +258,10 @@ fn pattern(source: &Source, on: &Text, vocabulary: &Vocabulary) -> Result<Patter
     }
     if !vocabulary.knows(name) {
         let fault = on.fault(source, format!("unknown action `{}`", name.escape_debug()));
+        if name.contains([',', ' ']) {
+            let help = "several actions are a list, as in `[\"withdrawal\", \"transfer\"]`";
+            return Err(Box::new(fault.help(help)));
+        }
         return Err(Box::new(Fault { help: vocabulary.suggest(name), ..fault }));
     }
     Ok(Pattern::Exact(name.into()))
@@ -319,6 +356,11 @@ fn why(table: &Table<'_, '_>, faults: &mut Vec<Fault>) -> Option<Arc<str>> {
     if why.text.is_empty() || why.text.len() > WHY_MAX || why.text.contains(char::is_control) {
         let message = format!("`why` is one line of 1 to {WHY_MAX} bytes, for the customer");
         faults.push(why.fault(table.source(), message));
+        return None;
+    }
+    if let Some(odd) = why.text.chars().find(|c| stranger::reorders(*c)) {
+        let message = format!("{}: customers would read another sentence", stranger::describe(odd));
+        faults.push(why.fault(table.source(), message).help("write the sentence without it"));
         return None;
     }
     Some(why.text.into())

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::country;
 use super::facts::Decimal;
 use super::number::{self, NotANumber};
 use super::table::{FactRef, Kind, Value, WALLETS};
 use super::vocabulary::Vocabulary;
-use crate::fault::suggest;
+use crate::fault::{stranger, suggest};
 
 /// A value that facts are compared with.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +92,7 @@ impl Literal {
             Kind::Wallet if !quoted => wallet(text),
             Kind::Wallet | Kind::Name => ascii(text).map(|()| Self::Word(text.into())),
             Kind::Exact => ascii(text).map(|()| Self::Text(text.into())),
-            Kind::Free => Ok(Self::Text(text.into())),
+            Kind::Free => free(text).map(|()| Self::Text(text.into())),
         }
     }
 
@@ -195,10 +196,30 @@ fn literal_number(name: &str, text: &str) -> Result<Decimal, Wrong> {
             _ if duration(text).is_ok() => {
                 wrong.help(format!("`{text}` is a duration; which fact did you mean?"))
             }
-            NotANumber::NotADigit(_) => wrong.help("write digits only, as in `10_000` or `0.5`"),
+            NotANumber::NotADigit(_) => wrong.help(unit_or_base(&digits)),
+            NotANumber::Signed => wrong.help("write a number of 0 or more"),
             _ => wrong,
         }
     })
+}
+
+/// What to do about a number with letters or signs in it.
+fn unit_or_base(text: &str) -> String {
+    let behind = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number = text.strip_suffix(behind).unwrap_or_default();
+    match behind {
+        _ if text.starts_with("0x") || text.starts_with("0o") || text.starts_with("0b") => {
+            "write it in decimal".to_owned()
+        }
+        "k" | "K" if !number.contains('.') => format!("write `{number}_000`"),
+        "M" | "m" if !number.contains('.') => format!("write `{number}_000_000`"),
+        "%" => "no fact is a percentage; write the number that is meant".to_owned(),
+        _ if text.starts_with(['$', '€']) => "write the number alone".to_owned(),
+        _ if !number.is_empty() && behind.chars().all(char::is_alphabetic) => {
+            format!("write `{number}` alone: the fact has its unit in its name")
+        }
+        _ => "write digits only, as in `10_000` or `0.5`".to_owned(),
+    }
 }
 
 fn unpadded(digits: &str) -> &str {
@@ -262,7 +283,32 @@ fn country(text: &str) -> Result<Literal, Wrong> {
         return Err(Wrong::new(format!("`{text}` is not a country code"))
             .help("the United Kingdom is `GB`"));
     }
-    Ok(Literal::Word(text.to_ascii_uppercase().into()))
+    let code = text.to_ascii_uppercase();
+    if !country::is_known(&code) {
+        let near = country::other_name(&code).map(|code| format!("did you mean `{code}`?"));
+        let help = near.unwrap_or_else(|| "codes are those of ISO 3166-1, as in `JP`".to_owned());
+        return Err(Wrong::new(format!("no country has the code `{text}`")).help(help));
+    }
+    if code != text {
+        return Err(
+            Wrong::new(format!("`{text}` is written in capitals")).help(format!("write `{code}`"))
+        );
+    }
+    Ok(Literal::Word(code.into()))
+}
+
+/// Any language, but nothing that nobody can see or that only looks like another letter.
+fn free(text: &str) -> Result<(), Wrong> {
+    match stranger::find(text) {
+        None => Ok(()),
+        Some((_, odd)) => {
+            let help = match stranger::look_alike(odd) {
+                Some(plain) => format!("if `{plain}` is meant, write that"),
+                None => "take it out; was this pasted from a document?".to_owned(),
+            };
+            Err(Wrong::new(stranger::describe(odd)).help(help))
+        }
+    }
 }
 
 /// Packs are free to name wallets, so only what looks like a slip is refused.
@@ -282,7 +328,6 @@ fn ascii(text: &str) -> Result<(), Wrong> {
     let Some(odd) = text.chars().find(|c| !matches!(c, ' '..='~')) else {
         return Ok(());
     };
-    let code = u32::from(odd);
-    Err(Wrong::new(format!("`{}` (U+{code:04X}) never stands in this fact", odd.escape_debug()))
+    Err(Wrong::new(format!("{}, and never stands in this fact", stranger::describe(odd)))
         .help("only printable ASCII characters can match; was this pasted from a document?"))
 }

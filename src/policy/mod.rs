@@ -11,13 +11,16 @@
 mod case_file;
 pub mod cases;
 mod condition;
+mod country;
 mod decide;
+pub mod draft;
 pub mod explain;
 pub mod facts;
 mod file;
 mod glob;
 mod literal;
 pub mod number;
+mod places;
 pub mod reference;
 mod rule;
 pub mod shadow;

@@ -110,7 +110,7 @@ pub fn parse(text: &str, speech: Speech) -> Result<Raw<'_>, Trouble> {
     let raw = grammar.any(0)?;
     match grammar.next() {
         None => Ok(raw),
-        Some(token) => Err(leftover(&token)),
+        Some(token) => Err(leftover(&token, speech)),
     }
 }
 
@@ -315,9 +315,12 @@ fn one_or<'i>(mut parts: Vec<Raw<'i>>, many: fn(Vec<Raw<'i>>) -> Raw<'i>) -> Raw
 }
 
 /// Something stands where a condition could have ended.
-fn leftover(token: &Token<'_>) -> Trouble {
+fn leftover(token: &Token<'_>, speech: Speech) -> Trouble {
     let trouble = Trouble::new(token.span.clone(), "expected `and`, `or` or the end here");
     let help = match token.lexeme {
+        Lexeme::Comma if matches!(speech, Speech::Factors) => {
+            "factors are joined with `and` and `or`".to_owned()
+        }
         Lexeme::Comma => "thousands are written `10_000`; lists stand in `[` and `]`".to_owned(),
         Lexeme::Close => return Trouble::new(token.span.clone(), "this `)` opens nowhere"),
         Lexeme::Order(_) | Lexeme::Word("is") => {
@@ -327,6 +330,13 @@ fn leftover(token: &Token<'_>) -> Trouble {
         Lexeme::Word("-" | "*" | "/") => "facts can only be added, with `+`".to_owned(),
         Lexeme::Word(word) => match word.to_ascii_lowercase().as_str() {
             lower if lower != word && KEYWORDS.contains(&lower) => format!("write `{lower}`"),
+            "s" | "sec" | "second" | "seconds" | "m" | "min" | "minute" | "minutes" | "h"
+            | "hour" | "hours" | "d" | "day" | "days" | "week" | "weeks" => {
+                "durations are written `45s`, `30m`, `24h` or `7d`".to_owned()
+            }
+            "less" | "more" | "greater" | "above" | "below" | "over" | "under" | "equals" => {
+                "comparisons are `<`, `<=`, `>`, `>=`, `is` and `is not`".to_owned()
+            }
             _ => return trouble,
         },
         _ => return trouble,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::facts::{AddressFacts, Decimal, Fact, Facts, Window};
 use super::number;
 use super::vocabulary::Vocabulary;
+use crate::fault::nearest;
 use crate::types::{Factor, FieldValue};
 
 /// The type of a fact. A literal takes its type from the fact that it is compared with.
@@ -195,14 +196,17 @@ fn counter(rest: &str, vocabulary: &Vocabulary) -> Result<Read, Option<String>> 
         return Err(Some("counters are written `counters.<action>.usd_24h`".to_owned()));
     };
     if !vocabulary.knows(action) {
-        return Err(vocabulary.suggest(action));
+        let near = nearest(action, vocabulary.iter().map(|name| &**name));
+        let near = near.map(|near| format!("did you mean `counters.{near}.{measure}`?"));
+        return Err(near.or_else(|| vocabulary.suggest(action)));
     }
     let (what, window) = measure.split_once('_').unwrap_or((measure, ""));
     let window = Window::ALL.into_iter().find(|known| known.word() == window);
     match (what, window) {
         ("count", Some(window)) => Ok(Read::Count(action.into(), window)),
         ("usd", Some(window)) => Ok(Read::Usd(action.into(), window)),
-        _ => Err(crate::fault::suggest(measure, measures.iter().map(String::as_str))
+        _ => Err(nearest(measure, measures.iter().map(String::as_str))
+            .map(|near| format!("did you mean `counters.{action}.{near}`?"))
             .or_else(|| Some(format!("it counts {}", measures.join(", "))))),
     }
 }

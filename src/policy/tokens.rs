@@ -5,12 +5,13 @@
 
 use std::ops::Range;
 
-use unicode_normalization::UnicodeNormalization;
 use winnow::combinator::{alt, delimited, preceded};
 use winnow::error::EmptyError;
 use winnow::prelude::*;
 use winnow::stream::{LocatingSlice, Location};
 use winnow::token::{take_till, take_while};
+
+use crate::fault::stranger;
 
 /// What is wrong, at which bytes of the condition.
 #[derive(Debug, PartialEq, Eq)]
@@ -143,6 +144,8 @@ fn unreadable(text: &str, start: usize) -> Trouble {
     let span = start..start + odd.len_utf8();
     let signs = [
         ("==", "write `is`"),
+        ("=>", "write `>=`"),
+        ("=<", "write `<=`"),
         ("=", "write `is`"),
         ("!=", "write `is not`"),
         ("!", "write `not`"),
@@ -161,52 +164,17 @@ fn unreadable(text: &str, start: usize) -> Trouble {
         odd if odd.is_ascii() => {
             Trouble::new(span, format!("`{}` has no meaning here", odd.escape_debug()))
         }
-        odd => stranger(odd, span),
+        odd => strange(odd, span),
     }
 }
 
 /// A character that only looks as if it belonged here.
-fn stranger(odd: char, span: Range<usize>) -> Trouble {
-    let code = u32::from(odd);
-    let message = format!("`{}` (U+{code:04X}) is not an ASCII character", odd.escape_debug());
-    let trouble = Trouble::new(span, message);
-    match look_alike(odd) {
+fn strange(odd: char, span: Range<usize>) -> Trouble {
+    let trouble = Trouble::new(span, stranger::describe(odd));
+    match stranger::look_alike(odd) {
         Some(' ') => trouble.help("write an ordinary space"),
         Some(plain) => trouble.help(format!("it only looks like `{plain}`; write that")),
         None => trouble.help("conditions are ASCII outside quotations"),
-    }
-}
-
-/// The ASCII character that `odd` is easily taken for: Cyrillic, Greek and typographic twins, else
-/// what compatibility decomposition (Unicode UAX #15) makes of it.
-fn look_alike(odd: char) -> Option<char> {
-    const TWINS: [(char, &str); 18] = [
-        ('a', "\u{430}\u{3b1}"),
-        ('c', "\u{441}"),
-        ('d', "\u{501}"),
-        ('e', "\u{435}"),
-        ('h', "\u{4bb}"),
-        ('i', "\u{456}\u{3b9}\u{131}"),
-        ('n', "\u{578}"),
-        ('o', "\u{43e}\u{3bf}"),
-        ('p', "\u{440}\u{3c1}"),
-        ('s', "\u{455}"),
-        ('u', "\u{57d}"),
-        ('v', "\u{3bd}"),
-        ('x', "\u{445}"),
-        ('y', "\u{443}"),
-        ('"', "\u{201c}\u{201d}\u{201e}"),
-        ('\'', "\u{2018}\u{2019}"),
-        ('-', "\u{2010}\u{2011}\u{2013}\u{2014}\u{2212}"),
-        ('*', "\u{d7}\u{2217}"),
-    ];
-    if let Some((plain, _)) = TWINS.iter().find(|(_, twins)| twins.contains(odd)) {
-        return Some(*plain);
-    }
-    let mut plain = std::iter::once(odd).nfkc();
-    match (plain.next(), plain.next()) {
-        (Some(plain), None) if matches!(plain, ' '..='~') => Some(plain),
-        _ => None,
     }
 }
 

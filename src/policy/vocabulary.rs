@@ -30,7 +30,11 @@ pub const STANDING_ACTIONS: [&str; 16] = [
 
 /// Known action names.
 #[derive(Clone, Debug)]
-pub struct Vocabulary(Vec<Arc<str>>);
+pub struct Vocabulary {
+    names: Vec<Arc<str>>,
+    /// There may be others: the pack that has them cannot be read.
+    open: bool,
+}
 
 impl Vocabulary {
     /// The standing actions and those of the site's packs.
@@ -40,27 +44,37 @@ impl Vocabulary {
             STANDING_ACTIONS.into_iter().map(Arc::from).chain(packs).collect();
         names.sort_unstable();
         names.dedup();
-        Self(names)
+        Self { names, open: false }
+    }
+
+    /// Whatever a rule names is known. For checking what else a policy says.
+    pub(super) fn open() -> Self {
+        Self { open: true, ..Self::new(&[]) }
     }
 
     pub fn knows(&self, action: &str) -> bool {
-        self.0.binary_search_by(|known| (**known).cmp(action)).is_ok()
+        self.open || self.names.binary_search_by(|known| (**known).cmp(action)).is_ok()
+    }
+
+    /// Whether an action begins so.
+    pub fn has_group(&self, prefix: &str) -> bool {
+        self.open || self.names.iter().any(|action| action.starts_with(prefix))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.0.iter()
+        self.names.iter()
     }
 
     /// "did you mean …?", else the whole list.
     pub fn suggest(&self, action: &str) -> Option<String> {
-        let near = crate::fault::suggest(action, self.0.iter().map(|name| &**name));
-        near.or_else(|| Some(format!("known actions: {}", self.0.join(", "))))
+        let near = crate::fault::suggest(action, self.names.iter().map(|name| &**name));
+        near.or_else(|| Some(format!("known actions: {}", self.names.join(", "))))
     }
 
     /// The same for `address_book.*`.
     pub fn suggest_group(&self, group: &str) -> Option<String> {
         let groups: BTreeSet<String> = self
-            .0
+            .names
             .iter()
             .filter_map(|name| name.rsplit_once('.').map(|(group, _)| format!("{group}.*")))
             .collect();

@@ -9,16 +9,15 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::literal::{self, Wrong};
+use super::places::{self, Places};
 use super::tokens::Trouble;
-use crate::fault::{Fault, Source, suggest};
+use crate::fault::{Fault, Source, nearest, suggest};
 
 type Value<'i> = Spanned<DeValue<'i>>;
 
 /// Parses a document, or tells everything that is not TOML about it.
 pub fn document<'i>(source: &'i Source, faults: &mut Vec<Fault>) -> Option<Spanned<DeTable<'i>>> {
-    let (document, errors) = DeTable::parse_recoverable(&source.text);
-    faults.extend(errors.iter().map(|error| crate::fault::from_toml(source, error)));
-    errors.is_empty().then_some(document)
+    crate::fault::read_toml(source, faults)
 }
 
 /// A text of the file.
@@ -26,21 +25,15 @@ pub fn document<'i>(source: &'i Source, faults: &mut Vec<Fault>) -> Option<Spann
 pub struct Text {
     pub text: String,
     pub span: Range<usize>,
-    /// Where the text's first byte stands in the file, if the file spells it without escapes.
-    inside: Option<usize>,
+    /// Where its bytes stand in the file, if that can be said.
+    inside: Option<Places>,
 }
 
 impl Text {
     fn read(source: &Source, value: &Value<'_>) -> Option<Self> {
         let text = value.get_ref().as_str()?.to_owned();
         let span = value.span();
-        let inside = source.text.get(span.clone()).and_then(|raw| {
-            let margin =
-                [("\"\"\"\n", 3), ("'''\n", 3), ("\"\"\"", 3), ("'''", 3), ("\"", 1), ("'", 1)];
-            let (open, close) = margin.into_iter().find(|(open, _)| raw.starts_with(open))?;
-            let spelt = raw.get(open.len()..raw.len().checked_sub(close)?)?;
-            (spelt == text).then_some(span.start + open.len())
-        });
+        let inside = source.text.get(span.clone()).and_then(|raw| places::of(raw, &text));
         Some(Self { text, span, inside })
     }
 
@@ -51,8 +44,11 @@ impl Text {
 
     /// A fault about some bytes of the text.
     pub fn trouble(&self, source: &Source, trouble: Trouble) -> Fault {
-        let span = match self.inside {
-            Some(start) => start + trouble.span.start..start + trouble.span.end,
+        let span = match &self.inside {
+            Some(places) => {
+                let at = |byte: usize| self.span.start + places.at(byte);
+                at(trouble.span.start)..at(trouble.span.end)
+            }
             None => self.span.clone(),
         };
         Fault { help: trouble.help, ..Fault::new(source, span, trouble.message) }
@@ -111,6 +107,19 @@ impl<'t, 'i> Table<'t, 'i> {
         self.entries.get(key)
     }
 
+    /// The same, or what stands under a misspelt key that was meant to be this one of `known`: that it is misspelt is
+    /// told by `only`, and nothing that follows from it.
+    pub fn meant(&self, key: &str, known: &[&str]) -> Option<&'t Value<'i>> {
+        let misspelt = || {
+            let entry = self.entries.iter().find(|(name, _)| {
+                let name: &str = name.get_ref();
+                !known.contains(&name) && nearest(name, known.iter().copied()) == Some(key)
+            });
+            entry.map(|(_, value)| value)
+        };
+        self.value(key).or_else(misspelt)
+    }
+
     /// Where the key itself stands.
     pub fn key_span(&self, key: &str) -> Option<Range<usize>> {
         self.entries.get_key_value(key).map(|(key, _)| key.span())
@@ -154,7 +163,15 @@ impl<'t, 'i> Table<'t, 'i> {
 
     /// The tables of `[[key]]`.
     pub fn tables(&self, key: &str, faults: &mut Vec<Fault>) -> Vec<(Table<'t, 'i>, Range<usize>)> {
-        let Some(value) = self.value(key) else { return Vec::new() };
+        self.value(key).map(|value| self.tables_of(key, value, faults)).unwrap_or_default()
+    }
+
+    pub fn tables_of(
+        &self,
+        key: &str,
+        value: &'t Value<'i>,
+        faults: &mut Vec<Fault>,
+    ) -> Vec<(Table<'t, 'i>, Range<usize>)> {
         let Some(items) = value.get_ref().as_array() else {
             faults.push(unlike(self.source, value, &format!("written as `[[{key}]]`")));
             return Vec::new();
@@ -202,5 +219,14 @@ pub fn texts(source: &Source, value: &Value<'_>, faults: &mut Vec<Fault>) -> Vec
 pub fn unlike(source: &Source, value: &Value<'_>, wanted: &str) -> Fault {
     let found = value.get_ref().type_str();
     let article = if found.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-    Fault::new(source, value.span(), format!("this is {article} {found}; it should be {wanted}"))
+    let message = format!("this is {article} {found}; it should be {wanted}");
+    let fault = Fault::new(source, value.span(), message);
+    match (found, wanted) {
+        ("string", "true or false") => fault.help("write `true` or `false` without quotes"),
+        ("integer" | "float" | "boolean", wanted) if wanted.starts_with("a text in quotes") => {
+            fault.help("put it in quotes")
+        }
+        ("string", "a list") => fault.help("write `[` and `]` around it"),
+        _ => fault,
+    }
 }

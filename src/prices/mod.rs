@@ -6,7 +6,7 @@
 mod peaks;
 pub mod ticker;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -69,7 +69,7 @@ pub struct State {
 #[serde(deny_unknown_fields)]
 struct File {
     /// `BTC = "64250.5"`: strings, so that no digit is lost.
-    usd: BTreeMap<String, Spanned<String>>,
+    usd: BTreeMap<Spanned<String>, Spanned<String>>,
 }
 
 impl Prices {
@@ -82,10 +82,21 @@ impl Prices {
     ) -> Option<Self> {
         let file: File = salvage(source, faults)?;
         let mut usd = HashMap::new();
+        let mut known = HashSet::new();
         for (asset, text) in file.usd {
+            let (name, span) = (asset.get_ref().to_ascii_uppercase(), asset.span());
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+                let fault = Fault::new(source, span.clone(), "no asset can be called so");
+                faults.push(fault.help("visible ASCII characters, as the exchange spells it"));
+            }
+            if !known.insert(name.clone()) {
+                let message = format!("`{name}` has two prices: case does not matter");
+                faults.push(Fault::new(source, span, message).help("keep one of them"));
+            }
+            let asset = asset.get_ref();
             match price(text.get_ref()) {
                 Some(value) => {
-                    usd.insert(asset.to_ascii_uppercase(), value);
+                    usd.insert(name, value);
                 }
                 None => faults.push(
                     Fault::new(source, text.span(), format!("`{asset}` has no readable price"))

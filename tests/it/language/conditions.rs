@@ -144,8 +144,14 @@ fn mistakes_are_named_where_they_stand() {
         ("lower(asset) is btc", "`lower(`: there are no functions", "lower"),
         ("asset is not in [a]", "expected a value here", "in"),
         ("asset not in [a]", "expected a comparison here", "not"),
-        ("аsset is btc", "`а` (U+0430) is not an ASCII character", "а"),
-        ("address is 'bc1а'", "`а` (U+0430) never stands in this fact", "'bc1а'"),
+        ("аsset is btc", "U+0430 CYRILLIC SMALL LETTER A looks like `a`", "а"),
+        (
+            "address is 'bc1а'",
+            "U+0430 CYRILLIC SMALL LETTER A looks like `a`, and never stands in this fact",
+            "'bc1а'",
+        ),
+        ("geo.country is de", "`de` is written in capitals", "de"),
+        ("geo.country is XQ", "no country has the code `XQ`", "XQ"),
         ("asset is \"btc", "this quotation is not closed", "\"btc"),
     ] {
         assert_eq!(refuse_when(condition), (message.to_owned(), at.to_owned()), "{condition}");

@@ -29,7 +29,7 @@ fn every_fact_is_read_as_it_was_staged() {
         ("address.idle > 30d", "\"address.idle\" = \"31d\"", "\"address.idle\" = \"30d\""),
         ("client.ip in [10.0.0.0/8, ::1]", "\"client.ip\" = \"10.9.9.9\"", ""),
         ("client.ip is 2001:db8::/32", "\"client.ip\" = \"2001:db8::7\"", ""),
-        ("geo.country is de", "\"geo.country\" = \"DE\"", ""),
+        ("geo.country is DE", "\"geo.country\" = \"DE\"", ""),
         ("geo.city is 'São Paulo'", "\"geo.city\" = \"São Paulo\"", ""),
         ("geo.asn is 13335", "\"geo.asn\" = \"13335\"", ""),
         ("geo.network in [hosting, relay]", "\"geo.network\" = \"relay\"", ""),

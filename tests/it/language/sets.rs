@@ -8,7 +8,7 @@ fn a_set_takes_its_type_from_each_use() {
         r#"
 [sets]
 office = ["203.0.113.0/24", "2001:db8::/32", "198.51.100.7"]
-near = ["JP", "tw"]
+near = ["JP", "TW"]
 clouds = [64501, 64502]
 
 [[rule]]

@@ -13,7 +13,8 @@ fn load(text: &str, salt: &[&[u8]]) -> Result<PolicyVersion, Vec<Fault>> {
 #[test]
 fn the_version_of_the_language_is_one() {
     for (text, message) in [
-        ("", "`version` is missing"),
+        ("", "this file is empty"),
+        ("# nothing\n", "`version` is missing"),
         ("version = 2", "this version of the language is not known"),
         ("version = \"1\"", "this is a string; it should be the number 1"),
     ] {
