@@ -72,6 +72,11 @@ impl Condition {
         facts
     }
 
+    /// What it is made of.
+    pub(super) fn expr(&self) -> &Expr {
+        &self.expr
+    }
+
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text

@@ -8,6 +8,7 @@
 //! `condition` (meaning, typed by `table`) → `rule` → `PolicySet`. The way of a decision: `truth`
 //! per condition → `rule` → `decide`.
 
+pub mod analysis;
 mod case_file;
 pub mod cases;
 mod condition;
@@ -40,6 +41,7 @@ use crate::types::{ActionName, Factor, FactorSet, PolicyVersion, RuleId};
 use rule::{Outcome, Pattern, Rule, Say};
 use vocabulary::Vocabulary;
 
+pub use analysis::Setting;
 pub use vocabulary::STANDING_ACTIONS;
 
 /// The rules of one policy file, compiled. Immutable; a request takes its `Arc` once and keeps it.
@@ -66,6 +68,11 @@ pub fn load(
 ) -> Option<PolicySet> {
     let vocabulary = Vocabulary::new(known_actions);
     let rules = file::read(policy, &vocabulary, faults)?;
+    let mut silent = analysis::never_speaks(policy, &rules);
+    if !silent.is_empty() {
+        faults.append(&mut silent);
+        return None;
+    }
     Some(PolicySet::new(rules, vocabulary, version(&policy.text, salt)))
 }
 
@@ -137,6 +144,11 @@ impl PolicySet {
             _ => false,
         };
         self.rules.iter().filter(needs).map(|rule| &rule.id)
+    }
+
+    /// What may not be as meant in the file that this was loaded from, and what cannot work in this setting.
+    pub fn doubts(&self, file: &Source, setting: &Setting<'_>) -> Vec<Fault> {
+        analysis::doubts(file, &self.rules, &self.vocabulary, setting)
     }
 
     /// The ids of all rules, in the order of the file.

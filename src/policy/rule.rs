@@ -5,6 +5,7 @@
 //! `Shadow`.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::condition::Condition;
@@ -12,6 +13,7 @@ use super::facts::Facts;
 use super::literal::spell_duration;
 use super::truth::Truth;
 use super::verdict::{FactorExpr, Valid};
+use super::written::Text;
 use crate::types::{RuleId, UnixMs};
 
 /// A rule of a policy file.
@@ -26,6 +28,18 @@ pub struct Rule {
     pub notify: bool,
     /// It looks at `geo.*`.
     pub geographic: bool,
+    pub place: Place,
+}
+
+/// Where a rule's parts stand in its file, for what is said about them later.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub id: Range<usize>,
+    /// One for each pattern.
+    pub on: Vec<Range<usize>>,
+    pub when: Option<Text>,
+    pub unless: Option<Text>,
+    pub require: Option<Text>,
 }
 
 /// Which actions a rule is about.
@@ -137,7 +151,7 @@ impl Say {
     }
 
     /// Not a restriction: nothing that is unknown may speak for it.
-    fn allows(&self) -> bool {
+    pub fn allows(&self) -> bool {
         matches!(self, Self::Aloud(Outcome::Allow) | Self::Shadow(Shadow(Outcome::Allow)))
     }
 }

@@ -157,7 +157,7 @@ impl Atom {
 }
 
 impl Test {
-    fn holds(&self, value: &Value<'_>) -> bool {
+    pub(super) fn holds(&self, value: &Value<'_>) -> bool {
         match self {
             Self::Order(op, literal) => literal.order(value).is_some_and(|order| match op {
                 Op::Less => order.is_lt(),

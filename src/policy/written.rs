@@ -44,6 +44,11 @@ impl Text {
         Some(Self { text, span, inside })
     }
 
+    /// Where these bytes of the text stand in the file; the whole text if it is spelt with escapes.
+    pub fn span_of(&self, part: &Range<usize>) -> Range<usize> {
+        self.inside.map_or(self.span.clone(), |start| start + part.start..start + part.end)
+    }
+
     /// A fault about the whole text.
     pub fn fault(&self, source: &Source, message: impl Into<String>) -> Fault {
         Fault::new(source, self.span.clone(), message)
@@ -51,10 +56,7 @@ impl Text {
 
     /// A fault about some bytes of the text.
     pub fn trouble(&self, source: &Source, trouble: Trouble) -> Fault {
-        let span = match self.inside {
-            Some(start) => start + trouble.span.start..start + trouble.span.end,
-            None => self.span.clone(),
-        };
+        let span = self.span_of(&trouble.span);
         Fault { help: trouble.help, ..Fault::new(source, span, trouble.message) }
     }
 
