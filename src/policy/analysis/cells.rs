@@ -90,11 +90,7 @@ pub fn is_always_known(facts: &[FactRef]) -> bool {
     FACTS.iter().any(|spec| spec.name == &*fact.name && spec.is_always_known())
 }
 
-fn examples<'p>(
-    fact: &FactRef,
-    tests: &[&'p Test],
-    on: &[Pattern],
-) -> Option<Vec<Example<'p>>> {
+fn examples<'p>(fact: &FactRef, tests: &[&'p Test], on: &[Pattern]) -> Option<Vec<Example<'p>>> {
     let mut literals = Vec::new();
     for test in tests {
         match test {

@@ -30,25 +30,25 @@ pub fn never_given(file: &Source, text: &Text, factors: &FactorExpr) -> Option<F
 pub fn doubts(file: &Source, rule: &Rule, sms: bool) -> Vec<Fault> {
     let Some(text) = &rule.place.require else { return Vec::new() };
     let Ok(factors) = condition::factors(&text.text) else { return Vec::new() };
-    let offered = |factor| GIVEN.contains(&factor) && (sms || factor != Factor::Sms);
-    let can = GIVEN.into_iter().filter(|factor| offered(*factor)).collect();
-    let meets = factors.met_by(can);
+    let can = GIVEN.into_iter().filter(|factor| sms || *factor != Factor::Sms).collect();
+    let lacks_sms = !factors.met_by(can);
+    // That text messages are an alternative which this gateway does not have is for its operator to know.
+    let such = |factor| !GIVEN.contains(&factor) || factor == Factor::Sms && lacks_sms;
     let doubt = |(factor, span): (Factor, _)| {
-        let word = factor.word();
-        let message = match (factor, meets) {
-            (Factor::Sms, true) => format!("`{word}` is never offered: there is no `[sms]`"),
-            (Factor::Sms, false) => {
-                format!("nobody can meet this: it needs `{word}`, and there is no `[sms]`")
+        let (message, help) = match factor {
+            Factor::Sms => (
+                "nobody can meet this: it needs `sms`, and there is no `[sms]`".to_owned(),
+                "configure a provider, or let the rule take another factor".to_owned(),
+            ),
+            _ => {
+                let message =
+                    format!("`{}` is never offered: no account can have it", factor.word());
+                (message, help(&GIVEN))
             }
-            _ => format!("`{word}` is never offered: no account can have it"),
         };
-        let fault = Fault::warning(file, text.span_of(&span), message);
-        match factor {
-            Factor::Sms => fault.help("configure a provider, or let the rule take another factor"),
-            _ => fault.help(help(&GIVEN)),
-        }
+        Fault::warning(file, text.span_of(&span), message).help(help)
     };
-    words_of(text, |factor| !offered(factor)).into_iter().map(doubt).collect()
+    words_of(text, such).into_iter().map(doubt).collect()
 }
 
 fn help(given: &[Factor]) -> String {

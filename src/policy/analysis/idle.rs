@@ -4,6 +4,7 @@
 //! part that "adds nothing" and without it, those whose facts cannot be read among them.
 
 use super::super::rule::{Pattern, Rule};
+use super::super::truth::Test;
 use super::super::written::Text;
 use super::formula::{Formula, Node, Subjects};
 use super::words::{doubt, part};
@@ -15,7 +16,7 @@ pub fn doubts(file: &Source, rule: &Rule) -> Vec<Fault> {
     let mut doubts = repeated(file, rule);
     let formula = Formula::of(rule, &mut Subjects::default());
     let Some(worlds) = Worlds::of(&formula, None, &rule.on) else { return doubts };
-    let mut look = Look { file, worlds: &worlds, doubts: &mut doubts };
+    let mut look = Look { file, formula: &formula, worlds: &worlds, doubts: &mut doubts };
     if let Some(text) = &rule.place.when {
         look.condition(text, &formula.when, !formula.allows);
     }
@@ -45,7 +46,11 @@ fn repeated(file: &Source, rule: &Rule) -> Vec<Fault> {
         let spare = others.any(|(other, it)| covers(it, pattern) && (it != pattern || other < at));
         if spare {
             let message = "another item of this list is about that already";
-            doubts.push(Fault::warning(file, span.clone(), message).help("leave it out"));
+            let help = match rule.on.contains(&Pattern::Every) {
+                true => "`*` is about every action",
+                false => "leave it out",
+            };
+            doubts.push(Fault::warning(file, span.clone(), message).help(help));
         }
     }
     doubts
@@ -53,6 +58,7 @@ fn repeated(file: &Source, rule: &Rule) -> Vec<Fault> {
 
 struct Look<'l, 'p> {
     file: &'l Source,
+    formula: &'l Formula<'p>,
     worlds: &'l Worlds<'p>,
     doubts: &'l mut Vec<Fault>,
 }
@@ -67,6 +73,12 @@ impl Look<'_, '_> {
             doubt: *doubt,
         };
         self.worlds.search(wanted.iter().map(goal).collect()) == Found::Never
+    }
+
+    /// `matches "*"` is how one asks whether a text is there.
+    fn is_pattern(&self, atom: usize) -> bool {
+        let compared = self.formula.atoms.get(atom);
+        compared.is_some_and(|compared| matches!(compared.atom.test, Test::Matches(_)))
     }
 
     /// `lenient`: what cannot be told counts as true.
@@ -96,6 +108,7 @@ impl Look<'_, '_> {
         if let Node::Atom(at) = node
             && want
             && self.worlds.holds_of_every_value(*at)
+            && !self.is_pattern(*at)
         {
             let part = part(text, path);
             let message = format!("`{}` holds of every value", part.text);
@@ -145,7 +158,8 @@ impl Look<'_, '_> {
         if all && self.never(&[(this, !want, false)]) {
             return Some(always);
         }
-        let others = kept.iter().filter(|other| **other != at).filter_map(|other| parts.get(*other));
+        let others =
+            kept.iter().filter(|other| **other != at).filter_map(|other| parts.get(*other));
         let mut wanted = Vec::with_capacity(kept.len());
         match all {
             // What the others say implies it.

@@ -14,6 +14,8 @@ mod idle;
 mod setting;
 mod silent;
 mod spare;
+#[cfg(test)]
+mod tests;
 mod words;
 mod worlds;
 

@@ -59,7 +59,8 @@ pub fn doubts(
                     && !fields.iter().any(|known| **known == *field)
                 {
                     let message = format!("`{name}` is always absent here");
-                    let help = format!("no action of this rule has the field `{field}` in the packs");
+                    let help =
+                        format!("no action of this rule has the field `{field}` in the packs");
                     doubts.push(fault(message).help(help));
                 }
             });

@@ -29,6 +29,7 @@ pub fn part(condition: &Text, path: &[usize]) -> Part {
     }
     let whole = 0..condition.text.len();
     let inside = at.map_or(whole, |raw| start(raw)..end(raw, &condition.text));
+    let inside = balanced(&condition.text, inside);
     let text = condition.text.get(inside.clone()).unwrap_or(&condition.text);
     Part { span: condition.span_of(&inside), text: short(text) }
 }
@@ -64,6 +65,31 @@ fn atom_end(atom: &RawAtom<'_>, text: &str) -> usize {
             close.map_or(last, |at| last + at + 1)
         }
     }
+}
+
+/// With the parentheses that belong to it: the tree does not say where they stand.
+fn balanced(text: &str, mut part: Range<usize>) -> Range<usize> {
+    let (mut open, mut missing, mut quote) = (0_usize, 0_usize, None);
+    for c in text.get(part.clone()).unwrap_or_default().chars() {
+        match (c, quote) {
+            (_, Some(mark)) if c != mark => {}
+            (_, Some(_)) => quote = None,
+            ('"' | '\'', None) => quote = Some(c),
+            ('(', None) => open += 1,
+            (')', None) if open == 0 => missing += 1,
+            (')', None) => open -= 1,
+            _ => {}
+        }
+    }
+    for _ in 0..missing {
+        let before = text.get(..part.start).and_then(|before| before.rfind('('));
+        part.start = before.unwrap_or(part.start);
+    }
+    for _ in 0..open {
+        let after = text.get(part.end..).and_then(|after| after.find(')'));
+        part.end = after.map_or(part.end, |at| part.end + at + 1);
+    }
+    part
 }
 
 /// On one line, and not longer than is read at a glance.

@@ -102,13 +102,9 @@ impl<'p> Worlds<'p> {
 
     /// Whether the atom is true of every value, and its subject may be absent.
     pub fn holds_of_every_value(&self, atom: usize) -> bool {
-        let truth = self.one.get(atom).copied();
-        truth.is_some_and(|(at, truth)| {
-            self.subjects.get(at).is_some_and(|subject| {
-                let known = subject.cells.known();
-                truth & known == known && truth & ABSENT == 0 && subject.cells.every & ABSENT != 0
-            })
-        })
+        let Some((at, truth)) = self.one.get(atom) else { return false };
+        let Some(Subject { cells, .. }) = self.subjects.get(*at) else { return false };
+        truth & cells.known() == cells.known() && cells.every & !truth & ABSENT != 0
     }
 
     /// The states that make an atom come out as wanted.
