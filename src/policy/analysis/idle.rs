@@ -8,14 +8,14 @@ use super::super::truth::Test;
 use super::super::written::Text;
 use super::formula::{Formula, Node, Subjects};
 use super::words::{doubt, part};
-use super::worlds::{Found, Goal, Side, Worlds};
+use super::worlds::{Found, Goal, Means, Side, Worlds};
 use crate::fault::{Fault, Source};
 
 /// All that is idle in one rule.
-pub fn doubts(file: &Source, rule: &Rule) -> Vec<Fault> {
+pub fn doubts(file: &Source, rule: &Rule, means: &Means) -> Vec<Fault> {
     let mut doubts = repeated(file, rule);
     let formula = Formula::of(rule, &mut Subjects::default());
-    let Some(worlds) = Worlds::of(&formula, None, &rule.on) else { return doubts };
+    let Some(worlds) = Worlds::of(&formula, None, &rule.on, means) else { return doubts };
     let mut look = Look { file, formula: &formula, worlds: &worlds, doubts: &mut doubts };
     if let Some(text) = &rule.place.when {
         look.condition(text, &formula.when, !formula.allows);

@@ -22,13 +22,15 @@ mod worlds;
 use super::rule::Rule;
 use super::vocabulary::Vocabulary;
 use crate::fault::{Fault, Source};
+use worlds::Means;
 
 pub(super) use factors::never_given;
 pub use setting::Setting;
 
 /// Rules that never speak, whatever the facts, as long as these can be read.
 pub(super) fn never_speaks(file: &Source, rules: &[Rule]) -> Vec<Fault> {
-    rules.iter().filter_map(|rule| silent::fault(file, rule)).collect()
+    let means = Means::default();
+    rules.iter().filter_map(|rule| silent::fault(file, rule, &means)).collect()
 }
 
 /// What works and may not be as meant, in the order of the file.
@@ -38,8 +40,10 @@ pub(super) fn doubts(
     vocabulary: &Vocabulary,
     setting: &Setting<'_>,
 ) -> Vec<Fault> {
-    let mut doubts: Vec<Fault> = rules.iter().flat_map(|rule| idle::doubts(file, rule)).collect();
-    doubts.extend(spare::doubts(file, rules));
+    let means = Means::default();
+    let idle = rules.iter().flat_map(|rule| idle::doubts(file, rule, &means));
+    let mut doubts: Vec<Fault> = idle.collect();
+    doubts.extend(spare::doubts(file, rules, &Means::default()));
     doubts.extend(rules.iter().flat_map(|rule| setting::doubts(file, rule, vocabulary, setting)));
     doubts.sort_by_key(|doubt| doubt.span.start);
     doubts

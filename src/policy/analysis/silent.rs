@@ -7,16 +7,16 @@ use super::super::rule::{Pattern, Rule};
 use super::super::written::Text;
 use super::formula::{Formula, Node, Subjects};
 use super::words::{self, Part};
-use super::worlds::{Found, Goal, Side, Worlds};
+use super::worlds::{Found, Goal, Means, Side, Worlds};
 use crate::fault::{Fault, Source};
 
 /// Why the rule never speaks, if it never does.
-pub fn fault(file: &Source, rule: &Rule) -> Option<Fault> {
+pub fn fault(file: &Source, rule: &Rule, means: &Means) -> Option<Fault> {
     let formula = Formula::of(rule, &mut Subjects::default());
     if formula.atoms.is_empty() {
         return None;
     }
-    let worlds = Worlds::of(&formula, None, &rule.on)?;
+    let worlds = Worlds::of(&formula, None, &rule.on, means)?;
     let look = Look { worlds: &worlds, on: &rule.on };
     let mut goals = vec![sure(&formula.when, true)];
     goals.extend(formula.unless.iter().map(|unless| sure(unless, false)));

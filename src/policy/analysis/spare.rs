@@ -10,22 +10,21 @@ use super::super::rule::{Outcome, Pattern, Rule, Say};
 use super::super::verdict::{FactorExpr, Valid};
 use super::cells::{self, Example};
 use super::formula::{Compared, Formula, Node, Subjects};
-use super::worlds::{Found, Goal, Side, Worlds};
+use super::worlds::{Found, Goal, Means, Side, Worlds};
 use crate::fault::{Fault, Source};
 use crate::types::{Factor, FactorSet};
 
 /// Pairs that are looked at, in one policy.
 const LOOKS_MAX: usize = 400_000;
-/// Pairs that are searched through, for one rule and in one policy.
-const SEARCHES_PER_RULE_MAX: usize = 24;
-const SEARCHES_MAX: usize = 4_000;
+/// Pairs that are searched through for one rule.
+const SEARCHES_MAX: usize = 24;
 
 /// One warning for each needless rule.
-pub fn doubts(file: &Source, rules: &[Rule]) -> Vec<Fault> {
+pub fn doubts(file: &Source, rules: &[Rule], means: &Means) -> Vec<Fault> {
     let mut subjects = Subjects::default();
     let known: Vec<Known<'_>> = rules.iter().map(|rule| Known::of(rule, &mut subjects)).collect();
     let index = index(rules);
-    let mut search = Search { rules: &known, looks: LOOKS_MAX, searches: SEARCHES_MAX };
+    let mut search = Search { rules: &known, means, looks: LOOKS_MAX };
     let mut doubts = Vec::new();
     for (at, one) in known.iter().enumerate() {
         let others = index.of(one.rule);
@@ -101,8 +100,8 @@ impl Index<'_> {
 
 struct Search<'s, 'p> {
     rules: &'s [Known<'p>],
+    means: &'p Means,
     looks: usize,
-    searches: usize,
 }
 
 /// Some facts under which a rule speaks: the state of each of its subjects; `None` is absent.
@@ -118,7 +117,7 @@ impl<'p> Search<'_, 'p> {
     ) -> Option<String> {
         // Made when it is needed: most rules have no other that is stricter.
         let mut world: Option<Option<World<'p>>> = None;
-        let mut searches = SEARCHES_PER_RULE_MAX;
+        let mut searches = SEARCHES_MAX;
         for other_at in others.filter(|other| *other != at) {
             let other = self.rules.get(other_at)?;
             self.looks = self.looks.checked_sub(1)?;
@@ -139,21 +138,41 @@ impl<'p> Search<'_, 'p> {
             if standing == Standing::OnlyIfSame {
                 continue;
             }
-            let world = world.get_or_insert_with(|| example(one));
+            let world = world.get_or_insert_with(|| self.example(one));
             if world.as_ref().is_some_and(|world| speaks(other, world) == Some(false)) {
                 continue;
             }
             searches = searches.checked_sub(1)?;
-            self.searches = self.searches.checked_sub(1)?;
-            if !implies(one, other) {
+            if !self.implies(one, other) {
                 continue;
             }
-            let spared = either && at < other_at && implies(other, one);
+            let spared = either && at < other_at && self.implies(other, one);
             if !spared && self.named(at, one, other) {
                 return Some(told(one, other, false));
             }
         }
         None
+    }
+
+    /// Whether there are no facts under which one speaks and the other does not.
+    fn implies(&self, one: &Known<'p>, other: &Known<'p>) -> bool {
+        let worlds = Worlds::of(&one.formula, Some(&other.formula), &one.rule.on, self.means);
+        // The other does not speak if either of its conditions keeps it from that.
+        worlds.is_some_and(|worlds| {
+            other.goals(Side::Other, false).into_iter().all(|silent| {
+                let mut goals = one.goals(Side::One, true);
+                goals.push(silent);
+                worlds.search(goals) == Found::Never
+            })
+        })
+    }
+
+    /// Facts under which the rule speaks.
+    fn example(&self, one: &Known<'p>) -> Option<World<'p>> {
+        let worlds = Worlds::of(&one.formula, None, &one.rule.on, self.means)?;
+        let Found::World(world) = worlds.search(one.goals(Side::One, true)) else { return None };
+        let states = worlds.examples(&world).into_iter();
+        states.map(|(subject, state)| Some((subject, state?))).collect()
     }
 
     /// Whether the actions that the rule names stay named without it: naming an action is what makes requests of it
@@ -276,27 +295,6 @@ fn covers_pattern(other: &Pattern, pattern: &Pattern) -> bool {
         (Pattern::Exact(_), Pattern::Prefix(_)) => false,
         (_, Pattern::Exact(name) | Pattern::Prefix(name)) => other.covers(name),
     }
-}
-
-/// Whether there are no facts under which one speaks and the other does not.
-fn implies(one: &Known<'_>, other: &Known<'_>) -> bool {
-    let Some(worlds) = Worlds::of(&one.formula, Some(&other.formula), &one.rule.on) else {
-        return false;
-    };
-    // The other does not speak if either of its conditions keeps it from that.
-    other.goals(Side::Other, false).into_iter().all(|silent| {
-        let mut goals = one.goals(Side::One, true);
-        goals.push(silent);
-        worlds.search(goals) == Found::Never
-    })
-}
-
-/// Facts under which the rule speaks.
-fn example<'p>(one: &Known<'p>) -> Option<World<'p>> {
-    let worlds = Worlds::of(&one.formula, None, &one.rule.on)?;
-    let Found::World(world) = worlds.search(one.goals(Side::One, true)) else { return None };
-    let states = worlds.examples(&world).into_iter();
-    states.map(|(subject, state)| Some((subject, state?))).collect()
 }
 
 /// Whether the rule speaks under these facts, where what is not among them is absent. `None`: it cannot be told.

@@ -3,6 +3,8 @@
 //! Never guesses: beyond its means it says so. Invariant: "never" is said only after every state of every subject was
 //! ruled out, each subject by itself; that facts depend on one another can only rule out more.
 
+use std::cell::Cell;
+
 use super::super::rule::Pattern;
 use super::super::truth::Atom;
 use super::cells::{ABSENT, Cells, Example, Set, UNREADABLE};
@@ -10,6 +12,29 @@ use super::formula::{Compared, Formula, Node};
 
 /// What one search may cost, in parts looked at.
 const STEPS_MAX: u32 = 4_000;
+
+/// What all searches of one policy may cost together.
+const ALL_STEPS_MAX: u64 = 3_000_000;
+
+/// How much more may be looked at in one policy.
+pub struct Means(Cell<u64>);
+
+impl Default for Means {
+    fn default() -> Self {
+        Self(Cell::new(ALL_STEPS_MAX))
+    }
+}
+
+impl Means {
+    fn spend(&self, steps: usize) {
+        self.0.set(self.0.get().saturating_sub(steps as u64));
+    }
+
+    /// What one search may cost.
+    fn share(&self) -> u32 {
+        u32::try_from(self.0.get()).unwrap_or(u32::MAX).min(STEPS_MAX)
+    }
+}
 
 /// A part of a condition, and how it must come out.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +65,7 @@ pub enum Found {
 
 /// The subjects of one or two formulas, cut into cells.
 pub struct Worlds<'p> {
+    means: &'p Means,
     subjects: Vec<Subject<'p>>,
     /// For each atom of each side its subject and the states that make it true.
     one: Vec<(usize, Set)>,
@@ -54,7 +80,15 @@ struct Subject<'p> {
 
 impl<'p> Worlds<'p> {
     /// `on`: the actions that are meant. `None`: the conditions are too large.
-    pub fn of(one: &Formula<'p>, other: Option<&Formula<'p>>, on: &[Pattern]) -> Option<Self> {
+    pub fn of(
+        one: &Formula<'p>,
+        other: Option<&Formula<'p>>,
+        on: &[Pattern],
+        means: &'p Means,
+    ) -> Option<Self> {
+        if means.share() == 0 {
+            return None;
+        }
         let others = other.map_or(&[][..], |other| &other.atoms);
         let mut by_subject: Vec<(usize, Vec<&'p Atom>)> = Vec::new();
         for Compared { subject, atom } in one.atoms.iter().chain(others) {
@@ -71,19 +105,27 @@ impl<'p> Worlds<'p> {
             Some(Subject { number: *number, name, cells: Cells::cut(atoms, on)? })
         };
         let subjects: Vec<_> = by_subject.iter().map(subject).collect::<Option<_>>()?;
+        let cells = |(subject, atoms): (&Subject<'p>, &(_, Vec<_>))| {
+            subject.cells.examples.len() * atoms.1.len()
+        };
+        means.spend(subjects.iter().zip(&by_subject).map(cells).sum());
         let truth = |compared: &Compared<'p>| {
             let at = subjects.iter().position(|it| it.number == compared.subject)?;
             Some((at, subjects.get(at)?.cells.truth(&compared.atom.test)))
         };
         let one = one.atoms.iter().map(truth).collect::<Option<_>>()?;
         let other = others.iter().map(truth).collect::<Option<_>>()?;
-        Some(Self { subjects, one, other })
+        Some(Self { means, subjects, one, other })
     }
 
     /// Looks for facts that meet all goals.
     pub fn search(&self, goals: Vec<Goal<'_>>) -> Found {
         let every = self.subjects.iter().map(|subject| subject.cells.every).collect();
-        Search { worlds: self, steps: STEPS_MAX }.go(every, goals, Vec::new())
+        let share = self.means.share();
+        let mut search = Search { worlds: self, steps: share };
+        let found = search.go(every, goals, Vec::new());
+        self.means.spend((share - search.steps) as usize);
+        found
     }
 
     /// An example of each subject's state in a world that was found. `None` where only an unreadable state is left.
