@@ -13,7 +13,7 @@ use super::literal::{Literal, Wrong};
 use super::syntax::{self, Raw, RawAtom, RawTest, Speech, Written};
 use super::table::{FactRef, Kind};
 use super::tokens::Trouble;
-use super::truth::{Atom, Expr, Test, Truth};
+use super::truth::{Atom, Expr, Reading, Test, Truth};
 use super::verdict::FactorExpr;
 use super::vocabulary::Vocabulary;
 use crate::fault::suggest;
@@ -57,7 +57,17 @@ impl Condition {
     }
 
     pub fn truth(&self, facts: &Facts<'_>) -> Truth {
-        self.expr.truth(facts)
+        self.truth_in(&Reading::new(facts))
+    }
+
+    /// The same, for facts that several conditions look at.
+    pub fn truth_in(&self, reading: &Reading<'_, '_>) -> Truth {
+        self.expr.truth(reading)
+    }
+
+    /// See `Expr::keep_numbers`.
+    pub fn keep_numbers(&mut self, known: &mut Vec<Vec<Arc<str>>>) {
+        self.expr.keep_numbers(known);
     }
 
     /// See `Expr::clears_at`.
@@ -112,7 +122,7 @@ fn atom(raw: &RawAtom<'_>, scope: Scope<'_>, troubles: &mut Vec<Trouble>) -> Opt
         return None;
     }
     match test(raw, first, scope, troubles) {
-        Ok(test) => Some(Atom { facts, test }),
+        Ok(test) => Some(Atom::new(facts, test)),
         Err(trouble) => {
             troubles.extend(trouble);
             None

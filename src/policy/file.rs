@@ -135,7 +135,7 @@ fn rule(
         .into_iter()
         .flatten()
         .any(|condition| condition.facts().into_iter().any(FactRef::is_geographic));
-    let place = place(table);
+    let place = Box::new(place(table));
     Some(Rule { id: id?, on: on?, when, unless, say, why, notify, geographic, place })
 }
 
@@ -170,13 +170,13 @@ fn id(
         faults.push(id.fault(source, message).help(help));
         return None;
     }
-    let (line, _) = id.fault(source, "").position();
     if let Some(first) = seen.get(&id.text) {
+        let (line, _) = Fault::new(source, *first..*first, "").position();
         let message = format!("another rule is called `{}` too", id.text);
-        faults.push(id.fault(source, message).help(format!("the first is on line {first}")));
+        faults.push(id.fault(source, message).help(format!("the first is on line {line}")));
         return None;
     }
-    seen.insert(id.text.clone(), line);
+    seen.insert(id.text.clone(), id.span.start);
     Some(RuleId::new(id.text))
 }
 

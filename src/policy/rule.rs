@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::condition::Condition;
 use super::facts::Facts;
 use super::literal::spell_duration;
-use super::truth::Truth;
+use super::truth::{Reading, Truth};
 use super::verdict::{FactorExpr, Valid};
 use super::written::Text;
 use crate::types::{RuleId, UnixMs};
@@ -28,7 +28,7 @@ pub struct Rule {
     pub notify: bool,
     /// It looks at `geo.*`.
     pub geographic: bool,
-    pub place: Place,
+    pub place: Box<Place>,
 }
 
 /// Where a rule's parts stand in its file, for what is said about them later.
@@ -180,12 +180,17 @@ pub struct Weighed {
 impl Rule {
     /// Whether the rule speaks of a request with these facts, and why.
     pub fn weigh(&self, facts: &Facts<'_>) -> Weighed {
-        let when = self.when.truth(facts);
+        self.weigh_in(&Reading::new(facts))
+    }
+
+    /// The same, for facts that several rules look at.
+    pub fn weigh_in(&self, reading: &Reading<'_, '_>) -> Weighed {
+        let when = self.when.truth_in(reading);
         let passes = if self.say.allows() { when == Truth::True } else { when != Truth::False };
         if !passes {
             return Weighed { when, unless: None, matches: false };
         }
-        let unless = self.unless.as_ref().map(|condition| condition.truth(facts));
+        let unless = self.unless.as_ref().map(|condition| condition.truth_in(reading));
         let matches = match unless {
             None | Some(Truth::False) => true,
             Some(Truth::Unknown) => !self.say.allows(),
