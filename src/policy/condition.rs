@@ -56,11 +56,12 @@ impl Condition {
         Self { expr: Expr::All(Vec::new()), text: "always".into() }
     }
 
+    #[cfg(test)]
     pub fn truth(&self, facts: &Facts<'_>) -> Truth {
         self.truth_in(&Reading::new(facts))
     }
 
-    /// The same, for facts that several conditions look at.
+    /// Whether it holds for facts that several conditions look at.
     pub fn truth_in(&self, reading: &Reading<'_, '_>) -> Truth {
         self.expr.truth(reading)
     }

@@ -92,7 +92,8 @@ fn version(text: &str, salt: &[&[u8]]) -> PolicyVersion {
 impl PolicySet {
     fn new(mut rules: Vec<Rule>, vocabulary: Vocabulary, version: PolicyVersion) -> Self {
         let mut numbers = Vec::new();
-        let conditions = rules.iter_mut().flat_map(|rule| [Some(&mut rule.when), rule.unless.as_mut()]);
+        let conditions =
+            rules.iter_mut().flat_map(|rule| [Some(&mut rule.when), rule.unless.as_mut()]);
         conditions.flatten().for_each(|condition| condition.keep_numbers(&mut numbers));
         let about = |action: &str, patterns: fn(&Pattern) -> bool| -> Box<[usize]> {
             let covers = |rule: &Rule| {

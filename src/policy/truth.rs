@@ -141,12 +141,7 @@ impl Expr {
 }
 
 /// `decisive` if any part is, else unknown if any part is, else `otherwise`.
-fn first_or(
-    parts: &[Expr],
-    reading: &Reading<'_, '_>,
-    decisive: Truth,
-    otherwise: Truth,
-) -> Truth {
+fn first_or(parts: &[Expr], reading: &Reading<'_, '_>, decisive: Truth, otherwise: Truth) -> Truth {
     let mut so_far = otherwise;
     for part in parts {
         match part.truth(reading) {
@@ -181,7 +176,10 @@ impl Atom {
 
     fn truth(&self, reading: &Reading<'_, '_>) -> Truth {
         let Some(kept) = reading.numbers.get(self.slot) else {
-            return self.truth_of(self.left(reading.facts));
+            return match &*self.facts {
+                [only] => self.truth_of(&only.read(reading.facts)),
+                _ => self.truth_of(&self.left(reading.facts)),
+            };
         };
         let number = kept.get_or_init(|| self.number(reading.facts));
         // Exact numbers are long. Where they are far apart it is enough to know nearly what they are.
@@ -191,7 +189,7 @@ impl Atom {
                 let less = matches!(op, Op::Less | Op::LessOrEqual);
                 Truth::of(less == (apart < 0.0))
             }
-            _ => self.truth_of(number.state),
+            _ => self.truth_of(&number.state),
         }
     }
 
@@ -201,18 +199,16 @@ impl Atom {
                 Number { state: Fact::Known(Value::Number(number)), near: number.to_f64() }
             }
             Fact::Absent => Number { state: Fact::Absent, near: f64::NAN },
-            Fact::Known(_) | Fact::Unreadable => {
-                Number { state: Fact::Unreadable, near: f64::NAN }
-            }
+            Fact::Known(_) | Fact::Unreadable => Number { state: Fact::Unreadable, near: f64::NAN },
         }
     }
 
-    fn truth_of(&self, left: Fact<Value<'_>>) -> Truth {
+    fn truth_of(&self, left: &Fact<Value<'_>>) -> Truth {
         match left {
             Fact::Unreadable => Truth::Unknown,
             // Nothing is like what is not there: only "is not" holds of it.
             Fact::Absent => Truth::of(matches!(self.test, Test::IsNot(_))),
-            Fact::Known(value) => Truth::of(self.test.holds(&value)),
+            Fact::Known(value) => Truth::of(self.test.holds(value)),
         }
     }
 

@@ -68,7 +68,7 @@ impl Look<'_, '_> {
     fn never(&self, wanted: &[(&Node, bool, bool)]) -> bool {
         let goal = |(node, want, doubt): &(_, bool, bool)| Goal {
             side: Side::One,
-            node: *node,
+            node,
             want: *want,
             doubt: *doubt,
         };

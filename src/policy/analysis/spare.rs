@@ -277,11 +277,13 @@ fn is_shorter(short: Valid, long: Valid) -> bool {
 
 /// Whether whoever meets `stricter` meets `factors` too.
 fn asks_for(stricter: &FactorExpr, factors: &FactorExpr) -> bool {
-    (0..1_u32 << Factor::ALL.len()).all(|choice| {
-        let chosen = Factor::ALL.into_iter().enumerate().filter(|(at, _)| choice >> at & 1 == 1);
-        let proven: FactorSet = chosen.map(|(_, factor)| factor).collect();
-        !stricter.met_by(proven) || factors.met_by(proven)
-    })
+    stricter == factors
+        || (0..1_u32 << Factor::ALL.len()).all(|choice| {
+            let chosen =
+                Factor::ALL.into_iter().enumerate().filter(|(at, _)| choice >> at & 1 == 1);
+            let proven: FactorSet = chosen.map(|(_, factor)| factor).collect();
+            !stricter.met_by(proven) || factors.met_by(proven)
+        })
 }
 
 fn covers_actions(other: &Rule, one: &Rule) -> bool {
