@@ -66,13 +66,11 @@ struct Look<'l, 'p> {
 impl Look<'_, '_> {
     /// Whether parts cannot come out so together: each with what is wanted, and whether doubt will do.
     fn never(&self, wanted: &[(&Node, bool, bool)]) -> bool {
-        let goal = |(node, want, doubt): &(_, bool, bool)| Goal {
-            side: Side::One,
-            node,
-            want: *want,
-            doubt: *doubt,
-        };
-        self.worlds.search(wanted.iter().map(goal).collect()) == Found::Never
+        let goals = wanted.iter().map(|&(node, want, doubt)| {
+            let side = Side::One;
+            Goal { side, node, want, doubt }
+        });
+        self.worlds.search(goals.collect()) == Found::Never
     }
 
     /// `matches "*"` is how one asks whether a text is there.
