@@ -17,7 +17,7 @@ help:
 	@echo 'make differential  tricks on real frameworks behind the gateway; SEED=1 COUNT=10000'
 	@echo 'make fuzz    TARGET=head SECONDS=600: one fuzz target for so long; without TARGET all of them'
 	@echo 'make faults  Redis and gateways are killed under load, and a model checks; SEED=1 SECONDS=300 TOPOLOGY=single|sentinel'
-	@echo 'make bench   CPU time: of the raw look at a head, and per request against nginx, in one run; what Redis costs'
+	@echo 'make bench   CPU time: of the raw look at a head, of a decision, and per request against nginx, in one run; what Redis costs'
 	@echo 'make bench-memory  a million sessions and accounts in Redis'
 	@echo 'make clean   removes everything that was built'
 
@@ -90,6 +90,7 @@ faults-smoke:
 bench:
 	tests/tools/setup.sh bench
 	$(CARGO) bench --locked --bench head
+	$(CARGO) bench --locked --bench policy
 	$(CARGO) bench --locked --bench proxy
 	$(CARGO) bench --locked --bench store
 

@@ -316,6 +316,17 @@ impl Assembler<'_> {
             self.draft_cases(&draft, &source.path);
             return None;
         };
+        let config = self.config;
+        self.warnings.extend(policy.doubts(
+            source,
+            &policy::Setting {
+                countries: config.geo.city.is_some(),
+                networks: config.geo.asn.is_some(),
+                prices: config.prices.is_some(),
+                sms: config.sms.is_some(),
+                fields: &|action| actions.fields_of(action),
+            },
+        ));
         if let Some(cases) = self.cases(&cases_beside(&source.path)) {
             let classify = |raw: &str| classify_raw(actions, raw);
             let run = cases::run(&cases, &policy, &classify, self.faults);

@@ -257,6 +257,13 @@ impl ActionSet {
         names
     }
 
+    /// Every field that may be read for an action, over all of its rules; `None` if no pack has it.
+    pub fn fields_of(&self, action: &str) -> Option<Vec<Arc<str>>> {
+        let mut rules = self.rules.iter().filter(|rule| rule.name.as_str() == action).peekable();
+        rules.peek()?;
+        Some(rules.flat_map(ActionRule::field_names).collect())
+    }
+
     pub fn rules(&self) -> &[ActionRule] {
         &self.rules
     }

@@ -13,7 +13,7 @@ use super::literal::{Literal, Wrong};
 use super::syntax::{self, Raw, RawAtom, RawTest, Speech, Written};
 use super::table::{FactRef, Kind};
 use super::tokens::Trouble;
-use super::truth::{Atom, Expr, Test, Truth};
+use super::truth::{Atom, Expr, Reading, Test, Truth};
 use super::verdict::FactorExpr;
 use super::vocabulary::Vocabulary;
 use crate::fault::{stranger, suggest};
@@ -56,8 +56,19 @@ impl Condition {
         Self { expr: Expr::All(Vec::new()), text: "always".into() }
     }
 
+    #[cfg(test)]
     pub fn truth(&self, facts: &Facts<'_>) -> Truth {
-        self.expr.truth(facts)
+        self.truth_in(&Reading::new(facts))
+    }
+
+    /// Whether it holds for facts that several conditions look at.
+    pub fn truth_in(&self, reading: &Reading<'_, '_>) -> Truth {
+        self.expr.truth(reading)
+    }
+
+    /// See `Expr::keep_numbers`.
+    pub fn keep_numbers(&mut self, known: &mut Vec<Vec<Arc<str>>>) {
+        self.expr.keep_numbers(known);
     }
 
     /// See `Expr::clears_at`.
@@ -70,6 +81,11 @@ impl Condition {
         let mut facts = Vec::new();
         self.expr.each_fact(&mut |fact| facts.push(fact));
         facts
+    }
+
+    /// What it is made of.
+    pub(super) fn expr(&self) -> &Expr {
+        &self.expr
     }
 
     /// As it was written.
@@ -107,7 +123,7 @@ fn atom(raw: &RawAtom<'_>, scope: Scope<'_>, troubles: &mut Vec<Trouble>) -> Opt
         return None;
     }
     match test(raw, first, scope, troubles) {
-        Ok(test) => Some(Atom { facts, test }),
+        Ok(test) => Some(Atom::new(facts, test)),
         Err(trouble) => {
             troubles.extend(trouble);
             None

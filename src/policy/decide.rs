@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::PolicySet;
 use super::facts::Facts;
 use super::rule::{Outcome, Rule, Say};
+use super::truth::Reading;
 use super::verdict::{Decision, FactorExpr, Permit, Requirement, Said, Term, Valid, Verdict};
 use crate::types::{RuleId, UnixMs};
 
@@ -20,8 +21,9 @@ impl PolicySet {
     pub fn decide(&self, elements: &[Facts<'_>]) -> Decision {
         let mut tally = Tally::default();
         for facts in elements {
+            let reading = Reading::new(facts);
             for rule in self.rules_about(facts.action) {
-                if rule.weigh(facts).matches {
+                if rule.weigh_in(&reading).matches {
                     tally.hear(rule, facts);
                 }
             }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::analysis;
 use super::condition::{self, Condition, Scope, Sets};
-use super::rule::{Outcome, Pattern, Rule, Say};
+use super::rule::{Outcome, Pattern, Place, Rule, Say};
 use super::table::FactRef;
 use super::verdict::Valid;
 use super::vocabulary::Vocabulary;
@@ -167,7 +168,20 @@ fn rule(
         .into_iter()
         .flatten()
         .any(|condition| condition.facts().into_iter().any(FactRef::is_geographic));
-    Some(Rule { id: id?, on: on?, when, unless, say, why, notify, geographic })
+    let place = Box::new(place(table));
+    Some(Rule { id: id?, on: on?, when, unless, say, why, notify, geographic, place })
+}
+
+/// Every text has been read before, so nothing is wrong with it now.
+fn place(table: &Table<'_, '_>) -> Place {
+    let text = |key| table.text(key, &mut Vec::new());
+    Place {
+        id: table.value("id").map_or(0..0, |id| id.span()),
+        on: table.texts("on", &mut Vec::new()).into_iter().map(|text| text.span).collect(),
+        when: text("when"),
+        unless: text("unless"),
+        require: text("require"),
+    }
 }
 
 fn id(
@@ -189,13 +203,13 @@ fn id(
         faults.push(id.fault(source, message).help(help));
         return None;
     }
-    let (line, _) = id.fault(source, "").position();
     if let Some(first) = seen.get(&id.text) {
+        let (line, _) = Fault::new(source, *first..*first, "").position();
         let message = format!("another rule is called `{}` too", id.text);
-        faults.push(id.fault(source, message).help(format!("the first is on line {first}")));
+        faults.push(id.fault(source, message).help(format!("the first is on line {line}")));
         return None;
     }
-    seen.insert(id.text.clone(), line);
+    seen.insert(id.text.clone(), id.span.start);
     Some(RuleId::new(id.text))
 }
 
@@ -315,10 +329,11 @@ fn one_outcome(
     match key {
         "require" => {
             let text = table.text(key, faults)?;
-            condition::factors(&text.text)
-                .map(|factors| Outcome::Require { factors, valid })
+            let factors = condition::factors(&text.text)
                 .map_err(|trouble| faults.push(text.trouble(table.source(), trouble)))
-                .ok()
+                .ok()?;
+            faults.extend(analysis::never_given(table.source(), &text, &factors));
+            Some(Outcome::Require { factors, valid })
         }
         "hold" => table.duration(key, faults).map(|ms| Outcome::Hold { ms }),
         _ => {

@@ -16,6 +16,11 @@ impl Glob {
         Self { pattern: pattern.chars().map(|c| folded(c, ignore_case)).collect(), ignore_case }
     }
 
+    /// Whether every text fits the pattern.
+    pub fn matches_all(&self) -> bool {
+        !self.pattern.is_empty() && self.pattern.iter().all(|c| *c == '*')
+    }
+
     /// Whether the whole text fits the pattern.
     pub fn matches(&self, text: &str) -> bool {
         let mut rest = text.chars();

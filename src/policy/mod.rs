@@ -8,6 +8,7 @@
 //! `condition` (meaning, typed by `table`) → `rule` → `PolicySet`. The way of a decision: `truth`
 //! per condition → `rule` → `decide`.
 
+pub mod analysis;
 mod case_file;
 pub mod cases;
 mod condition;
@@ -45,6 +46,7 @@ use crate::types::{ActionName, Factor, FactorSet, PolicyVersion, RuleId};
 use rule::{Pattern, Rule};
 use vocabulary::Vocabulary;
 
+pub use analysis::Setting;
 pub use rule::{Outcome, Say, Shadow};
 pub use vocabulary::STANDING_ACTIONS;
 
@@ -73,6 +75,11 @@ pub fn load(
 ) -> Option<PolicySet> {
     let vocabulary = Vocabulary::new(known_actions);
     let rules = file::read(policy, &vocabulary, faults)?;
+    let mut silent = analysis::never_speaks(policy, &rules);
+    if !silent.is_empty() {
+        faults.append(&mut silent);
+        return None;
+    }
     Some(PolicySet::new(rules, vocabulary, version(&policy.text, salt)))
 }
 
@@ -90,7 +97,11 @@ fn version(text: &str, salt: &[&[u8]]) -> PolicyVersion {
 }
 
 impl PolicySet {
-    fn new(rules: Vec<Rule>, vocabulary: Vocabulary, version: PolicyVersion) -> Self {
+    fn new(mut rules: Vec<Rule>, vocabulary: Vocabulary, version: PolicyVersion) -> Self {
+        let mut numbers = Vec::new();
+        let conditions =
+            rules.iter_mut().flat_map(|rule| [Some(&mut rule.when), rule.unless.as_mut()]);
+        conditions.flatten().for_each(|condition| condition.keep_numbers(&mut numbers));
         let about = |action: &str, patterns: fn(&Pattern) -> bool| -> Box<[usize]> {
             let covers = |rule: &Rule| {
                 rule.on.iter().any(|pattern| patterns(pattern) && pattern.covers(action))
@@ -144,6 +155,11 @@ impl PolicySet {
             _ => false,
         };
         self.rules.iter().filter(needs).map(|rule| &rule.id)
+    }
+
+    /// What may not be as meant in the file that this was loaded from, and what cannot work in this setting.
+    pub fn doubts(&self, file: &Source, setting: &Setting<'_>) -> Vec<Fault> {
+        analysis::doubts(file, &self.rules, &self.vocabulary, setting)
     }
 
     /// The ids of all rules, in the order of the file.

@@ -87,6 +87,12 @@ pub fn add(left: Decimal, right: Decimal) -> Decimal {
     left.with_ctx(untrapped()) + right.with_ctx(untrapped())
 }
 
+/// The number half-way between two that `parse` read.
+pub fn middle(left: Decimal, right: Decimal) -> Decimal {
+    let half = Decimal::from_parts(5_u8.into(), -1, Sign::Plus, untrapped());
+    add(left, right) * half
+}
+
 /// A number that came from elsewhere (a price times an amount), if it can be reckoned with: finite,
 /// not negative and of sane length.
 pub fn sound(number: Decimal) -> Option<Decimal> {

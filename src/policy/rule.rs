@@ -5,13 +5,15 @@
 //! `Shadow`.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::condition::Condition;
 use super::facts::Facts;
 use super::literal::spell_duration;
-use super::truth::Truth;
+use super::truth::{Reading, Truth};
 use super::verdict::{FactorExpr, Valid};
+use super::written::Text;
 use crate::types::{RuleId, UnixMs};
 
 /// A rule of a policy file.
@@ -26,6 +28,18 @@ pub struct Rule {
     pub notify: bool,
     /// It looks at `geo.*`.
     pub geographic: bool,
+    pub place: Box<Place>,
+}
+
+/// Where a rule's parts stand in its file, for what is said about them later.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub id: Range<usize>,
+    /// One for each pattern.
+    pub on: Vec<Range<usize>>,
+    pub when: Option<Text>,
+    pub unless: Option<Text>,
+    pub require: Option<Text>,
 }
 
 /// Which actions a rule is about.
@@ -137,7 +151,7 @@ impl Say {
     }
 
     /// Not a restriction: nothing that is unknown may speak for it.
-    fn allows(&self) -> bool {
+    pub fn allows(&self) -> bool {
         matches!(self, Self::Aloud(Outcome::Allow) | Self::Shadow(Shadow(Outcome::Allow)))
     }
 }
@@ -166,12 +180,17 @@ pub struct Weighed {
 impl Rule {
     /// Whether the rule speaks of a request with these facts, and why.
     pub fn weigh(&self, facts: &Facts<'_>) -> Weighed {
-        let when = self.when.truth(facts);
+        self.weigh_in(&Reading::new(facts))
+    }
+
+    /// The same, for facts that several rules look at.
+    pub fn weigh_in(&self, reading: &Reading<'_, '_>) -> Weighed {
+        let when = self.when.truth_in(reading);
         let passes = if self.say.allows() { when == Truth::True } else { when != Truth::False };
         if !passes {
             return Weighed { when, unless: None, matches: false };
         }
-        let unless = self.unless.as_ref().map(|condition| condition.truth(facts));
+        let unless = self.unless.as_ref().map(|condition| condition.truth_in(reading));
         let matches = match unless {
             None | Some(Truth::False) => true,
             Some(Truth::Unknown) => !self.say.allows(),

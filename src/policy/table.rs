@@ -108,6 +108,11 @@ impl FactSpec {
         self.reader.map(|reader| reader(facts))
     }
 
+    /// Whether its reader always finds a value.
+    pub fn is_always_known(&self) -> bool {
+        self.when_absent == NEVER && self.when_unreadable == NEVER
+    }
+
     /// What a literal is measured in; empty if the kind says it all.
     pub fn unit(&self) -> &'static str {
         match self.kind {

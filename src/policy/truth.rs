@@ -4,12 +4,14 @@
 //! atom is unknown exactly when a fact that it needs is unreadable (strong Kleene logic above
 //! that).
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use super::facts::{Fact, Facts};
 use super::glob::Glob;
 use super::literal::Literal;
 use super::number;
-
-use super::table::{FactRef, Value};
+use super::table::{FactRef, Kind, Value};
 use super::tokens::Op;
 use crate::types::UnixMs;
 
@@ -25,6 +27,25 @@ pub enum Truth {
 impl Truth {
     fn of(holds: bool) -> Self {
         if holds { Self::True } else { Self::False }
+    }
+}
+
+/// The facts of one decision. Numbers are read (parsed, measured, added up) once, however many rules look at them.
+pub struct Reading<'f, 'a> {
+    pub facts: &'f Facts<'a>,
+    numbers: [OnceCell<Number>; NUMBERS_MAX],
+}
+
+/// A number, or why there is none.
+struct Number {
+    state: Fact<Value<'static>>,
+    /// Nearly the same; not a number if there is none.
+    near: f64,
+}
+
+impl<'f, 'a> Reading<'f, 'a> {
+    pub fn new(facts: &'f Facts<'a>) -> Self {
+        Self { facts, numbers: [const { OnceCell::new() }; NUMBERS_MAX] }
     }
 }
 
@@ -44,7 +65,16 @@ pub struct Atom {
     /// One fact, or several numbers to be added.
     pub facts: Vec<FactRef>,
     pub test: Test,
+    /// Under which number a reading keeps the left side; beyond its numbers nothing is kept.
+    slot: usize,
+    /// Nearly the number that the left side is compared with; not a number if it is none.
+    near: f64,
 }
+
+/// Numbers that a reading keeps.
+const NUMBERS_MAX: usize = 16;
+/// What `near` may be wrong by, as a part of the number; ten thousand times what it is.
+const NEAR: f64 = 1e-9;
 
 /// What a fact is tested for.
 #[derive(Clone, Debug)]
@@ -59,16 +89,27 @@ pub enum Test {
 }
 
 impl Expr {
-    pub fn truth(&self, facts: &Facts<'_>) -> Truth {
+    pub fn truth(&self, reading: &Reading<'_, '_>) -> Truth {
         match self {
-            Self::Any(parts) => first_or(parts, facts, Truth::True, Truth::False),
-            Self::All(parts) => first_or(parts, facts, Truth::False, Truth::True),
-            Self::Not(inner) => match inner.truth(facts) {
+            Self::Any(parts) => first_or(parts, reading, Truth::True, Truth::False),
+            Self::All(parts) => first_or(parts, reading, Truth::False, Truth::True),
+            Self::Not(inner) => match inner.truth(reading) {
                 Truth::True => Truth::False,
                 Truth::Unknown => Truth::Unknown,
                 Truth::False => Truth::True,
             },
-            Self::Atom(atom) => atom.truth(facts),
+            Self::Atom(atom) => atom.truth(reading),
+        }
+    }
+
+    /// Gives each number that is compared a number of its own, the same wherever it occurs.
+    pub fn keep_numbers(&mut self, known: &mut Vec<Vec<Arc<str>>>) {
+        match self {
+            Self::Any(parts) | Self::All(parts) => {
+                parts.iter_mut().for_each(|part| part.keep_numbers(known));
+            }
+            Self::Not(inner) => inner.keep_numbers(known),
+            Self::Atom(atom) => atom.keep_number(known),
         }
     }
 
@@ -100,10 +141,10 @@ impl Expr {
 }
 
 /// `decisive` if any part is, else unknown if any part is, else `otherwise`.
-fn first_or(parts: &[Expr], facts: &Facts<'_>, decisive: Truth, otherwise: Truth) -> Truth {
+fn first_or(parts: &[Expr], reading: &Reading<'_, '_>, decisive: Truth, otherwise: Truth) -> Truth {
     let mut so_far = otherwise;
     for part in parts {
-        match part.truth(facts) {
+        match part.truth(reading) {
             truth if truth == decisive => return decisive,
             Truth::Unknown => so_far = Truth::Unknown,
             _ => {}
@@ -113,12 +154,61 @@ fn first_or(parts: &[Expr], facts: &Facts<'_>, decisive: Truth, otherwise: Truth
 }
 
 impl Atom {
-    fn truth(&self, facts: &Facts<'_>) -> Truth {
+    pub fn new(facts: Vec<FactRef>, test: Test) -> Self {
+        let near = match &test {
+            Test::Order(_, Literal::Number(limit)) => limit.to_f64(),
+            _ => f64::NAN,
+        };
+        Self { facts, test, slot: usize::MAX, near }
+    }
+
+    fn keep_number(&mut self, known: &mut Vec<Vec<Arc<str>>>) {
+        if self.facts.first().is_none_or(|fact| fact.kind != Kind::Number) {
+            return;
+        }
+        let is_it = |names: &Vec<Arc<str>>| names.iter().eq(self.facts.iter().map(|it| &it.name));
+        let at = known.iter().position(is_it);
+        self.slot = at.unwrap_or(known.len());
+        if at.is_none() && known.len() < NUMBERS_MAX {
+            known.push(self.facts.iter().map(|fact| fact.name.clone()).collect());
+        }
+    }
+
+    fn truth(&self, reading: &Reading<'_, '_>) -> Truth {
+        let Some(kept) = reading.numbers.get(self.slot) else {
+            return match &*self.facts {
+                [only] => self.truth_of(&only.read(reading.facts)),
+                _ => self.truth_of(&self.left(reading.facts)),
+            };
+        };
+        let number = kept.get_or_init(|| self.number(reading.facts));
+        // Exact numbers are long. Where they are far apart it is enough to know nearly what they are.
+        let apart = number.near - self.near;
+        match &self.test {
+            Test::Order(op, _) if apart.abs() > NEAR * (number.near.abs() + self.near.abs()) => {
+                let less = matches!(op, Op::Less | Op::LessOrEqual);
+                Truth::of(less == (apart < 0.0))
+            }
+            _ => self.truth_of(&number.state),
+        }
+    }
+
+    fn number(&self, facts: &Facts<'_>) -> Number {
         match self.left(facts) {
+            Fact::Known(Value::Number(number)) => {
+                Number { state: Fact::Known(Value::Number(number)), near: number.to_f64() }
+            }
+            Fact::Absent => Number { state: Fact::Absent, near: f64::NAN },
+            Fact::Known(_) | Fact::Unreadable => Number { state: Fact::Unreadable, near: f64::NAN },
+        }
+    }
+
+    fn truth_of(&self, left: &Fact<Value<'_>>) -> Truth {
+        match left {
             Fact::Unreadable => Truth::Unknown,
             // Nothing is like what is not there: only "is not" holds of it.
             Fact::Absent => Truth::of(matches!(self.test, Test::IsNot(_))),
-            Fact::Known(value) => Truth::of(self.test.holds(&value)),
+            Fact::Known(value) => Truth::of(self.test.holds(value)),
         }
     }
 
@@ -157,7 +247,7 @@ impl Atom {
 }
 
 impl Test {
-    fn holds(&self, value: &Value<'_>) -> bool {
+    pub(super) fn holds(&self, value: &Value<'_>) -> bool {
         match self {
             Self::Order(op, literal) => literal.order(value).is_some_and(|order| match op {
                 Op::Less => order.is_lt(),
@@ -176,6 +266,46 @@ impl Test {
                 Value::Text(text) => glob.matches(text),
                 _ => false,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::staged::{History, Staged};
+    use super::super::vocabulary::Vocabulary;
+    use super::*;
+    use crate::types::Fields;
+
+    fn number() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "0|[1-9][0-9]{0,30}",
+            "(0|[1-9][0-9]{0,20})\\.[0-9]{1,30}",
+            "99999999999999999\\.[09]{1,3}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_decided_by_nearly_the_number_is_decided_by_the_number(
+            value in number(), limit in number(), same in any::<bool>(),
+        ) {
+            let vocabulary = Vocabulary::new(&[]);
+            let limit = if same { value.clone() } else { limit };
+            let mut staged = Staged::new("order", Fields::default(), History::default());
+            staged.set("usd_value", &value, &vocabulary).unwrap();
+            let fact = FactRef::find("usd_value", &vocabulary).unwrap();
+            let literal = Literal::parse(&fact, &limit, false, &vocabulary).unwrap();
+            for op in [Op::Less, Op::LessOrEqual, Op::Greater, Op::GreaterOrEqual] {
+                let mut atom = Atom::new(vec![fact.clone()], Test::Order(op, literal.clone()));
+                let facts = staged.facts();
+                let exact = atom.truth(&Reading::new(&facts));
+                atom.keep_number(&mut Vec::new());
+                prop_assert_eq!(atom.slot, 0);
+                prop_assert_eq!(atom.truth(&Reading::new(&facts)), exact);
+            }
         }
     }
 }

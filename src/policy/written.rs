@@ -37,6 +37,17 @@ impl Text {
         Some(Self { text, span, inside })
     }
 
+    /// Where these bytes of the text stand in the file; the whole text if it is spelt with escapes.
+    pub fn span_of(&self, part: &Range<usize>) -> Range<usize> {
+        match &self.inside {
+            Some(places) => {
+                let at = |byte: usize| self.span.start + places.at(byte);
+                at(part.start)..at(part.end)
+            }
+            None => self.span.clone(),
+        }
+    }
+
     /// A fault about the whole text.
     pub fn fault(&self, source: &Source, message: impl Into<String>) -> Fault {
         Fault::new(source, self.span.clone(), message)
@@ -44,13 +55,7 @@ impl Text {
 
     /// A fault about some bytes of the text.
     pub fn trouble(&self, source: &Source, trouble: Trouble) -> Fault {
-        let span = match &self.inside {
-            Some(places) => {
-                let at = |byte: usize| self.span.start + places.at(byte);
-                at(trouble.span.start)..at(trouble.span.end)
-            }
-            None => self.span.clone(),
-        };
+        let span = self.span_of(&trouble.span);
         Fault { help: trouble.help, ..Fault::new(source, span, trouble.message) }
     }
 

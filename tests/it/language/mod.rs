@@ -5,6 +5,7 @@ mod allow;
 mod cases;
 mod conditions;
 mod deny;
+mod doubts;
 mod facts;
 mod freeze;
 mod hold;
