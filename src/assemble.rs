@@ -244,10 +244,7 @@ impl Assembler<'_> {
             let classify = |raw: &str| classify_raw(actions, raw);
             let run = cases::run(&cases, &policy, &classify, self.faults);
             self.ran += run.ran;
-            self.warnings.extend(run.untested.iter().map(|rule| {
-                let message = format!("no case expects the rule `{rule}` to speak");
-                Fault::warning(&cases, 0..0, message)
-            }));
+            self.warnings.extend(run.warnings(source));
         }
         Some(policy)
     }

@@ -72,6 +72,10 @@ impl Condition {
         facts
     }
 
+    pub(super) fn expr(&self) -> &Expr {
+        &self.expr
+    }
+
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text
@@ -324,7 +328,8 @@ const PATTERN_MAX: usize = 128;
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::staged::{History, Staged};
+    use super::super::history::History;
+    use super::super::staged::Staged;
     use super::*;
     use crate::fault::Source;
     use crate::types::Fields;

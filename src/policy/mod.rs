@@ -8,18 +8,25 @@
 //! `condition` (meaning, typed by `table`) → `rule` → `PolicySet`. The way of a decision: `truth`
 //! per condition → `rule` → `decide`.
 
+mod case_account;
+mod case_expect;
 mod case_file;
+mod case_table;
 pub mod cases;
 mod condition;
+mod coverage;
 mod decide;
 pub mod explain;
 pub mod facts;
 mod file;
 mod glob;
+mod history;
 mod literal;
+mod meaning;
 pub mod number;
 mod rule;
 mod staged;
+mod story;
 mod syntax;
 pub mod table;
 mod tokens;

@@ -10,34 +10,23 @@ use std::sync::Arc;
 use super::facts::{
     AddressFacts, CounterTotal, Counters, Decimal, Elevation, Fact, Facts, Geo, HoldRunning, Window,
 };
+use super::history::{self, Begun, Done, History, Kept};
 use super::literal::{Literal, Wrong};
 use super::table::{FIELD_FACTS, FactRef, Kind};
 use super::vocabulary::Vocabulary;
-use crate::types::{CredentialKind, Factor, FactorSet, FieldValue, Fields, UnixMs};
+use crate::types::{CredentialKind, Factor, FactorSet, FieldValue, Fields, RuleId, UnixMs};
 
 /// 2026-01-05, a Monday, 12:00 UTC.
 pub const NOON: UnixMs = UnixMs(1_767_614_400_000);
 /// Where the account is at home unless the case has a history.
-const HOME: &str = "JP";
-const HOME_ASN: u32 = 64_500;
+pub(super) const HOME: &str = "JP";
+pub(super) const HOME_ASN: u32 = 64_500;
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
 const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: f64 = 3_600_000.0;
 const DAY_MS: u64 = 86_400_000;
 /// Facts from which others follow; a case's word about those others must come later.
 const FIRST: [&str; 3] = ["geo.country", "geo.asn", "address.known"];
-
-/// Where the account was seen before.
-#[derive(Clone, Debug)]
-pub struct History {
-    pub countries: Vec<String>,
-    pub asns: Vec<u32>,
-}
-
-impl Default for History {
-    fn default() -> Self {
-        Self { countries: vec![HOME.to_owned()], asns: vec![HOME_ASN] }
-    }
-}
 
 /// Owned facts of one element.
 #[derive(Clone, Debug)]
@@ -45,7 +34,8 @@ pub struct Staged {
     pub now: UnixMs,
     pub elevations: Vec<Elevation>,
     pub holds: Vec<HoldRunning>,
-    history: History,
+    /// What the account did, and what it learns while a story is told.
+    pub history: History,
     site: String,
     action: Arc<str>,
     fields: Fields,
@@ -69,6 +59,10 @@ pub struct Staged {
     factors: FactorSet,
     security_change_age: Fact<u64>,
     place_key: String,
+    /// The case said how far away this is from where the account was seen last.
+    moved: bool,
+    /// The case said something of the destination in this very step.
+    address_said: bool,
 }
 
 impl Staged {
@@ -100,7 +94,121 @@ impl Staged {
             factors: [Factor::Totp, Factor::Sms].into_iter().collect(),
             security_change_age: Fact::Absent,
             place_key: String::new(),
+            moved: false,
+            address_said: false,
         }
+    }
+
+    /// The same account later: ages grow, what has a date of its own stays.
+    pub fn later(&self, ms: u64) -> Self {
+        let grown = |age: Fact<u64>| age.map(|age| age.saturating_add(ms));
+        let address = self.address.map(|address| {
+            address.map(|address| match address.known {
+                true => AddressFacts {
+                    age_ms: address.age_ms.saturating_add(ms),
+                    idle_ms: address.idle_ms.saturating_add(ms),
+                    ..address
+                },
+                false => address,
+            })
+        });
+        Self {
+            now: self.now.plus_ms(ms),
+            session_age: grown(self.session_age),
+            security_change_age: grown(self.security_change_age),
+            address,
+            moved: false,
+            address_said: false,
+            ..self.clone()
+        }
+    }
+
+    /// Another request of the same account, about which nothing has been said yet.
+    pub fn asks(&mut self, action: &str, fields: Fields) {
+        self.action = action.into();
+        self.fields = fields;
+        (self.usd_value, self.address) = (None, None);
+    }
+
+    /// What proves who is asking; an API key has no sign-in that could be old.
+    pub fn credential(&mut self, kind: CredentialKind) {
+        self.credential = Some(kind);
+        if kind == CredentialKind::ApiKey {
+            self.session_age = Fact::Absent;
+        }
+    }
+
+    /// The factors that are enrolled.
+    pub fn enrolled(&mut self, factors: FactorSet) {
+        self.factors = factors;
+    }
+
+    /// How long ago a factor or contact of the account changed.
+    pub fn security_changed(&mut self, ms: u64) {
+        self.security_change_age = Fact::Known(ms);
+    }
+
+    /// Somewhere else: what is not said of an unusual country cannot be told.
+    pub fn travels(&mut self, country: &str) {
+        if !country.eq_ignore_ascii_case(HOME) {
+            self.city = Fact::Unreadable;
+        }
+    }
+
+    /// How fast one must have been for the distance that the case says.
+    pub fn in_time(&mut self, ms: u64) {
+        if let Fact::Known(km) = self.distance_km {
+            self.speed_kmh = Fact::Known(km / (ms.max(MINUTE_MS) as f64 / HOUR_MS));
+        }
+    }
+
+    /// The destination that the request names.
+    pub fn destination(&self) -> Option<&str> {
+        match self.fields.find("address") {
+            Some(FieldValue::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Takes over what earlier steps of a story brought about. Call before `settle`.
+    pub fn remember(&mut self, history: &History, elevations: &[Elevation]) {
+        self.history = history.clone();
+        self.elevations = elevations.to_vec();
+        if self.history.seen_here && !self.moved {
+            self.distance_km = self.distance_km.map(|_| 0.0);
+            self.speed_kmh = self.speed_kmh.map(|_| 0.0);
+        }
+    }
+
+    /// The request went through: what the gateway learns from that.
+    pub fn passed(&self, history: &mut History, proved: bool) {
+        history.learn_place(self.country.clone().known(), self.asn.known());
+        if &*self.action != "ordinary" {
+            let usd = match self.usd_value {
+                Some(Fact::Known(usd)) => Some(usd),
+                Some(Fact::Absent) => Some(Decimal::ZERO),
+                _ => None,
+            };
+            let done = Done { action: self.action.clone(), at: self.now, count: 1, usd };
+            history.done_in_story.push(done);
+        }
+        if let Some(destination) = self.destination() {
+            let was = self.address.and_then(Fact::known);
+            history.learn_address(&self.action, destination, was, self.now, proved);
+        }
+    }
+
+    /// The request was held: these rules' holds run from now on, for this destination.
+    pub fn held(&self, history: &mut History, starts: &[RuleId]) {
+        history.holds.extend(starts.iter().map(|rule| Begun {
+            destination: self.destination().map(str::to_owned),
+            running: HoldRunning { rule: rule.clone(), since: self.now },
+        }));
+    }
+
+    /// How the credential's place is called in elevations.
+    pub fn place_key(&self) -> &str {
+        &self.place_key
     }
 
     /// The order in which a case's facts are set, whatever order they were written in.
@@ -129,7 +237,10 @@ impl Staged {
         let group = name.split_once('.').map_or(name, |(group, _)| group);
         let known = match group {
             "geo" => self.set_place(name, state),
-            "address" => self.set_address(name, state),
+            "address" => {
+                self.address_said = true;
+                self.set_address(name, state)
+            }
             "counters" => self.set_counter(name, state),
             _ => self.set_other(name, state, text),
         };
@@ -169,8 +280,8 @@ impl Staged {
             "geo.new_country" => self.new_country = Some(flagged(state)?),
             "geo.new_asn" => self.new_asn = Some(flagged(state)?),
             "geo.first_place" => self.first_place = Some(flagged(state)?.known()?),
-            "geo.distance_km" => self.distance_km = parsed(state)?,
-            "geo.speed_kmh" => self.speed_kmh = parsed(state)?,
+            "geo.distance_km" => (self.distance_km, self.moved) = (parsed(state)?, true),
+            "geo.speed_kmh" => (self.speed_kmh, self.moved) = (parsed(state)?, true),
             _ => return None,
         }
         Some(())
@@ -272,6 +383,23 @@ impl Staged {
             Fact::Known(country) => country.clone(),
             _ => self.client.to_string(),
         };
+        self.settle_place();
+        let has_amount = self.fields.find("amount").is_some();
+        self.usd_value.get_or_insert(if has_amount { Fact::Unreadable } else { Fact::Absent });
+        self.settle_address();
+        self.settle_counters();
+        for elevation in &mut self.elevations {
+            if elevation.place.is_empty() {
+                elevation.place = self.place_key.as_str().into();
+            }
+        }
+        let here = self.destination();
+        let begun = self.history.holds.iter().filter(|hold| hold.destination.as_deref() == here);
+        let begun: Vec<_> = begun.map(|hold| hold.running.clone()).collect();
+        self.holds.extend(begun);
+    }
+
+    fn settle_place(&mut self) {
         let seen_nowhere = self.history.countries.is_empty();
         let country = self
             .country
@@ -282,17 +410,36 @@ impl Staged {
         let asn = self.asn.map(|asn| !asns.is_empty() && !asns.contains(&asn));
         self.new_asn.get_or_insert(asn);
         self.first_place.get_or_insert(seen_nowhere);
-        let has_amount = self.fields.find("amount").is_some();
-        self.usd_value.get_or_insert(if has_amount { Fact::Unreadable } else { Fact::Absent });
-        let has_address = self.fields.find("address").is_some();
-        self.address.get_or_insert(if has_address {
-            Fact::Known(OLD_FRIEND)
-        } else {
-            Fact::Absent
-        });
-        for elevation in &mut self.elevations {
-            if elevation.place.is_empty() {
-                elevation.place = self.place_key.as_str().into();
+    }
+
+    /// What this step says of the destination, else what the story did to it, else what the case says, its address
+    /// book, or that it is an old friend.
+    fn settle_address(&mut self) {
+        let facts = |kept: Option<Kept>| kept.map_or(STRANGER, |kept| kept.facts(self.now));
+        let learnt = self.destination().and_then(|it| self.history.learnt(it));
+        let entry = self.destination().and_then(|it| self.history.entry(it));
+        let unsaid = match (self.fields.find("address"), entry, &self.history.book) {
+            (None, _, _) => Fact::Absent,
+            (Some(_), Some(entry), _) => Fact::Known(facts(entry.kept)),
+            (Some(_), None, Some(_)) => Fact::Known(STRANGER),
+            (Some(_), None, None) => Fact::Known(OLD_FRIEND),
+        };
+        self.address = match (self.address_said, learnt) {
+            (false, Some(learnt)) => Some(Fact::Known(facts(learnt.kept))),
+            _ => Some(self.address.unwrap_or(unsaid)),
+        };
+    }
+
+    /// What the case says of a counter, else what the account did before; and what it did in the story.
+    fn settle_counters(&mut self) {
+        let before = history::totals(&self.history.done, self.now);
+        let said = self.counters.0.clone();
+        let is_said = |name: &Arc<str>, of: Window| said.iter().any(|row| row.0 == *name && row.1 == of);
+        self.counters.0.extend(before.into_iter().filter(|(name, of, _)| !is_said(name, *of)));
+        for (name, window, more) in history::totals(&self.history.done_in_story, self.now) {
+            match self.counters.0.iter_mut().find(|(of, at, _)| *of == name && *at == window) {
+                Some((_, _, total)) => *total = history::sum(*total, more),
+                None => self.counters.0.push((name, window, more)),
             }
         }
     }

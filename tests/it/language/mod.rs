@@ -16,6 +16,7 @@ mod require;
 mod sets;
 mod shadow;
 mod shipped;
+mod stories;
 mod unless;
 mod valid;
 mod version;
