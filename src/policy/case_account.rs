@@ -68,9 +68,12 @@ impl Reader<'_> {
             history.asns = History::default().asns;
         }
         let factors = table.value("factors").map(|_| table.texts("factors", self.faults));
-        let factors =
-            factors.map(|all| all.iter().filter_map(|text| self.factor(text)).collect());
-        Account { history, factors, security_change_ms: table.duration("security_change", self.faults) }
+        let factors = factors.map(|all| all.iter().filter_map(|text| self.factor(text)).collect());
+        Account {
+            history,
+            factors,
+            security_change_ms: table.duration("security_change", self.faults),
+        }
     }
 
     fn asns(&mut self, table: &Table<'_, '_>) -> Vec<u32> {
@@ -98,8 +101,10 @@ impl Reader<'_> {
                 continue;
             };
             let used = entry.duration("used", self.faults).unwrap_or(added);
-            let unconfirmed = entry.value("verified").is_some() && !entry.flag("verified", self.faults);
-            let kept = Kept { added: ago(now, added), touched: ago(now, used), verified: !unconfirmed };
+            let unconfirmed =
+                entry.value("verified").is_some() && !entry.flag("verified", self.faults);
+            let kept =
+                Kept { added: ago(now, added), touched: ago(now, used), verified: !unconfirmed };
             book.push(Entry { address: address.text, kept: Some(kept) });
         }
         Some(book)

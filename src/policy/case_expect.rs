@@ -31,10 +31,15 @@ pub struct Expect {
     pub rules: Option<BTreeSet<String>>,
     pub shadow: Option<BTreeSet<String>>,
     pub satisfied: Option<BTreeSet<String>>,
+    /// Of all rules together.
     pub factors: Option<FactorExpr>,
+    /// Of each rule by itself.
+    pub factors_by: Vec<(String, FactorExpr)>,
     pub until_ms: Option<u64>,
     pub notify: Option<Notify>,
+    /// Of an approval of all that is asked.
     pub valid: Option<Option<Valid>>,
+    pub valid_by: Vec<(String, Option<Valid>)>,
 }
 
 /// Whether the owner is told.
@@ -79,6 +84,24 @@ impl Expect {
             let said = asked(decision.requirement());
             if !same_demand(&said, expected) {
                 differ("factors", Spelt(expected).to_string(), Spelt(&said).to_string());
+            }
+        }
+        let term = |rule: &str| {
+            let mut terms = decision.requirement()?.terms.iter();
+            terms.find(|term| term.rule.as_str() == rule)
+        };
+        for (rule, expected) in &self.factors_by {
+            let nothing = FactorExpr::All(Vec::new());
+            let said = term(rule).map_or(&nothing, |term| &term.factors);
+            if !same_demand(said, expected) {
+                let (expected, said) = (Spelt(expected), Spelt(said));
+                differ("factors", format!("{expected} by {rule}"), said.to_string());
+            }
+        }
+        for (rule, expected) in &self.valid_by {
+            let said = term(rule).map_or_else(|| "nothing".to_owned(), |it| spell_valid(it.valid));
+            if said != spell_valid(*expected) {
+                differ("valid", format!("{} by {rule}", spell_valid(*expected)), said);
             }
         }
         if let Some(expected) = self.until_ms {
@@ -132,10 +155,15 @@ impl Reader<'_> {
             let fault = verdict.fault(self.source, format!("unknown verdict `{}`", verdict.text));
             self.faults.push(fault.help(help));
         }
-        let factors = self.text(words, table, "factors").and_then(|text| {
-            let factors = condition::factors(&text.text);
-            factors.map_err(|t| self.faults.push(text.trouble(self.source, t))).ok()
-        });
+        let factors_by = self.by_rule(table, "factors");
+        let factors_by =
+            factors_by.into_iter().filter_map(|(id, it)| Some((id, self.demand(&it)?)));
+        let factors_by = factors_by.collect();
+        let factors = self.said(words, table, "factors").and_then(|it| self.demand(&it));
+        let valid_by = self.by_rule(table, "valid");
+        let valid_by = valid_by.into_iter().filter_map(|(id, it)| Some((id, self.valid(&it)?)));
+        let valid_by = valid_by.collect();
+        let valid = self.said(words, table, "valid").and_then(|it| self.valid(&it));
         let until = self.text(words, table, "until");
         let spans = KEYS.iter().filter_map(|key| Some((*key, words.cell(key)?.span.clone())));
         Some(Expect {
@@ -146,13 +174,20 @@ impl Reader<'_> {
             shadow: self.rules(words, table, "shadow"),
             satisfied: self.rules(words, table, "satisfied"),
             factors,
+            factors_by,
             until_ms: until.and_then(|text| text.duration(self.source, "until", self.faults)),
             notify: self.notify(words, table),
-            valid: self.valid(words, table),
+            valid,
+            valid_by,
         })
     }
 
-    fn text(&mut self, words: Words<'_, '_>, table: Option<Table<'_, '_>>, key: &str) -> Option<Text> {
+    fn text(
+        &mut self,
+        words: Words<'_, '_>,
+        table: Option<Table<'_, '_>>,
+        key: &str,
+    ) -> Option<Text> {
         words.cell(key).cloned().or_else(|| table?.text(key, self.faults))
     }
 
@@ -185,13 +220,42 @@ impl Reader<'_> {
         }
     }
 
-    /// `once`, `session` or a duration.
-    fn valid(
+    /// A text that is one for all rules.
+    fn said(
         &mut self,
         words: Words<'_, '_>,
         table: Option<Table<'_, '_>>,
-    ) -> Option<Option<Valid>> {
-        let text = self.text(words, table, "valid")?;
+        key: &str,
+    ) -> Option<Text> {
+        let by_rule = table.and_then(|it| it.value(key)).is_some_and(|it| it.get_ref().is_table());
+        if by_rule && words.cell(key).is_none() {
+            return None;
+        }
+        self.text(words, table, key)
+    }
+
+    /// `factors.large-withdrawal = "totp and sms"`: texts by rule.
+    fn by_rule(&mut self, table: Option<Table<'_, '_>>, key: &str) -> Vec<(String, Text)> {
+        let by_rule = table.and_then(|it| it.value(key)?.get_ref().as_table());
+        let Some(by_rule) = by_rule.map(|entries| Table::new(self.source, entries)) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for (id, span, _) in by_rule.iter() {
+            let known = self.rule(&Text::at(id, span));
+            let text = by_rule.text(id, self.faults);
+            found.extend(known.zip(text).map(|(id, text)| (id.to_string(), text)));
+        }
+        found
+    }
+
+    fn demand(&mut self, text: &Text) -> Option<FactorExpr> {
+        let factors = condition::factors(&text.text);
+        factors.map_err(|t| self.faults.push(text.trouble(self.source, t))).ok()
+    }
+
+    /// `once`, `session` or a duration.
+    fn valid(&mut self, text: &Text) -> Option<Option<Valid>> {
         match &*text.text {
             "once" => Some(None),
             "session" => Some(Some(Valid::Session)),

@@ -20,15 +20,38 @@ use crate::types::{
 };
 
 const CASE_KEYS: [&str; 13] = [
-    "name", "now", "account", "history", "place", "credential", "request", "facts", "elevations", "holds", "expect",
-    "answer", "then",
+    "name",
+    "now",
+    "account",
+    "history",
+    "place",
+    "credential",
+    "request",
+    "facts",
+    "elevations",
+    "holds",
+    "expect",
+    "answer",
+    "then",
 ];
 /// Columns of a table of cases that are not facts.
 pub const WORDS: [&str; 13] = [
-    "place", "credential", "action", "answer", "verdict", "rules", "shadow", "satisfied", "factors", "until", "notify",
-    "valid", "name",
+    "place",
+    "credential",
+    "action",
+    "answer",
+    "verdict",
+    "rules",
+    "shadow",
+    "satisfied",
+    "factors",
+    "until",
+    "notify",
+    "valid",
+    "name",
 ];
-const THEN_KEYS: [&str; 7] = ["after", "place", "credential", "request", "facts", "expect", "answer"];
+const THEN_KEYS: [&str; 7] =
+    ["after", "place", "credential", "request", "facts", "expect", "answer"];
 /// What may be said of a place, and the fact that it is.
 const PLACE: [(&str, &str); 7] = [
     ("country", "geo.country"),
@@ -162,7 +185,8 @@ impl Reader<'_> {
         }
         let answer = self.answer(words);
         if table.value("expect").is_none() {
-            let header = words.span.start..words.span.end.min(words.span.start + "[[case.then]]".len());
+            let header =
+                words.span.start..words.span.end.min(words.span.start + "[[case.then]]".len());
             self.faults.push(Fault::new(self.source, header, "this step has no `expect`"));
         }
         let expect = self.expect(words)?;

@@ -9,8 +9,19 @@ use super::written::{self, Table, Text};
 use crate::fault::{Fault, suggest};
 
 const KEYS: [&str; 13] = [
-    "name", "columns", "rows", "now", "account", "place", "credential", "request", "facts", "elevations", "holds",
-    "expect", "answer",
+    "name",
+    "columns",
+    "rows",
+    "now",
+    "account",
+    "place",
+    "credential",
+    "request",
+    "facts",
+    "elevations",
+    "holds",
+    "expect",
+    "answer",
 ];
 /// What a cell says that says nothing.
 const UNSAID: &str = "-";
@@ -18,7 +29,11 @@ const ROWS_MAX: usize = 10_000;
 
 impl Reader<'_> {
     /// The cases of one table; `None` for each row that is not written properly.
-    pub fn rows(&mut self, table: &Table<'_, '_>, span: &std::ops::Range<usize>) -> Vec<Option<Case>> {
+    pub fn rows(
+        &mut self,
+        table: &Table<'_, '_>,
+        span: &std::ops::Range<usize>,
+    ) -> Vec<Option<Case>> {
         table.only(&KEYS, self.faults);
         let header = span.start..span.end.min(span.start + "[[table]]".len());
         let before = self.faults.len();
@@ -83,7 +98,11 @@ impl Reader<'_> {
         }
         let cells = written::texts(self.source, row, self.faults);
         if cells.len() != columns.len() {
-            let message = format!("this row has {} cells, and there are {} columns", cells.len(), columns.len());
+            let message = format!(
+                "this row has {} cells, and there are {} columns",
+                cells.len(),
+                columns.len()
+            );
             let help = format!("a cell that says nothing is written \"{UNSAID}\"");
             self.faults.push(Fault::new(self.source, row.span(), message).help(help));
             return None;
@@ -117,6 +136,7 @@ fn named(table: &str, cells: &[(&str, Text)]) -> String {
     let given = cells.iter().filter(|(column, _)| {
         !WORDS.contains(column) || ["place", "credential", "action", "answer"].contains(column)
     });
-    let given: Vec<String> = given.map(|(column, cell)| format!("{column} {}", cell.text)).collect();
+    let given: Vec<String> =
+        given.map(|(column, cell)| format!("{column} {}", cell.text)).collect();
     format!("{table}: {}", given.join(", "))
 }

@@ -56,9 +56,13 @@ impl Gap {
                 format!("in every case where the rule `{rule}` speaks it is satisfied already")
             }
             Untried::Silence => {
-                format!("the rule `{rule}` speaks in every case about its actions; none shows when it does not")
+                format!(
+                    "the rule `{rule}` speaks in every case about its actions; none shows when it does not"
+                )
             }
-            Untried::Exception => format!("no case has the rule `{rule}` silent because of its `unless`"),
+            Untried::Exception => {
+                format!("no case has the rule `{rule}` silent because of its `unless`")
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use super::case_expect::every_set;
 use super::condition::Condition;
 use super::literal::Literal;
 use super::number;
-use super::rule::{Outcome, Rule, Say};
+use super::rule::{Outcome, Pattern, Rule, Say};
 use super::truth::{Atom, Expr, Test};
 use super::verdict::FactorExpr;
 
@@ -22,7 +22,10 @@ impl PolicySet {
 
     fn rule(&self, rule: &Rule) -> String {
         // Actions that the vocabulary has not are matched against the patterns: they are part of it.
-        let on: BTreeSet<String> = rule.on.iter().map(|pattern| format!("{pattern:?}")).collect();
+        let on: BTreeSet<String> = match rule.on.contains(&Pattern::Every) {
+            true => BTreeSet::from(["*".to_owned()]),
+            false => rule.on.iter().map(|pattern| format!("{pattern:?}")).collect(),
+        };
         let (when, unless) = (condition(&rule.when), rule.unless.as_ref().map(condition));
         // Of a rule in shadow the record has its name and the word for its outcome, and nothing else comes of it.
         let says = match &rule.say {

@@ -44,9 +44,14 @@ impl Text {
         Some(Self { text, span, inside })
     }
 
+    /// A text that stands somewhere as it is.
+    pub fn at(text: &str, span: Range<usize>) -> Self {
+        Self { text: text.to_owned(), span, inside: None }
+    }
+
     /// Another text at the same place.
     pub fn spelt(&self, text: &str) -> Self {
-        Self { text: text.to_owned(), span: self.span.clone(), inside: None }
+        Self::at(text, self.span.clone())
     }
 
     /// Its words, parted by spaces or commas, each a text of its own at the same place.

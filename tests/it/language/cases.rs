@@ -327,10 +327,7 @@ expect = { verdict = "require", notify = ["loud"] }
         "[[case]]\nname = \"c\"\nrequest = { action = \"withdrawal\" }\n\
          expect = { verdict = \"require\", notify = true }",
     );
-    assert_eq!(
-        faults[0].message,
-        "case \"c\": expected notify true, the policy says false"
-    );
+    assert_eq!(faults[0].message, "case \"c\": expected notify true, the policy says false");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod facts;
 mod freeze;
 mod hold;
 mod id;
+mod mutants;
 mod notify;
 mod on;
 mod planted;

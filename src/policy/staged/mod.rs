@@ -4,17 +4,20 @@
 //! destination, no counters, TOTP and SMS enrolled), except the price: an amount whose worth is not
 //! given has none, and that is unreadable.
 
+mod settle;
+mod time;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::facts::{
     AddressFacts, CounterTotal, Counters, Decimal, Elevation, Fact, Facts, Geo, HoldRunning, Window,
 };
-use super::history::{self, Begun, Done, History, Kept};
+use super::history::History;
 use super::literal::{Literal, Wrong};
 use super::table::{FIELD_FACTS, FactRef, Kind};
 use super::vocabulary::Vocabulary;
-use crate::types::{CredentialKind, Factor, FactorSet, FieldValue, Fields, RuleId, UnixMs};
+use crate::types::{CredentialKind, Factor, FactorSet, FieldValue, Fields, UnixMs};
 
 /// 2026-01-05, a Monday, 12:00 UTC.
 pub const NOON: UnixMs = UnixMs(1_767_614_400_000);
@@ -23,7 +26,6 @@ pub(super) const HOME: &str = "JP";
 pub(super) const HOME_ASN: u32 = 64_500;
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
 const MINUTE_MS: u64 = 60_000;
-const HOUR_MS: f64 = 3_600_000.0;
 const DAY_MS: u64 = 86_400_000;
 /// Facts from which others follow; a case's word about those others must come later.
 const FIRST: [&str; 3] = ["geo.country", "geo.asn", "address.known"];
@@ -99,30 +101,6 @@ impl Staged {
         }
     }
 
-    /// The same account later: ages grow, what has a date of its own stays.
-    pub fn later(&self, ms: u64) -> Self {
-        let grown = |age: Fact<u64>| age.map(|age| age.saturating_add(ms));
-        let address = self.address.map(|address| {
-            address.map(|address| match address.known {
-                true => AddressFacts {
-                    age_ms: address.age_ms.saturating_add(ms),
-                    idle_ms: address.idle_ms.saturating_add(ms),
-                    ..address
-                },
-                false => address,
-            })
-        });
-        Self {
-            now: self.now.plus_ms(ms),
-            session_age: grown(self.session_age),
-            security_change_age: grown(self.security_change_age),
-            address,
-            moved: false,
-            address_said: false,
-            ..self.clone()
-        }
-    }
-
     /// Another request of the same account, about which nothing has been said yet.
     pub fn asks(&mut self, action: &str, fields: Fields) {
         self.action = action.into();
@@ -155,55 +133,12 @@ impl Staged {
         }
     }
 
-    /// How fast one must have been for the distance that the case says.
-    pub fn in_time(&mut self, ms: u64) {
-        if let Fact::Known(km) = self.distance_km {
-            self.speed_kmh = Fact::Known(km / (ms.max(MINUTE_MS) as f64 / HOUR_MS));
-        }
-    }
-
     /// The destination that the request names.
     pub fn destination(&self) -> Option<&str> {
         match self.fields.find("address") {
             Some(FieldValue::Text(text)) => Some(text),
             _ => None,
         }
-    }
-
-    /// Takes over what earlier steps of a story brought about. Call before `settle`.
-    pub fn remember(&mut self, history: &History, elevations: &[Elevation]) {
-        self.history = history.clone();
-        self.elevations = elevations.to_vec();
-        if self.history.seen_here && !self.moved {
-            self.distance_km = self.distance_km.map(|_| 0.0);
-            self.speed_kmh = self.speed_kmh.map(|_| 0.0);
-        }
-    }
-
-    /// The request went through: what the gateway learns from that.
-    pub fn passed(&self, history: &mut History, proved: bool) {
-        history.learn_place(self.country.clone().known(), self.asn.known());
-        if &*self.action != "ordinary" {
-            let usd = match self.usd_value {
-                Some(Fact::Known(usd)) => Some(usd),
-                Some(Fact::Absent) => Some(Decimal::ZERO),
-                _ => None,
-            };
-            let done = Done { action: self.action.clone(), at: self.now, count: 1, usd };
-            history.done_in_story.push(done);
-        }
-        if let Some(destination) = self.destination() {
-            let was = self.address.and_then(Fact::known);
-            history.learn_address(&self.action, destination, was, self.now, proved);
-        }
-    }
-
-    /// The request was held: these rules' holds run from now on, for this destination.
-    pub fn held(&self, history: &mut History, starts: &[RuleId]) {
-        history.holds.extend(starts.iter().map(|rule| Begun {
-            destination: self.destination().map(str::to_owned),
-            running: HoldRunning { rule: rule.clone(), since: self.now },
-        }));
     }
 
     /// How the credential's place is called in elevations.
@@ -375,73 +310,6 @@ impl Staged {
             true => self.factors.iter().chain(factors.iter().take(1).copied()).collect(),
             false => self.factors.iter().filter(|factor| !factors.contains(factor)).collect(),
         };
-    }
-
-    /// Fills in what follows from the rest. Call once, after everything is set.
-    pub fn settle(&mut self) {
-        self.place_key = match &self.country {
-            Fact::Known(country) => country.clone(),
-            _ => self.client.to_string(),
-        };
-        self.settle_place();
-        let has_amount = self.fields.find("amount").is_some();
-        self.usd_value.get_or_insert(if has_amount { Fact::Unreadable } else { Fact::Absent });
-        self.settle_address();
-        self.settle_counters();
-        for elevation in &mut self.elevations {
-            if elevation.place.is_empty() {
-                elevation.place = self.place_key.as_str().into();
-            }
-        }
-        let here = self.destination();
-        let begun = self.history.holds.iter().filter(|hold| hold.destination.as_deref() == here);
-        let begun: Vec<_> = begun.map(|hold| hold.running.clone()).collect();
-        self.holds.extend(begun);
-    }
-
-    fn settle_place(&mut self) {
-        let seen_nowhere = self.history.countries.is_empty();
-        let country = self
-            .country
-            .clone()
-            .map(|country| !seen_nowhere && !self.history.countries.contains(&country));
-        self.new_country.get_or_insert(country);
-        let asns = &self.history.asns;
-        let asn = self.asn.map(|asn| !asns.is_empty() && !asns.contains(&asn));
-        self.new_asn.get_or_insert(asn);
-        self.first_place.get_or_insert(seen_nowhere);
-    }
-
-    /// What this step says of the destination, else what the story did to it, else what the case says, its address
-    /// book, or that it is an old friend.
-    fn settle_address(&mut self) {
-        let facts = |kept: Option<Kept>| kept.map_or(STRANGER, |kept| kept.facts(self.now));
-        let learnt = self.destination().and_then(|it| self.history.learnt(it));
-        let entry = self.destination().and_then(|it| self.history.entry(it));
-        let unsaid = match (self.fields.find("address"), entry, &self.history.book) {
-            (None, _, _) => Fact::Absent,
-            (Some(_), Some(entry), _) => Fact::Known(facts(entry.kept)),
-            (Some(_), None, Some(_)) => Fact::Known(STRANGER),
-            (Some(_), None, None) => Fact::Known(OLD_FRIEND),
-        };
-        self.address = match (self.address_said, learnt) {
-            (false, Some(learnt)) => Some(Fact::Known(facts(learnt.kept))),
-            _ => Some(self.address.unwrap_or(unsaid)),
-        };
-    }
-
-    /// What the case says of a counter, else what the account did before; and what it did in the story.
-    fn settle_counters(&mut self) {
-        let before = history::totals(&self.history.done, self.now);
-        let said = self.counters.0.clone();
-        let is_said = |name: &Arc<str>, of: Window| said.iter().any(|row| row.0 == *name && row.1 == of);
-        self.counters.0.extend(before.into_iter().filter(|(name, of, _)| !is_said(name, *of)));
-        for (name, window, more) in history::totals(&self.history.done_in_story, self.now) {
-            match self.counters.0.iter_mut().find(|(of, at, _)| *of == name && *at == window) {
-                Some((_, _, total)) => *total = history::sum(*total, more),
-                None => self.counters.0.push((name, window, more)),
-            }
-        }
     }
 
     pub fn facts(&self) -> Facts<'_> {
