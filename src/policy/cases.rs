@@ -7,26 +7,46 @@
 //! version = 1
 //!
 //! [[case]]
-//! name = "a large withdrawal asks for both factors"
+//! name = "a large withdrawal asks for both factors, twice"
 //! now = "2026-01-05T12:00:00Z"                  # optional
+//! place = { country = "DE", ip = "95.90.0.1" }  # or "DE"
+//! account = { countries = ["JP", "DE"], done = [{ action = "withdrawal", usd = 800, ago = "2h" }] }
 //! request = { action = "withdrawal", fields = { amount = "1", asset = "BTC", address = "bc1q" } }
-//! facts = { usd_value = "12000", "address.age" = "90d" }
+//! facts = { usd_value = 12000, "address.age" = "90d" }
 //! expect = { verdict = "require", rules = ["large-withdrawal"], factors = "totp and sms" }
+//! answer = ["totp", "sms"]
+//!
+//! [[case.then]]
+//! after = "12h"
+//! expect = { verdict = "require", rules = ["large-withdrawal"], valid = "once" }
+//!
+//! [[table]]
+//! name = "a row is a case"
+//! request = { action = "withdrawal" }
+//! columns = ["usd_value", "place", "verdict", "rules"]
+//! rows = [["12000", "-", "require", "large-withdrawal"], ["10", "JP", "allow", "none"]]
 //! ```
 //!
 //! `request` is `{ action, fields }` (a list of tables for a batch) or `{ raw = "POST /…" }`.
 //! `facts` take values as rules write them, `absent` or `unreadable`.
-//! `history = { countries, asns }` says where the account was seen.
+//! `account` has `countries`, `asns`, `factors`, `security_change`, `addresses` (its address book; with
+//! it any other destination is a stranger) and `done`; `history` is its old name, with the first two.
 //! `elevations = [{ rule, factors, until, place }]` and `holds = [{ rule, since }]` take durations
 //! from and before now. In `expect`, `rules` are those that spoke aloud and are not satisfied,
 //! `shadow` and `satisfied` the others; what is left out is not compared. `until` is how long a
-//! hold lasts from now.
+//! hold lasts from now; `factors` and `valid` are of all that is asked, or tables of them by rule;
+//! `notify` is whether the owner is told, or by which rules.
+//!
+//! A `then` is the same account `after` some time: ages grow, windows move, holds run on, approvals
+//! last as long as their rule says. What went through in a step (allowed, or asked and answered) is
+//! counted, its place known and its destination in the address book.
 //!
 //! What a case does not say: Monday 2026-01-05 12:00 UTC, site `main`, a session 10 minutes old
 //! from 192.0.2.10 in Tokyo (JP, AS64500, an ordinary network, where the account has always been),
 //! TOTP and SMS enrolled and never changed, no counters. An action with an address has a known,
 //! verified one of 90 days, used yesterday. An amount without a `usd_value` has no price, which is
-//! unreadable. One `address.*` fact that is absent or unreadable makes them all so.
+//! unreadable. One `address.*` fact that is absent or unreadable makes them all so. Of a `place`
+//! outside Japan the city cannot be told unless it is said.
 
 use std::collections::BTreeSet;
 

@@ -197,7 +197,7 @@ expect = { verdict = "allow" }
 [[case.then]]
 after = "1d"
 request = { action = "withdrawal", fields = { address = "old" } }
-expect = { verdict = "hold", until = "2h" }
+expect = { verdict = "hold", until = "1h" }
 "#,
     );
 }
