@@ -59,6 +59,7 @@ clients: build
 	    $(PYTHON) tests/clients/tour.py; \
 	    $(PYTHON) tests/clients/ccxt_okx.py'
 	tests/tools/with-demo.sh $(PYTHON) tests/clients/browser.py
+	tests/tools/with-demo.sh $(PYTHON) tests/clients/spa.py
 	$(PYTHON) tests/clients/ccxt_exchanges.py
 	$(PYTHON) tests/clients/ccxt_orders.py
 	$(PYTHON) tests/clients/ccxt_ws.py

@@ -211,6 +211,7 @@ impl Assembler<'_> {
             policy: policy?,
             upstream: upstream.ok()?,
             prices: prices.clone(),
+            inject: self.site.inject,
             ordinary: metrics.ordinary(&name),
             name,
         })

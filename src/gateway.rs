@@ -103,6 +103,8 @@ pub struct Site {
     pub policy: PolicySet,
     pub upstream: Upstream,
     pub prices: Arc<Prices>,
+    /// Its pages get the script for single-page applications.
+    pub inject: bool,
     /// Counts its ordinary requests; resolved once, because there are many.
     pub ordinary: OrdinaryRequests,
 }

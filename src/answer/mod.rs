@@ -57,7 +57,12 @@ pub(crate) async fn own(
     let get = visit.head.method == Method::GET || visit.head.method == Method::HEAD;
     match visit.head.path().strip_prefix(PREFIX).unwrap_or("") {
         "/jwks.json" if get => return Ok(jwks(gateway)),
-        "/style.css" if get => return Ok(gateway.pages.stylesheet(&visit.head.request)),
+        path if get => {
+            let asset = gateway.pages.asset(path, visit.language(), &visit.head.request);
+            if let Some(asset) = asset {
+                return Ok(asset);
+            }
+        }
         _ => {}
     }
     let Some((id, step)) = address(visit.head.path()) else { return Err(not_found()) };

@@ -7,7 +7,7 @@
 //! Every guarded action with parameters carries a `sample`, which is read at load, in its own spelling and in every
 //! other that some server has been seen to take for it.
 //!
-//! A pack has four keys beyond those that policies/README.md describes. `accepted = { "json.code" = "0" }`,
+//! A pack has four keys beyond those that policies/packs.md describes. `accepted = { "json.code" = "0" }`,
 //! for the file or for one action, says what in a 2xx answer means that the exchange accepted (a
 //! list: any of these values). `amounts = ["fee"]` names fields that are compared as exact
 //! decimals, as `amount` always is. `guarded = false` gives ordinary traffic a name that rules and

@@ -233,6 +233,7 @@ impl<'a> Checker<'a> {
             upstream: file.upstream.get_ref().iter().map(|url| url.get_ref().clone()).collect(),
             upstream_span: file.upstream.span(),
             upstream_h2: file.upstream_h2,
+            inject: file.inject,
             actions: file.actions.iter().map(|path| self.path(path)).collect(),
             policy: self.path(&file.policy),
             accounts: file.accounts.map_or_else(|| name.clone(), |word| word.into_inner()).into(),

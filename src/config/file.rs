@@ -131,6 +131,8 @@ pub(super) struct Site {
     #[serde(default)]
     pub upstream_h2: bool,
     #[serde(default)]
+    pub inject: bool,
+    #[serde(default)]
     pub actions: Vec<Text>,
     pub policy: Text,
     pub accounts: Option<Text>,

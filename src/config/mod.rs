@@ -110,6 +110,8 @@ pub struct Site {
     pub upstream: Vec<String>,
     pub upstream_span: Range<usize>,
     pub upstream_h2: bool,
+    /// The script for single-page applications is put into pages.
+    pub inject: bool,
     pub actions: Vec<FileRef>,
     pub policy: FileRef,
     pub accounts: Arc<str>,

@@ -3,8 +3,11 @@
 //! Never decides anything and never reads a request's parameters. Invariant: a page shows the stored transaction, each
 //! value escaped and isolated, and needs no script.
 
+mod assets;
 mod audience;
+mod csp;
 pub mod csrf;
+pub mod inject;
 pub mod language;
 pub mod outcome;
 mod refusal;

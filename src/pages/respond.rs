@@ -183,18 +183,6 @@ impl Pages {
         }
     }
 
-    /// `GET /.stepgate/style.css`: the only thing that may be cached.
-    pub fn stylesheet(&self, request: &RequestId) -> Response<Body> {
-        let css = include_str!("html/style.css").as_bytes();
-        let mut response = Response::new(Body::whole(css));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        put(headers, STEPGATE_REQUEST, request.as_str());
-        response
-    }
-
     fn challenge_problem(&self, challenge: &Challenge, ctx: &Ctx<'_>) -> Response<Body> {
         let table = self.table(ctx.language);
         let factors = words(challenge.factors_open().iter());
@@ -286,11 +274,13 @@ pub fn challenge_json(challenge: &Challenge, now: UnixMs) -> Vec<u8> {
     json_bytes(&ChallengeCard {
         challenge_id: challenge.id.as_str(),
         state: state.word(),
+        about: if challenge.approves_transaction() { "transaction" } else { "place" },
         action: challenge.action.as_str(),
         factors: words(challenge.factors_open().iter()),
         attempts_left: challenge.attempts_left,
         expires_at: challenge.expires.seconds(),
         transaction: &challenge.shown,
+        why: challenge.requirement.terms.iter().filter_map(|term| term.why.as_deref()).collect(),
         place: &challenge.place,
         client: challenge.client.to_string(),
         sent_to: challenge.sent.as_ref().map(|sent| &*sent.masked_number),
@@ -361,7 +351,7 @@ fn whole(
 }
 
 /// Ids are base64url or UUIDs; what could not be a header value is left out rather than cut.
-fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
@@ -402,11 +392,13 @@ struct RefusalProblem<'a> {
 struct ChallengeCard<'a> {
     challenge_id: &'a str,
     state: &'static str,
+    about: &'static str,
     action: &'a str,
     factors: Vec<&'static str>,
     attempts_left: u32,
     expires_at: i64,
     transaction: &'a [Shown],
+    why: Vec<&'a str>,
     place: &'a str,
     client: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -428,7 +420,7 @@ struct Rejected {
     frozen: bool,
 }
 
-const STEPGATE_REQUEST: HeaderName = HeaderName::from_static("stepgate-request");
+pub(super) const STEPGATE_REQUEST: HeaderName = HeaderName::from_static("stepgate-request");
 const STEP_UP_CHALLENGE: HeaderName = HeaderName::from_static("step-up-challenge");
 const STEP_UP_FACTORS: HeaderName = HeaderName::from_static("step-up-factors");
 const STEP_UP_EXPIRES: HeaderName = HeaderName::from_static("step-up-expires");

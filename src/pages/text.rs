@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::language::Language;
 use crate::stepup::message::Phrases;
@@ -26,6 +26,18 @@ pub(super) struct Table {
     action: Section,
     field: Section,
     sms: Phrases,
+}
+
+/// The part of a table that a dialog in somebody's page needs.
+#[derive(Debug, Serialize)]
+pub(super) struct Script<'a> {
+    ui: &'a Section,
+    action: &'a Section,
+    field: &'a Section,
+    state_title: &'a Section,
+    state_text: &'a Section,
+    more: &'a str,
+    unavailable: &'a str,
 }
 
 impl Table {
@@ -55,6 +67,18 @@ impl Table {
     }
     pub fn field<'a>(&'a self, name: &'a str) -> Cow<'a, str> {
         name_or_own_words(&self.field, name)
+    }
+    /// What the script for single-page applications says, in its own words.
+    pub fn script(&self) -> Script<'_> {
+        Script {
+            ui: &self.ui,
+            action: &self.action,
+            field: &self.field,
+            state_title: &self.state_title,
+            state_text: &self.state_text,
+            more: self.answer("more"),
+            unavailable: self.refusal("unavailable").1,
+        }
     }
     pub fn sms(&self) -> &Phrases {
         &self.sms

@@ -37,6 +37,7 @@ use crate::gateway::{Gateway, Worker};
 use crate::identify::{IdentifyError, Identity};
 use crate::listen::Connection;
 use crate::observe;
+use crate::pages::inject;
 use crate::policy::verdict::{Permit, Verdict};
 use crate::rejection::Rejection;
 use facts::Surroundings;
@@ -68,7 +69,12 @@ pub async fn run(
     match receive::receive(gateway, request, connection) {
         Ok((mut visit, body)) => {
             let mut body = Arriving::Stream(body);
+            let into_page = visit.wants_script();
             let ended = story(worker, &mut visit, &mut body).await;
+            let ended = match into_page && !visit.is_own() {
+                true => ended.map(inject::into_page),
+                false => ended,
+            };
             if let Arriving::Stream(unread) = body {
                 Box::pin(read_out(&visit, unread)).await;
             }

@@ -207,6 +207,21 @@ impl Visit {
         self.learnt().own = true;
     }
 
+    pub(super) fn is_own(&self) -> bool {
+        self.learnt().own
+    }
+
+    /// Whether its answer may be a page that gets the script for single-page applications. Such a page is asked for
+    /// whole and uncompressed.
+    pub(super) fn wants_script(&mut self) -> bool {
+        let wants = self.site.inject && self.audience() == Audience::Page;
+        if wants {
+            self.head.headers.remove(header::ACCEPT_ENCODING);
+            self.head.headers.remove(header::RANGE);
+        }
+        wants
+    }
+
     pub(super) fn redeemed(&self, proof: &Proof) {
         self.learnt().challenge = Some(proof.challenge.clone());
     }

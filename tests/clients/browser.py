@@ -5,139 +5,22 @@ chromedriver of its own. Environment (the demo writes it to target/demo/env): GA
 CONTROL. Screenshots: target/screens.
 """
 
-import base64
-import contextlib
 import json
 import os
-import pathlib
 import re
 import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.parse
 import urllib.request
+
+import webdriver
+from webdriver import Browser, chromedriver, claim
 
 TOKYO, FRANKFURT = os.environ["GATEWAY"], os.environ["GATEWAY_FRANKFURT"]
 HELPER, CONTROL = os.environ["DEMO_DO"], os.environ["CONTROL"]
 HOLD_S = float(os.environ.get("HOLD_S", "10"))  # policies/demo.policy.toml, rule young-address
-SCREENS = pathlib.Path("target/screens")
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # W3C WebDriver §12.1
 ADDRESS = "bc1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qccfmv3"
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage", "--ignore-certificate-errors", "--lang=en-US", "--window-size=800,1000",
-]
 CODE = "input[autocomplete=one-time-code]"
-
-passed = 0
-
-
-def claim(truth, text, more=""):
-    """One line of the summary; the first false one ends the run."""
-    global passed
-    if not truth:
-        sys.exit(f"FAILED: {text}\n{more}")
-    passed += 1
-    print(f"  ok  {text}")
-
-
-class Browser:
-    """One session of one browser."""
-
-    def __init__(self, driver, profile, javascript):
-        content = {} if javascript else {"profile.managed_default_content_settings.javascript": 2}
-        options = {"args": [*FLAGS, f"--user-data-dir={profile}"], "prefs": content}
-        self.base = driver
-        wanted = {"acceptInsecureCerts": True, "goog:chromeOptions": options}
-        answer = self.ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-        self.base = f"{driver}/session/{answer['sessionId']}"
-
-    def ask(self, method, path, body=None):
-        data = json.dumps(body or {}).encode() if method == "POST" else None
-        request = urllib.request.Request(
-            self.base + path, data=data, method=method, headers={"Content-Type": "application/json"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as error:
-            sys.exit(f"FAILED: {method} {path} {body}: {json.load(error)['value']['message']}")
-
-    def open(self, address):
-        self.ask("POST", "/url", {"url": address})
-
-    def find(self, selector):
-        return self.ask("POST", "/element", {"using": "css selector", "value": selector})[ELEMENT]
-
-    def has(self, selector):
-        found = self.ask("POST", "/elements", {"using": "css selector", "value": selector})
-        return bool(found)
-
-    def type(self, selector, text):
-        element = self.find(selector)
-        self.ask("POST", f"/element/{element}/clear")
-        self.ask("POST", f"/element/{element}/value", {"text": text})
-
-    def choose(self, name, option):
-        element = self.ask("POST", "/element", {
-            "using": "xpath", "value": f"//select[@name='{name}']/option[.='{option}']",
-        })
-        self.ask("POST", f"/element/{element[ELEMENT]}/click")
-
-    def click(self, selector):
-        self.ask("POST", f"/element/{self.find(selector)}/click")
-
-    def submit(self, selector):
-        """Clicks what leads to another page, and waits until that page is there."""
-        root = {"using": "css selector", "value": "html"}
-        before = self.ask("POST", "/elements", root)
-        self.click(selector)
-        for _ in range(200):
-            # Between two pages there is none.
-            if self.ask("POST", "/elements", root) not in ([], before):
-                return
-            time.sleep(0.05)
-        sys.exit(f"FAILED: {selector} led nowhere\n{self.text()}")
-
-    def text(self):
-        return self.ask("GET", f"/element/{self.find('body')}/text")
-
-    def address(self):
-        return urllib.parse.urlsplit(self.ask("GET", "/url"))
-
-    def title(self):
-        return self.ask("GET", "/title")
-
-    def screen(self, name):
-        SCREENS.mkdir(parents=True, exist_ok=True)
-        (SCREENS / f"{name}.png").write_bytes(base64.b64decode(self.ask("GET", "/screenshot")))
-
-    def quit(self):
-        self.ask("DELETE", "")
-
-
-@contextlib.contextmanager
-def chromedriver():
-    """A driver on a port of its own choice."""
-    with tempfile.TemporaryFile("w+") as log:
-        driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=log, stderr=subprocess.STDOUT)
-        try:
-            for _ in range(200):
-                log.seek(0)
-                started = re.search(r"started successfully on port (\d+)", log.read())
-                if started:
-                    break
-                time.sleep(0.05)
-            else:
-                sys.exit("FAILED: chromedriver did not start")
-            yield f"http://127.0.0.1:{started[1]}"
-        finally:
-            driver.terminate()
-            driver.wait()
-
 
 def received(path):
     """What was posted to the exchange on this path."""
@@ -298,7 +181,7 @@ def main():
                 texting(browser)
             finally:
                 browser.quit()
-    print(f"{passed} claims hold; screenshots in {SCREENS}")
+    print(f"{webdriver.passed} claims hold; screenshots in {webdriver.SCREENS}")
 
 
 main()

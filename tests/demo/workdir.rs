@@ -172,6 +172,7 @@ upstream = ["{exchange_url}"]
 actions = ["policies/okx.actions.toml", "policies/demo.actions.toml"]
 policy = "policies/demo.policy.toml"
 accounts = "demo"
+inject = true
 
 [[site.identity]]
 kind = "jwt"

@@ -30,6 +30,8 @@ pub struct Seen {
 #[derive(Clone, Debug)]
 pub enum Reply {
     Answer(u16, &'static str),
+    /// 200 with this media type.
+    Page(&'static str, &'static str),
     /// Reads the request, waits, then answers success.
     After(Duration),
     /// Reads the request and closes the connection without an answer.
@@ -108,9 +110,11 @@ async fn answer(
         });
         state.replies.pop_front()
     };
-    let success = (200, r#"{"code":"0","msg":"","data":[{"wdId":"1"}]}"#);
-    let (status, text) = match reply {
-        Some(Reply::Answer(status, text)) => (status, text),
+    let json = "application/json";
+    let success = (200, json, r#"{"code":"0","msg":"","data":[{"wdId":"1"}]}"#);
+    let (status, media_type, text) = match reply {
+        Some(Reply::Answer(status, text)) => (status, json, text),
+        Some(Reply::Page(media_type, text)) => (200, media_type, text),
         Some(Reply::After(pause)) => {
             tokio::time::sleep(pause).await;
             success
@@ -120,6 +124,6 @@ async fn answer(
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
-    response.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    response.headers_mut().insert("content-type", media_type.parse().unwrap());
     Ok(response)
 }

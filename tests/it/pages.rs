@@ -353,7 +353,7 @@ async fn a_challenge_past_its_time_is_shown_as_expired() {
 
 #[test]
 fn the_style_sheet_is_plain_css_that_may_be_cached() {
-    let response = Pages::new().stylesheet(&request_id());
+    let response = Pages::new().asset("/style.css", Language::En, &request_id()).unwrap();
     assert_eq!(response.headers()["content-type"], "text/css; charset=utf-8");
     assert_eq!(response.headers()["stepgate-request"], request_id().as_str());
 }

@@ -55,11 +55,11 @@ impl Customer {
     }
 }
 
-/// `alice` has an authenticator, `bob` a phone. `bot1` to `bot9` have an authenticator each, so that a client test can
+/// `alice` has an authenticator, `bob` a phone. `bot1` to `bot19` have an authenticator each, so that a client test can
 /// give several codes without waiting for the next 30 s step of one account.
 pub fn all() -> Vec<Customer> {
     let people = [Customer::new("alice", None), Customer::new("bob", Some("+81312345678"))];
-    let bots = (1..=9).map(|number| Customer::new(format!("bot{number}"), None));
+    let bots = (1..=19).map(|number| Customer::new(format!("bot{number}"), None));
     people.into_iter().chain(bots).collect()
 }
 

@@ -3,8 +3,9 @@
 //! Never asks for a second factor: that is the whole point of the gateway in front. A client that accepts JSON and
 //! not HTML is answered in JSON, so that the tour can be read in a terminal.
 
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, SET_COOKIE};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, SET_COOKIE};
 use http::{Method, StatusCode};
+use http_body_util::Full;
 use serde_json::{Value, json};
 
 use super::books::{ASSETS, Address, Books, Receipt, Wallet};
@@ -74,6 +75,8 @@ impl Visit<'_> {
         }
         match self.call.path.as_str() {
             "/" => self.page(StatusCode::OK, "Balances", &balances(books)),
+            "/app" => app("text/html; charset=utf-8", APP),
+            "/app.js" => app("text/javascript; charset=utf-8", APP_SCRIPT),
             "/transfer" => self.page(StatusCode::OK, "Transfer", &transfer_form()),
             "/address-book" => self.page(StatusCode::OK, "Address book", &address_book(books)),
             "/withdraw" => self.page(StatusCode::OK, "Withdraw", &withdraw_form(books)),
@@ -127,6 +130,18 @@ impl Visit<'_> {
         html(status, &layout(self.shared, self.call, Some(self.name), title, body))
     }
 }
+
+/// The single-page application, under a policy that allows no script but the site's own files.
+fn app(media_type: &'static str, body: &'static str) -> Answer {
+    let mut answer = Answer::new(Full::from(body));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'self'"));
+    answer
+}
+
+const APP: &str = include_str!("app.html");
+const APP_SCRIPT: &str = include_str!("app.js");
 
 fn balances(books: &Books) -> String {
     let mut out = String::new();
@@ -233,7 +248,7 @@ fn layout(shared: &Shared, call: &Call, name: Option<&str>, title: &str, body: &
     let nav = name.map_or_else(String::new, |name| {
         format!(
             "<nav><a href=/>Balances</a> <a href=/transfer>Transfer</a> \
-             <a href=/address-book>Address book</a> <a href=/withdraw>Withdraw</a>\
+             <a href=/address-book>Address book</a> <a href=/withdraw>Withdraw</a> <a href=/app>App</a>\
              <form method=post action=/logout><button>Log out {}</button></form></nav>",
             escape(name)
         )

@@ -4,6 +4,7 @@ mod browser_form;
 mod counters;
 mod evidence;
 mod http2;
+mod inject;
 mod inline_code;
 mod lockout;
 mod not_me;

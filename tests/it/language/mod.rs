@@ -13,6 +13,7 @@ mod mutants;
 mod notify;
 mod on;
 mod planted;
+mod recipes;
 mod require;
 mod sets;
 mod shadow;

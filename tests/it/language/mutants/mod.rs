@@ -171,7 +171,7 @@ fn no_change_of_a_rule_of_the_demo_goes_unnoticed() {
 fn no_slip_in_a_shipped_policy_goes_unnoticed() {
     for name in SHIPPED {
         let shipped = Shipped::read(name);
-        let mutants = slipped(&shipped.policy, number("COUNT", 1000), 0);
+        let mutants = slipped(&shipped.policy, number("COUNT", 700), 0);
         try_all(name, &shipped.policy, mutants, |text| shipped.fate(text));
     }
 }
@@ -205,7 +205,7 @@ fn no_slip_in_a_file_of_cases_breaks_more_than_the_case() {
     for name in SHIPPED {
         let shipped = Shipped::read(name);
         let policy = load(&shipped.policy, &mut Vec::new()).unwrap();
-        let mutants = slipped(&shipped.cases.text, number("COUNT", 120), 1);
+        let mutants = slipped(&shipped.cases.text, number("COUNT", 80), 1);
         // A slip in what a case begins with makes another case, which may come out as well.
         try_all(&format!("slips in cases of {name}"), &shipped.cases.text, mutants, |text| {
             let mut faults = Vec::new();

@@ -1,0 +1,544 @@
+// One script tag for single-page applications: <script src="/.stepgate/client.js"></script>, before the app's own.
+//
+// It wraps fetch and XMLHttpRequest. A call of this origin that needs its owner's code opens a dialog that shows what
+// the gateway stored; after the code the very same call is sent again, and its caller gets the final answer. It keeps
+// no code, sends nothing elsewhere, and shows no word of the page's own. An app may bring its own dialog: see
+// client.d.ts. What the owner does not confirm ends as if this script were not here: with the gateway's refusal.
+(() => {
+  "use strict";
+  if (window.stepgate) return;
+  const ROOT = "/.stepgate/";
+  // What is larger is not guarded; it is only kept by reference, for the check of a place.
+  const COPY_MAX = 65536;
+  // A call may owe a code for its place and then one for itself.
+  const ROUNDS = 3;
+  const fetchOf = window.fetch.bind(window);
+  const Inner = window.XMLHttpRequest;
+  const copies = (value) => (value && value.byteLength <= COPY_MAX ? value.slice(0) : value);
+
+  // --- What is sent again must be what was sent.
+
+  const quoted = (name) =>
+    name.replace(/\r\n|\r|\n/g, "%0D%0A").replace(/"/g, "%22");
+
+  /** A body as it can be sent now and again, and its media type if that would otherwise be another one each time. */
+  function keep(body) {
+    if (body instanceof FormData) {
+      const parts = [...body];
+      if (parts.some(([, value]) => typeof value !== "string")) {
+        const copy = new FormData();
+        parts.forEach(([name, value]) => copy.append(name, value));
+        return { body: copy };
+      }
+      // Browsers draw another boundary each time, and other bytes would be another request.
+      const boundary = "----stepgate" + crypto.randomUUID();
+      const text = parts.map(
+        ([name, value]) =>
+          `--${boundary}\r\nContent-Disposition: form-data; name="${quoted(name)}"\r\n\r\n` +
+          value.replace(/\r\n|\r|\n/g, "\r\n") + "\r\n",
+      );
+      return { body: text.join("") + `--${boundary}--\r\n`, type: "multipart/form-data; boundary=" + boundary };
+    }
+    if (body instanceof URLSearchParams) return { body: new URLSearchParams(body) };
+    if (body instanceof ArrayBuffer) return { body: copies(body) };
+    if (ArrayBuffer.isView(body)) {
+      return { body: copies(body.buffer.slice(body.byteOffset, body.byteOffset + body.byteLength)) };
+    }
+    return { body };
+  }
+
+  /** A stream as it is sent once, and what went through it: nothing if it was too much to keep. */
+  function recorded(stream) {
+    let parts = [], size = 0;
+    const seen = new TransformStream({
+      transform(part, out) {
+        size += part.byteLength;
+        if (size > COPY_MAX) parts = null;
+        if (parts) parts.push(part.slice());
+        out.enqueue(part);
+      },
+    });
+    return [stream.pipeThrough(seen), () => parts && new Blob(parts)];
+  }
+
+  /** Sends a call for the first time, and again. `again` may answer null: it cannot be repeated. */
+  function plan(input, init) {
+    init = { ...init };
+    if (init.headers) init.headers = new Headers(init.headers);
+    const method = (init.method || input.method || "GET").toUpperCase();
+    const asked = input instanceof Request ? input : null;
+    const headers = new Headers(init.headers || (asked ? asked.headers : undefined));
+    const call = { headers, omit: (init.credentials || (asked && asked.credentials)) === "omit" };
+    call.signal = init.signal || (asked && asked.signal);
+    call.url = new URL(asked ? asked.url : String(input), document.baseURI);
+    if (init.body instanceof ReadableStream) {
+      const [stream, kept] = recorded(init.body);
+      const first = { ...init, body: stream, duplex: "half" };
+      const again = () => kept() && fetchOf(input, { ...init, body: kept() });
+      return { ...call, first: () => fetchOf(input, first), again, done() {} };
+    }
+    if (asked && init.body == null && method !== "GET" && method !== "HEAD") {
+      const first = new Request(asked, init);
+      let spare = first.clone();
+      const again = () => {
+        const next = spare;
+        spare = next.clone();
+        return fetchOf(next);
+      };
+      // A copy that nobody reads is let go.
+      const done = () => spare.body && spare.body.cancel().catch(() => {});
+      return { ...call, first: () => fetchOf(first), again, done };
+    }
+    if (init.body != null) {
+      const kept = keep(init.body);
+      init.body = kept.body;
+      if (kept.type && !headers.has("content-type")) {
+        headers.set("content-type", kept.type);
+        init.headers = headers;
+      }
+    }
+    const send = () => fetchOf(input, init);
+    return { ...call, first: send, again: send, done() {} };
+  }
+
+  // --- The gateway's own addresses, with the credential of the call.
+
+  const NOT_OURS = /^(accept|content-|if-|range$|step-up-)/i;
+
+  /** In the language of the page, if it says one. */
+  const speak = (headers) => {
+    const tag = document.documentElement.lang;
+    if (tag) headers.set("accept-language", tag);
+    return headers;
+  };
+
+  async function talk(call, path, body) {
+    const headers = new Headers();
+    call.headers.forEach((value, name) => NOT_OURS.test(name) || headers.set(name, value));
+    headers.set("accept", "application/json");
+    speak(headers);
+    if (body) headers.set("content-type", "application/json");
+    const credentials = call.omit ? "omit" : "same-origin";
+    const method = body ? "POST" : "GET";
+    const init = { method, headers, credentials, cache: "no-store", redirect: "error" };
+    const response = await fetchOf(ROOT + path, body ? { ...init, body: JSON.stringify(body) } : init);
+    const answer = await response.json();
+    return { ...answer, ok: response.ok, status: response.status };
+  }
+
+  // --- One question at a time, and one for all calls that wait for the same answer.
+
+  const questions = new Map();
+  let line = Promise.resolve();
+
+  /** True when the challenge is approved; throws what the caller's signal says. */
+  function ask(call, id) {
+    let question = questions.get(id);
+    if (!question) {
+      const stop = new AbortController();
+      question = { waiting: 0, stop };
+      question.answer = line.then(() => put(call, id, stop.signal)).catch(() => false);
+      line = question.answer;
+      questions.set(id, question);
+      question.answer.then(() => questions.delete(id));
+    }
+    question.waiting += 1;
+    const leave = () => (question.waiting -= 1) || question.stop.abort();
+    return new Promise((resolve, reject) => {
+      const gone = () => {
+        leave();
+        reject(call.signal.reason);
+      };
+      if (call.signal && call.signal.aborted) return gone();
+      if (call.signal) call.signal.addEventListener("abort", gone, { once: true });
+      question.answer.then((approved) => {
+        if (call.signal) call.signal.removeEventListener("abort", gone);
+        resolve(approved);
+      });
+    });
+  }
+
+  const tell = (kind, detail) =>
+    window.dispatchEvent(new CustomEvent("stepgate:" + kind, { detail, cancelable: kind === "challenge" }));
+
+  /** Puts the question to the owner: by the app's own dialog if it brings one, else by ours. */
+  async function put(call, id, signal) {
+    if (signal.aborted) return false;
+    const path = "challenge/" + id;
+    const challenge = await talk(call, path);
+    if (!challenge.ok || challenge.state !== "open") return challenge.state === "approved";
+    const approved = await new Promise((resolve) => {
+      signal.addEventListener("abort", () => resolve(false), { once: true });
+      const end = (answer, approved) => {
+        if (answer.state && answer.state !== "open") resolve(approved);
+        return answer;
+      };
+      const detail = {
+        challenge,
+        url: new URL(ROOT + path, location.href).href,
+        signal,
+        answer: async (factor, code) => {
+          const answer = await talk(call, path + "/answer", { factor, code });
+          return end(answer, answer.state === "approved");
+        },
+        send: (factor) => talk(call, path + "/send", { factor: factor || "sms" }),
+        reject: async (freeze) => end(await talk(call, path + "/reject", { freeze: !!freeze }), false),
+        cancel: () => resolve(false),
+      };
+      if (tell("challenge", detail)) dialog(detail).catch(() => resolve(false));
+    });
+    tell(approved ? "approved" : "closed", { challenge });
+    return approved;
+  }
+
+  // --- Our dialog: native, modal, in a shadow root, with the sentences of the pages.
+
+  const STYLE = `
+    dialog { --ink:#1b2430; --soft:#5b6673; --line:#d9dfe6; --paper:#fff; --accent:#9a5b00; --bad:#ab1f2a; --calm:#1f5fae;
+      box-sizing:border-box; width:32rem; max-width:calc(100vw - 1rem); max-height:calc(100vh - 1rem); overflow:auto;
+      padding:1.25rem 1.5rem; border:1px solid var(--line); border-top:5px solid var(--accent); border-radius:8px;
+      background:var(--paper); color:var(--ink); overflow-wrap:anywhere; color-scheme:light dark;
+      font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","PingFang TC","Hiragino Sans",sans-serif }
+    dialog.place { --accent:#1f5fae }
+    @media (prefers-color-scheme:dark) { dialog { --ink:#e7ebf0; --soft:#a0abb8; --line:#38424e; --paper:#1c232c;
+      --accent:#e6ab52; --bad:#f08a92; --calm:#7fb2f0 } dialog.place { --accent:#7fb2f0 } }
+    dialog::backdrop { background:rgb(0 0 0 / .6) }
+    h2 { margin:0 0 .5rem; font-size:1.3rem; line-height:1.25 } p { margin:.6rem 0 } form { margin:.8rem 0 0 }
+    dl { margin:.8rem 0; border:1px solid var(--line); border-radius:6px } dl div { padding:.4rem .75rem }
+    dl div + div { border-top:1px solid var(--line) } dt,.soft { color:var(--soft); font-size:.875rem } dd { margin:0; font-weight:600 }
+    dd span { margin-right:.45em } label { display:block; font-weight:600; margin-bottom:.3rem }
+    input[name=code] { box-sizing:border-box; width:100%; min-height:46px; padding:.3rem .75rem; letter-spacing:.15em;
+      font:600 1.35rem/1 ui-monospace,"DejaVu Sans Mono",monospace; color:inherit; background:transparent; border:1px solid var(--soft); border-radius:6px }
+    button { min-height:46px; margin:.5rem .5rem 0 0; padding:.4rem 1.2rem; font:inherit; font-weight:600; cursor:pointer;
+      color:var(--paper); background:var(--accent); border:1px solid var(--accent); border-radius:6px }
+    button.quiet { color:var(--ink); background:transparent; border-color:var(--soft) } button.danger { background:var(--bad); border-color:var(--bad) }
+    [role=alert] { color:var(--bad); font-weight:600 } summary { color:var(--bad); font-weight:600; cursor:pointer }
+    .check { display:flex; gap:.5rem; font-weight:400 } details { margin-top:1rem; padding-top:.6rem; border-top:1px solid var(--line) }
+    :focus-visible { outline:3px solid var(--calm); outline-offset:2px }`;
+
+  /** An element, with its properties and children; text stays text. */
+  function make(tag, props, ...children) {
+    const element = Object.assign(document.createElement(tag), props);
+    element.append(...children.filter(Boolean));
+    return element;
+  }
+
+  const filled = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+  const named = (names, name) => names[name] || name.replace(/[_.]/g, " ");
+  const clock = (seconds) => new Date(seconds * 1000).toISOString().slice(11, 16);
+
+  /** A long address in groups of four, set apart by style: a copy of it is the value. */
+  function grouped(value) {
+    if (value.length <= 16 || /[^!-~]|@/.test(value) || !/[a-z]/i.test(value)) return [value];
+    return value.match(/.{1,4}/g).map((part) => make("span", { textContent: part }));
+  }
+
+  let sentences;
+  function words() {
+    sentences ||= fetchOf(ROOT + "client.json", { headers: speak(new Headers()) }).then((answer) => answer.json());
+    sentences.catch(() => (sentences = null));
+    return sentences;
+  }
+
+  async function dialog(detail) {
+    const t = await words();
+    const { challenge, signal } = detail;
+    const money = challenge.about === "transaction";
+    const say = make("p", { role: "status" });
+    say.ariaLive = "polite";
+    const tellOwner = (text, bad) => {
+      say.setAttribute("role", bad ? "alert" : "status");
+      say.textContent = text || "";
+    };
+    const input = make("input", {
+      name: "code", type: "text", required: true, autocomplete: "one-time-code", inputMode: "numeric",
+      pattern: "[0-9]{6}|[0-9]{8}", maxLength: 8, enterKeyHint: "done", id: "code",
+    });
+    const label = make("label", { htmlFor: "code" });
+    const left = make("span");
+    const buttons = [];
+    let factor = challenge.factors[0];
+    let sentTo = challenge.sent_to;
+
+    const choose = (next) => {
+      factor = next;
+      const sms = factor === "sms";
+      label.textContent = sms ? filled(t.ui.sms_label, { number: sentTo || "…" }) : t.ui.totp_label;
+      input.disabled = sms && !sentTo;
+      confirm.hidden = input.hidden = label.hidden = input.disabled;
+      sendButton.hidden = !challenge.factors.includes("sms");
+      sendButton.textContent = sentTo ? t.ui.sms_resend : t.ui.sms_send;
+      if (other) other.hidden = !challenge.factors.includes("totp") || factor === "totp";
+    };
+    /** One request at a time, whatever is clicked twice. */
+    const once = (work) => async (event) => {
+      event.preventDefault();
+      buttons.forEach((button) => (button.disabled = true));
+      try {
+        await work();
+      } catch {
+        tellOwner(t.unavailable, true);
+      }
+      buttons.forEach((button) => (button.disabled = false));
+    };
+    const after = (answer) => {
+      if (answer.attempts_left != null) left.textContent = filled(t.ui.attempts_left, { left: answer.attempts_left });
+      if (answer.ok && answer.state === "open" && answer.factors) {
+        challenge.factors = answer.factors;
+        input.value = "";
+        choose(answer.factors[0]);
+        tellOwner(t.more);
+      } else if (!answer.ok) {
+        tellOwner(answer.title || t.unavailable, true);
+        input.select();
+      }
+      if (answer.state && answer.state !== "open" && answer.state !== "approved") ended(answer.state);
+      input.focus();
+    };
+
+    const confirm = make("button", { type: "submit", textContent: t.ui.submit });
+    const sendButton = make("button", { type: "button", className: "quiet" });
+    const other = challenge.factors.includes("totp")
+      && make("button", { type: "button", className: "quiet", textContent: t.ui.totp_label, onclick: () => choose("totp") });
+    const cancel = make("button", { type: "button", className: "quiet", textContent: t.ui.cancel, onclick: () => box.close() });
+    const freeze = make("input", { type: "checkbox" });
+    const refuse = make("button", { type: "button", className: "danger", textContent: t.ui.not_me_submit });
+    buttons.push(confirm, sendButton, refuse);
+    sendButton.onclick = once(async () => {
+      const answer = await detail.send("sms");
+      if (answer.ok) {
+        sentTo = answer.sent_to;
+        choose("sms");
+        tellOwner(filled(t.ui.sms_sent, { number: sentTo }));
+        input.focus();
+      } else after(answer);
+    });
+    refuse.onclick = once(async () => {
+      const answer = await detail.reject(freeze.checked);
+      ended(answer.frozen ? "frozen" : "rejected");
+    });
+    const form = make("form", { onsubmit: once(async () => after(await detail.answer(factor, input.value.trim()))) },
+      label, input, confirm, sendButton, other, cancel);
+
+    const title = make("h2", { id: "title",
+      textContent: money ? filled(t.ui.transaction_title, { action: named(t.action, challenge.action) }) : t.ui.place_title });
+    const lines = challenge.transaction.map((line) =>
+      make("div", {}, make("dt", { textContent: named(t.field, line.name) }),
+        make("dd", {}, make("bdi", {}, ...grouped(line.value)))));
+    const from = challenge.place === challenge.client ? challenge.client : `${challenge.place} · ${challenge.client}`;
+    const body = make("div", {},
+      make("p", { textContent: money ? t.ui.transaction_intro : t.ui.place_intro }),
+      lines.length ? make("dl", {}, ...lines) : null,
+      ...challenge.why.map((why) => make("p", { className: "soft", textContent: why })),
+      make("p", { className: "soft", textContent: `${t.ui.asked_from}: ${from}` }),
+      form,
+      make("p", { className: "soft" }, left, " ", filled(t.ui.valid_until, { time: clock(challenge.expires_at) })),
+      make("details", {}, make("summary", { textContent: t.ui.not_me }),
+        make("p", { textContent: t.ui.not_me_intro }),
+        make("label", { className: "check" }, freeze, t.ui.not_me_freeze), refuse));
+    left.textContent = filled(t.ui.attempts_left, { left: challenge.attempts_left });
+    if (!challenge.factors.length) form.replaceChildren(make("p", { textContent: t.ui.no_factor }), cancel);
+    else choose(factor);
+
+    /** Nothing can be answered any more: what happened is said, and the owner closes it. */
+    const ended = (state) => {
+      title.textContent = t.state_title[state] || t.state_title.expired;
+      body.replaceChildren(make("p", { textContent: t.state_text[state] || t.state_text.expired }), cancel);
+      cancel.textContent = t.ui.continue;
+      cancel.focus();
+      ended.shown = true;
+    };
+    const box = make("dialog", { className: money ? "transaction" : "place" }, title, say, body);
+    box.setAttribute("aria-labelledby", "title");
+    box.lang = t.language;
+    input.setAttribute("aria-describedby", "say");
+    say.id = "say";
+    const host = make("stepgate-dialog");
+    const shadow = host.attachShadow({ mode: "open" });
+    // A constructed sheet needs no `style-src`.
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    shadow.adoptedStyleSheets = [sheet];
+    shadow.append(box);
+    (document.body || document.documentElement).append(host);
+    const late = setTimeout(() => ended.shown || ended("expired"), challenge.expires_at * 1000 - Date.now());
+    const remove = () => {
+      clearTimeout(late);
+      box.open && box.close();
+      host.remove();
+    };
+    box.addEventListener("close", () => {
+      remove();
+      detail.cancel();
+    });
+    signal.addEventListener("abort", remove, { once: true });
+    window.addEventListener("stepgate:approved", function gone(event) {
+      if (event.detail.challenge !== challenge) return;
+      window.removeEventListener("stepgate:approved", gone);
+      remove();
+    });
+    box.showModal();
+    (input.disabled ? sendButton : input).focus();
+  }
+
+  // --- fetch
+
+  const own = (url) => new URL(url, document.baseURI).origin === location.origin;
+
+  window.fetch = async function fetch(input, init) {
+    const call = plan(input, init);
+    let response = await call.first();
+    for (let round = 0; round < ROUNDS; round++) {
+      const id = own(response.url || call.url) && response.headers.get("step-up-challenge");
+      if (!id || !(await ask(call, id))) break;
+      const again = call.again();
+      if (!again) break;
+      if (response.body) response.body.cancel().catch(() => {});
+      response = await again;
+    }
+    call.done();
+    return response;
+  };
+
+  // --- XMLHttpRequest: an inner one for each round; its events are the outer one's, once it is not a challenge.
+
+  const EVENTS = ["readystatechange", "loadstart", "progress", "abort", "error", "load", "timeout", "loadend"];
+  const READS = ["status", "statusText", "response", "responseText", "responseXML", "responseURL"];
+  const SETS = ["responseType", "timeout", "withCredentials"];
+
+  class Outer extends EventTarget {
+    #inner = new Inner();
+    #opened = null;
+    #headers = [];
+    #mime = null;
+    #held = false;
+    #round = 0;
+    #aborted = false;
+    #stop = null;
+    constructor() {
+      super();
+      EVENTS.forEach((kind) => (this["on" + kind] = null));
+      this.#listen();
+    }
+    get readyState() {
+      return this.#held ? 1 : this.#inner.readyState;
+    }
+    get upload() {
+      return this.#inner.upload;
+    }
+    open(...opened) {
+      this.#opened = opened;
+      this.#headers = [];
+      this.#round = 0;
+      this.#aborted = false;
+      this.#inner.open(...opened);
+    }
+    setRequestHeader(name, value) {
+      this.#inner.setRequestHeader(name, value);
+      this.#headers.push([name, value]);
+    }
+    overrideMimeType(mime) {
+      this.#mime = mime;
+      this.#inner.overrideMimeType(mime);
+    }
+    getResponseHeader(name) {
+      return this.#held ? null : this.#inner.getResponseHeader(name);
+    }
+    getAllResponseHeaders() {
+      return this.#held ? "" : this.#inner.getAllResponseHeaders();
+    }
+    abort() {
+      this.#aborted = true;
+      if (this.#stop) this.#stop.abort();
+      if (!this.#held) return this.#inner.abort();
+      this.#held = false;
+      this.#inner = new Inner();
+      ["readystatechange", "abort", "loadend"].forEach((kind) => this.#emit(new ProgressEvent(kind)));
+    }
+    send(body) {
+      // Without events there is nobody to ask.
+      if (this.#opened && this.#opened[2] === false) {
+        this.#round = ROUNDS;
+        return this.#inner.send(body);
+      }
+      const kept = keep(body);
+      if (kept.type && !this.#headers.some(([name]) => /^content-type$/i.test(name))) {
+        this.setRequestHeader("Content-Type", kept.type);
+      }
+      this.#body = kept.body;
+      this.#inner.send(kept.body);
+    }
+    #body;
+
+    #emit(event) {
+      const same = event instanceof ProgressEvent
+        ? new ProgressEvent(event.type, { lengthComputable: event.lengthComputable, loaded: event.loaded, total: event.total })
+        : new Event(event.type);
+      const handler = this["on" + event.type];
+      // As a handler that was set as an attribute: a throw of its does not stop the others.
+      if (typeof handler === "function") this.addEventListener(event.type, handler, { once: true });
+      this.dispatchEvent(same);
+      if (typeof handler === "function") this.removeEventListener(event.type, handler);
+    }
+    #listen() {
+      const inner = this.#inner;
+      EVENTS.forEach((kind) =>
+        inner.addEventListener(kind, (event) => {
+          if (inner !== this.#inner || (this.#round && kind === "loadstart")) return;
+          if (kind === "readystatechange" && inner.readyState === 2) this.#held = this.#asks();
+          if (kind === "readystatechange" && inner.readyState === 1 && this.#round) return;
+          if (!this.#held) return this.#emit(event);
+          if (kind === "loadend") this.#ask(inner);
+        }));
+    }
+    #asks() {
+      const inner = this.#inner;
+      return this.#round < ROUNDS && own(inner.responseURL) && inner.getResponseHeader("step-up-challenge") !== null;
+    }
+    async #ask(inner) {
+      const stop = (this.#stop = new AbortController());
+      const call = { headers: new Headers(this.#headers), omit: false, signal: stop.signal };
+      const id = inner.getResponseHeader("step-up-challenge");
+      const approved = await ask(call, id).catch(() => false);
+      if (inner !== this.#inner || this.#aborted) return;
+      if (approved) return this.#again(inner);
+      // The caller gets the refusal, as if nothing had been asked.
+      this.#held = false;
+      ["readystatechange", "load", "loadend"].forEach((kind) => this.#emit(new ProgressEvent(kind)));
+    }
+    #again(before) {
+      const next = new Inner();
+      this.#round += 1;
+      this.#inner = next;
+      this.#listen();
+      next.open(...this.#opened);
+      SETS.forEach((name) => (next[name] = before[name]));
+      if (this.#mime) next.overrideMimeType(this.#mime);
+      this.#headers.forEach(([name, value]) => next.setRequestHeader(name, value));
+      next.send(this.#body);
+      this.#held = false;
+    }
+    static {
+      READS.forEach((name) =>
+        Object.defineProperty(this.prototype, name, {
+          configurable: true, enumerable: true,
+          get() {
+            // Asked of a new one, each answers what it is before anything came.
+            return (this.#held ? new Inner() : this.#inner)[name];
+          },
+        }));
+      SETS.forEach((name) =>
+        Object.defineProperty(this.prototype, name, {
+          configurable: true, enumerable: true,
+          get() { return this.#inner[name]; },
+          set(value) { this.#inner[name] = value; },
+        }));
+      ["UNSENT", "OPENED", "HEADERS_RECEIVED", "LOADING", "DONE"].forEach((name, value) => {
+        [this, this.prototype].forEach((on) => Object.defineProperty(on, name, { value, enumerable: true }));
+      });
+    }
+  }
+  Object.defineProperty(Outer, "name", { value: "XMLHttpRequest" });
+  window.XMLHttpRequest = Outer;
+  window.stepgate = Object.freeze({ version: 1 });
+})();
