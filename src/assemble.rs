@@ -21,8 +21,8 @@ use crate::listen::certs::Pair;
 use crate::locate::maxmind::{Locator, Settings as Geo};
 use crate::metrics::Metrics;
 use crate::pipeline::{Candidate, Lines};
-use crate::policy::shadow::ShadowPolicy;
 use crate::policy::draft::Draft;
+use crate::policy::shadow::ShadowPolicy;
 use crate::policy::{self, PolicySet, cases};
 use crate::prices::Prices;
 use crate::rawhttp;
@@ -331,10 +331,7 @@ impl Assembler<'_> {
             let classify = |raw: &str| classify_raw(actions, raw);
             let run = cases::run(&cases, &policy, &classify, self.faults);
             self.ran += run.ran;
-            self.warnings.extend(run.untested.iter().map(|rule| {
-                let message = format!("no case expects the rule `{rule}` to speak");
-                Fault::warning(&cases, 0..0, message)
-            }));
+            self.warnings.extend(run.warnings(source));
         }
         Some(policy)
     }

@@ -345,7 +345,8 @@ const PATTERN_MAX: usize = 128;
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::staged::{History, Staged};
+    use super::super::history::History;
+    use super::super::staged::Staged;
     use super::*;
     use crate::fault::Source;
     use crate::types::Fields;

@@ -152,7 +152,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::staged::{History, Staged};
+    use super::super::history::History;
+    use super::super::staged::Staged;
     use super::*;
     use crate::fault::{Fault, Source};
     use crate::types::{FieldValue, Fields};

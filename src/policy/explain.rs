@@ -156,7 +156,8 @@ impl fmt::Display for Explanation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::staged::{History, Staged};
+    use super::super::history::History;
+    use super::super::staged::Staged;
     use super::*;
     use crate::fault::Source;
     use crate::policy::vocabulary::Vocabulary;

@@ -70,7 +70,7 @@ pub struct AddressFacts {
 }
 
 /// What the account did in one rolling window; this action's own reservation is not in it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CounterTotal {
     pub count: u64,
     /// None when some counted action had no price.

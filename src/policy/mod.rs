@@ -9,23 +9,30 @@
 //! per condition → `rule` → `decide`.
 
 pub mod analysis;
+mod case_account;
+mod case_expect;
 mod case_file;
+mod case_table;
 pub mod cases;
 mod condition;
 mod country;
+mod coverage;
 mod decide;
 pub mod draft;
 pub mod explain;
 pub mod facts;
 mod file;
 mod glob;
+mod history;
 mod literal;
+mod meaning;
 pub mod number;
 mod places;
 pub mod reference;
 mod rule;
 pub mod shadow;
 mod staged;
+mod story;
 mod syntax;
 pub mod table;
 mod tokens;

@@ -76,7 +76,6 @@
 use std::sync::Arc;
 
 use super::PolicySet;
-use super::cases::asked;
 use super::facts::Facts;
 use super::rule::Spelt;
 use super::verdict::{Decision, Requirement, Said, Verdict};
@@ -179,7 +178,7 @@ fn same_factors(one: &Requirement, other: &Requirement) -> bool {
 }
 
 fn spelt(requirement: &Requirement) -> Arc<str> {
-    Spelt(&asked(&requirement.terms)).to_string().into()
+    Spelt(&requirement.demand()).to_string().into()
 }
 
 #[cfg(test)]

@@ -441,7 +441,8 @@ pub const FACTS: &[FactSpec] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::super::staged::{History, Staged};
+    use super::super::history::History;
+    use super::super::staged::Staged;
     use super::*;
     use crate::types::Fields;
 

@@ -88,7 +88,8 @@ const UNREADABLE: &str = "unreadable";
 
 #[cfg(test)]
 mod tests {
-    use super::super::staged::{History, Staged};
+    use super::super::history::History;
+    use super::super::staged::Staged;
     use super::super::vocabulary::Vocabulary;
     use super::*;
     use crate::types::Fields;

@@ -91,6 +91,14 @@ impl Requirement {
             .flat_map(|term| term.factors.factors().iter().collect::<Vec<_>>())
             .collect()
     }
+    /// What all terms together ask for.
+    pub fn demand(&self) -> FactorExpr {
+        match &*self.terms {
+            [only] => only.factors.clone(),
+            terms => FactorExpr::All(terms.iter().map(|term| term.factors.clone()).collect()),
+        }
+    }
+
     /// For an ordinary request without any credential: there is no owner to ask, and nothing of an account's is at
     /// stake, so that log-in pages and market data stay reachable. Never for a guarded action.
     pub fn waive_for_nobody(self) -> Permit {

@@ -48,6 +48,39 @@ impl Text {
         }
     }
 
+    /// A text that stands somewhere as it is.
+    pub fn at(text: &str, span: Range<usize>) -> Self {
+        Self { text: text.to_owned(), span, inside: None }
+    }
+
+    /// Another text at the same place.
+    pub fn spelt(&self, text: &str) -> Self {
+        Self::at(text, self.span.clone())
+    }
+
+    /// Its words, parted by spaces or commas, each a text of its own at the same place.
+    pub fn words(&self) -> Vec<Self> {
+        let words = self.text.split([' ', ',']).filter(|word| !word.is_empty());
+        words.map(|word| self.spelt(word)).collect()
+    }
+
+    /// A duration in milliseconds, more than zero; `key` is what it is about.
+    pub fn duration(&self, source: &Source, key: &str, faults: &mut Vec<Fault>) -> Option<u64> {
+        match literal::duration(&self.text) {
+            Ok(0) => {
+                let message = format!("`{key}` of no time does nothing");
+                faults.push(self.fault(source, message).help("leave the key out instead"));
+                None
+            }
+            Ok(ms) => Some(ms),
+            Err(wrong) => {
+                let message = format!("`{key}` is a duration, and {}", wrong.message);
+                faults.push(self.wrong(source, Wrong { message, ..wrong }));
+                None
+            }
+        }
+    }
+
     /// A fault about the whole text.
     pub fn fault(&self, source: &Source, message: impl Into<String>) -> Fault {
         Fault::new(source, self.span.clone(), message)
@@ -139,6 +172,20 @@ impl<'t, 'i> Table<'t, 'i> {
         text
     }
 
+    /// A text; a whole number or `true` counts as it is spelt.
+    pub fn word(&self, key: &str, faults: &mut Vec<Fault>) -> Option<Text> {
+        let value = self.value(key)?;
+        let plain = match value.get_ref() {
+            DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
+            DeValue::Boolean(flag) => Some(flag.to_string()),
+            _ => None,
+        };
+        match plain {
+            Some(text) => Some(Text { text, span: value.span(), inside: None }),
+            None => self.text(key, faults),
+        }
+    }
+
     /// False if the key is not there.
     pub fn flag(&self, key: &str, faults: &mut Vec<Fault>) -> bool {
         let Some(value) = self.value(key) else { return false };
@@ -151,19 +198,7 @@ impl<'t, 'i> Table<'t, 'i> {
     /// A duration in milliseconds, more than zero.
     pub fn duration(&self, key: &str, faults: &mut Vec<Fault>) -> Option<u64> {
         let text = self.text(key, faults)?;
-        match literal::duration(&text.text) {
-            Ok(0) => {
-                let message = format!("`{key}` of no time does nothing");
-                faults.push(text.fault(self.source, message).help("leave the key out instead"));
-                None
-            }
-            Ok(ms) => Some(ms),
-            Err(wrong) => {
-                let message = format!("`{key}` is a duration, and {}", wrong.message);
-                faults.push(text.wrong(self.source, Wrong { message, ..wrong }));
-                None
-            }
-        }
+        text.duration(self.source, key, faults)
     }
 
     /// The tables of `[[key]]`.

@@ -44,7 +44,7 @@ smoke)
         rm -rf "$ROOT/corpus/$name"
         # By number and not by time, so that a fast machine does not look at what a slow one has not.
         case "$name" in
-        policy | pack | path) runs=3000 ;;
+        policy | cases | pack | path) runs=3000 ;;
         *) runs=20000 ;;
         esac
         run "$name" -seed="$SEED" -runs=$runs

@@ -1,10 +1,10 @@
 //! Case files themselves: what they may say, and what is told when they do not come out.
 
 use stepgate::fault::Source;
-use stepgate::policy::cases;
+use stepgate::policy::cases::{self, Untried};
 use stepgate::types::{ActionName, FieldValue, Fields};
 
-use super::{policy, run};
+use super::{check, policy, rendered, run};
 
 const RULES: &str = "[[rule]]\nid = \"code\"\non = \"withdrawal\"\nwhen = \"amount > 1\"\n\
                      require = \"totp or sms\"";
@@ -24,7 +24,7 @@ expect = { verdict = "require", factors = "totp", rules = [] }
     let [fault] = &*faults else { panic!("{faults:?}") };
     assert_eq!(
         fault.message,
-        "case \"one\": expected rules {}, the policy says {\"code\"}; \
+        "case \"one\": expected rules none, the policy says code; \
          expected factors totp, the policy says totp or sms"
     );
     assert_eq!(fault.help.as_deref(), Some("what was said: code (require)"));
@@ -143,4 +143,320 @@ request = { action = "login" }
 expect = { verdict = "hold" }
 "#,
     );
+}
+
+#[test]
+fn place_credential_and_account_are_said_in_plain_words() {
+    check(
+        r#"
+[[rule]]
+id = "abroad"
+on = "*"
+when = "geo.new_country or geo.city is not Tokyo or geo.asn is 64501"
+require = "totp"
+
+[[rule]]
+id = "far"
+on = "*"
+when = "geo.distance_km >= 7000 and geo.speed_kmh > 900"
+deny = true
+
+[[rule]]
+id = "robot"
+on = "*"
+when = "credential.kind is api_key and not session.age > 0s"
+freeze = true
+
+[[rule]]
+id = "busy"
+on = "withdrawal"
+when = "counters.withdrawal.count_24h >= 3 and counters.withdrawal.usd_1h < 1 and counters.order.count_7d is 0"
+deny = true
+
+[[rule]]
+id = "stranger"
+on = "withdrawal"
+when = "not address.known"
+hold = "1d"
+
+[[rule]]
+id = "young"
+on = "withdrawal"
+when = "address.age < 6h and address.idle is 1h and not address.verified"
+hold = "2h"
+
+[[rule]]
+id = "changed"
+on = "login"
+when = "account.security_change_age < 2h and account.has_totp and not account.has_sms"
+deny = true
+"#,
+        r#"
+[[case]]
+name = "a country by itself"
+place = "DE"
+request = { action = "order" }
+expect = { verdict = "require", rules = ["abroad"] }
+
+[[case]]
+name = "nowhere"
+place = "unknown"
+request = { action = "order" }
+expect = { verdict = "deny", rules = ["abroad", "far"] }
+
+[[case]]
+name = "a place in full"
+place = { country = "JP", city = "Tokyo", asn = 64501, network = "mobile", distance_km = 7000, speed_kmh = 901, ip = "192.0.2.77" }
+request = { action = "order" }
+expect = { verdict = "deny", rules = ["abroad", "far"] }
+
+[[case]]
+name = "an API key"
+credential = "api_key"
+request = { action = "order" }
+expect = { verdict = "freeze", rules = ["robot"] }
+
+[[case]]
+name = "what the account did a few hours ago"
+account.done = [
+    { action = "withdrawal", times = 2, usd = "800", ago = "2h" },
+    { action = "withdrawal", usd = 900, ago = "23h" },
+    { action = "order", times = 50, ago = "8d" },
+]
+request = { action = "withdrawal", fields = { address = "bc1" } }
+expect = { verdict = "deny", rules = ["busy"] }
+
+[[case]]
+name = "not in the address book"
+account.addresses = [{ address = "bc1old", added = "90d" }]
+request = { action = "withdrawal", fields = { address = "bc1new" } }
+expect = { verdict = "hold", rules = ["stranger"] }
+
+[[case]]
+name = "in the address book"
+account.addresses = [{ address = "bc1", added = "5h", used = "1h", verified = false }]
+request = { action = "withdrawal", fields = { address = "bc1" } }
+expect = { verdict = "hold", rules = ["young"], until = "1h" }
+
+[[case]]
+name = "other factors"
+account = { factors = "totp", security_change = "1h" }
+request = { action = "login" }
+expect = { verdict = "deny", rules = ["changed"] }
+
+[[case]]
+name = "at home in Germany"
+account.countries = ["DE"]
+place = { country = "DE", city = "Tokyo" }
+request = { action = "login" }
+expect = { verdict = "allow" }
+"#,
+    );
+}
+
+#[test]
+fn a_table_has_a_case_in_each_row() {
+    let (run, faults) = run(
+        RULES,
+        r#"
+[[table]]
+name = "amounts"
+request = { action = "withdrawal" }
+columns = ["amount", "verdict", "rules", "factors"]
+rows = [
+    ["1", "allow", "none", "-"],
+    [2, "require", "code", "totp or sms"],
+    ["unreadable", "require", "code", "-"],
+]
+
+[[table]]
+name = "actions"
+columns = ["name", "action", "verdict"]
+rows = [["signing in", "login", "allow"]]
+"#,
+    );
+    assert!(faults.is_empty(), "{}", rendered(&faults));
+    assert_eq!((run.ran, run.failed), (4, 0));
+}
+
+#[test]
+fn whom_the_owner_hears_of_and_how_long_an_approval_is_good_can_be_expected() {
+    let rules = r#"
+[[rule]]
+id = "loud"
+on = "withdrawal"
+require = "totp"
+valid = "12h"
+notify = true
+
+[[rule]]
+id = "quiet"
+on = ["withdrawal", "order"]
+require = "totp"
+valid = "session"
+
+[[rule]]
+id = "trial"
+on = "login"
+deny = true
+shadow = true
+notify = true
+"#;
+    check(
+        rules,
+        r#"
+[[table]]
+name = "told"
+columns = ["action", "verdict", "notify", "valid"]
+rows = [
+    ["withdrawal", "require", "true", "12h"],
+    ["withdrawal", "require", "loud", "-"],
+    ["order", "require", "false", "session"],
+    ["order", "require", "none", "-"],
+    ["login", "allow", "false", "-"],
+]
+
+[[case]]
+name = "in a list"
+request = { action = "withdrawal" }
+expect = { verdict = "require", notify = ["loud"] }
+"#,
+    );
+    let (_, faults) = run(
+        &rules.replace("notify = true\n", ""),
+        "[[case]]\nname = \"c\"\nrequest = { action = \"withdrawal\" }\n\
+         expect = { verdict = \"require\", notify = true }",
+    );
+    assert_eq!(faults[0].message, "case \"c\": expected notify true, the policy says false");
+}
+
+#[test]
+fn what_no_case_tries_is_named() {
+    let rules = r#"
+[[rule]]
+id = "mute"
+on = "login"
+require = "totp"
+
+[[rule]]
+id = "never-silent"
+on = "order"
+when = "geo.new_country"
+unless = "client.ip is 203.0.113.9"
+deny = true
+
+[[rule]]
+id = "never-asks"
+on = "transfer"
+require = "totp"
+valid = "1h"
+
+[[rule]]
+id = "tried"
+on = "withdrawal"
+when = "geo.new_country"
+unless = "client.ip is 203.0.113.9"
+deny = true
+"#;
+    let (run, faults) = run(
+        rules,
+        r#"
+[[case]]
+name = "one"
+place = "DE"
+request = { action = "order" }
+expect = { verdict = "deny" }
+
+[[case]]
+name = "two"
+request = { action = "transfer" }
+elevations = [{ rule = "never-asks", factors = "totp" }]
+expect = { verdict = "allow" }
+
+[[table]]
+name = "three"
+request = { action = "withdrawal" }
+columns = ["place", "client.ip", "verdict"]
+rows = [["DE", "-", "deny"], ["DE", "203.0.113.9", "allow"]]
+"#,
+    );
+    assert!(faults.is_empty(), "{}", rendered(&faults));
+    let gaps: Vec<_> = run.gaps.iter().map(|gap| (gap.rule.as_str(), gap.what)).collect();
+    let expected = [
+        ("mute", Untried::Speaking),
+        ("never-silent", Untried::Silence),
+        ("never-silent", Untried::Exception),
+        ("never-asks", Untried::Asking),
+    ];
+    assert_eq!(gaps, expected);
+    let source = Source::new("test.policy.toml", format!("version = 1\n{rules}"));
+    insta::assert_snapshot!(rendered(&run.warnings(&source)));
+}
+
+/// Every way to write a case wrongly, as it is told.
+#[test]
+fn faults_of_cases_are_told_in_words() {
+    let (run, faults) = run(
+        RULES,
+        r#"
+[[case]]
+name = "words"
+account = { contries = ["JP"], done = [{ action = "withdrawl", ago = "2h" }, { action = "order" }], addresses = [{ address = "x" }] }
+history = { countries = ["JP"] }
+place = { country = "DEU", speed = 3 }
+credential = "apikey"
+request = { action = "withdrawal" }
+answer = "topt"
+expect = { verdict = "alow", notify = ["cod"], valid = "always" }
+
+[[case.then]]
+afer = "2h"
+
+[[table]]
+name = "columns"
+request = { action = "withdrawal" }
+columns = ["usd_vale", "verdict", "verdict", "rulez"]
+rows = [["1", "allow", "allow", "none"]]
+
+[[table]]
+name = "rows"
+request = { action = "withdrawal" }
+columns = ["amount", "geo.country", "verdict", "rules"]
+rows = [
+    ["2", "JP", "require"],
+    ["2", "JAP", "reqire", "kode"],
+    ["2", "JP", "allow", "code"],
+    ["2", "JP", "allow", "none"],
+]
+
+[[table]]
+name = "nothing"
+columns = ["amount"]
+rows = [["1"]]
+
+[[case]]
+name = "a story"
+request = { action = "withdrawal", fields = { amount = "2" } }
+expect = { verdict = "require" }
+answer = "sms"
+
+[[case.then]]
+after = "19h"
+expect = { verdict = "allow" }
+
+[[case]]
+name = "a wrong answer"
+request = { action = "withdrawal", fields = { amount = "2" } }
+expect = { verdict = "require" }
+answer = "recovery"
+
+[[case]]
+name = "an answer to nothing"
+request = { action = "login" }
+expect = { verdict = "allow" }
+answer = "totp"
+"#,
+    );
+    assert_eq!((run.ran, run.failed), (5, 5), "{}", rendered(&faults));
+    insta::assert_snapshot!(rendered(&faults));
 }

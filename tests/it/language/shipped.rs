@@ -26,6 +26,7 @@ fn every_shipped_policy_says_what_its_cases_say() {
         let run = cases::run(&cases, &policy, &no_packs, &mut faults);
         assert!(faults.is_empty(), "{}", rendered(&faults));
         assert!(run.untested.is_empty(), "no case expects {:?}", run.untested);
+        assert!(run.gaps.is_empty(), "no case tries {:?}", run.gaps);
         assert!(run.ran > 0 && run.failed == 0);
         seen += 1;
     }

@@ -4,12 +4,16 @@
 //! destination, no counters, TOTP and SMS enrolled), except the price: an amount whose worth is not
 //! given has none, and that is unreadable.
 
+mod settle;
+mod time;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::facts::{
     AddressFacts, CounterTotal, Counters, Decimal, Elevation, Fact, Facts, Geo, HoldRunning, Window,
 };
+use super::history::History;
 use super::literal::{Literal, Wrong};
 use super::table::{FIELD_FACTS, FactRef, Kind};
 use super::vocabulary::Vocabulary;
@@ -18,26 +22,13 @@ use crate::types::{CredentialKind, Factor, FactorSet, FieldValue, Fields, UnixMs
 /// 2026-01-05, a Monday, 12:00 UTC.
 pub const NOON: UnixMs = UnixMs(1_767_614_400_000);
 /// Where the account is at home unless the case has a history.
-const HOME: &str = "JP";
-const HOME_ASN: u32 = 64_500;
+pub(super) const HOME: &str = "JP";
+pub(super) const HOME_ASN: u32 = 64_500;
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 86_400_000;
 /// Facts from which others follow; a case's word about those others must come later.
 const FIRST: [&str; 3] = ["geo.country", "geo.asn", "address.known"];
-
-/// Where the account was seen before.
-#[derive(Clone, Debug)]
-pub struct History {
-    pub countries: Vec<String>,
-    pub asns: Vec<u32>,
-}
-
-impl Default for History {
-    fn default() -> Self {
-        Self { countries: vec![HOME.to_owned()], asns: vec![HOME_ASN] }
-    }
-}
 
 /// Owned facts of one element.
 #[derive(Clone, Debug)]
@@ -45,7 +36,8 @@ pub struct Staged {
     pub now: UnixMs,
     pub elevations: Vec<Elevation>,
     pub holds: Vec<HoldRunning>,
-    history: History,
+    /// What the account did, and what it learns while a story is told.
+    pub history: History,
     site: String,
     action: Arc<str>,
     fields: Fields,
@@ -70,6 +62,10 @@ pub struct Staged {
     factors: FactorSet,
     security_change_age: Fact<u64>,
     place_key: String,
+    /// The case said how far away this is from where the account was seen last.
+    moved: bool,
+    /// The case said something of the destination in this very step.
+    address_said: bool,
 }
 
 impl Staged {
@@ -102,7 +98,54 @@ impl Staged {
             factors: [Factor::Totp, Factor::Sms].into_iter().collect(),
             security_change_age: Fact::Absent,
             place_key: String::new(),
+            moved: false,
+            address_said: false,
         }
+    }
+
+    /// Another request of the same account, about which nothing has been said yet.
+    pub fn asks(&mut self, action: &str, fields: Fields) {
+        self.action = action.into();
+        self.fields = fields;
+        (self.usd_value, self.address) = (None, None);
+    }
+
+    /// What proves who is asking; an API key has no sign-in that could be old.
+    pub fn credential(&mut self, kind: CredentialKind) {
+        self.credential = Some(kind);
+        if kind == CredentialKind::ApiKey {
+            self.session_age = Fact::Absent;
+        }
+    }
+
+    /// The factors that are enrolled.
+    pub fn enrolled(&mut self, factors: FactorSet) {
+        self.factors = factors;
+    }
+
+    /// How long ago a factor or contact of the account changed.
+    pub fn security_changed(&mut self, ms: u64) {
+        self.security_change_age = Fact::Known(ms);
+    }
+
+    /// Somewhere else: what is not said of an unusual country cannot be told.
+    pub fn travels(&mut self, country: &str) {
+        if !country.eq_ignore_ascii_case(HOME) {
+            self.city = Fact::Unreadable;
+        }
+    }
+
+    /// The destination that the request names.
+    pub fn destination(&self) -> Option<&str> {
+        match self.fields.find("address") {
+            Some(FieldValue::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// How the credential's place is called in elevations.
+    pub fn place_key(&self) -> &str {
+        &self.place_key
     }
 
     /// The order in which a case's facts are set, whatever order they were written in.
@@ -131,7 +174,10 @@ impl Staged {
         let group = name.split_once('.').map_or(name, |(group, _)| group);
         let known = match group {
             "geo" => self.set_place(name, state),
-            "address" => self.set_address(name, state),
+            "address" => {
+                self.address_said = true;
+                self.set_address(name, state)
+            }
             "counters" => self.set_counter(name, state),
             _ => self.set_other(name, state, text),
         };
@@ -159,6 +205,8 @@ impl Staged {
         match name {
             "geo.country" => {
                 self.country = worded(state)?;
+                // What was said of another country says nothing about this one.
+                self.country_age = None;
                 if self.country == Fact::Unreadable {
                     (self.city, self.asn) = (Fact::Unreadable, Fact::Unreadable);
                     (self.distance_km, self.speed_kmh) = (Fact::Unreadable, Fact::Unreadable);
@@ -172,8 +220,8 @@ impl Staged {
             "geo.country_age" => self.country_age = Some(timed(state)?),
             "geo.new_asn" => self.new_asn = Some(flagged(state)?),
             "geo.first_place" => self.first_place = Some(flagged(state)?.known()?),
-            "geo.distance_km" => self.distance_km = parsed(state)?,
-            "geo.speed_kmh" => self.speed_kmh = parsed(state)?,
+            "geo.distance_km" => (self.distance_km, self.moved) = (parsed(state)?, true),
+            "geo.speed_kmh" => (self.speed_kmh, self.moved) = (parsed(state)?, true),
             _ => return None,
         }
         Some(())
@@ -267,44 +315,6 @@ impl Staged {
             true => self.factors.iter().chain(factors.iter().take(1).copied()).collect(),
             false => self.factors.iter().filter(|factor| !factors.contains(factor)).collect(),
         };
-    }
-
-    /// Fills in what follows from the rest. Call once, after everything is set.
-    pub fn settle(&mut self) {
-        self.place_key = match &self.country {
-            Fact::Known(country) => country.clone(),
-            _ => self.client.to_string(),
-        };
-        let seen_nowhere = self.history.countries.is_empty();
-        let country = self
-            .country
-            .clone()
-            .map(|country| !seen_nowhere && !self.history.countries.contains(&country));
-        let new_country = *self.new_country.get_or_insert(country);
-        // A known place is one since long ago, unless the case says how long.
-        self.country_age.get_or_insert(match new_country {
-            Fact::Unreadable => Fact::Unreadable,
-            Fact::Known(true) => Fact::Known(0),
-            Fact::Known(false) if !seen_nowhere => Fact::Known(self.now.since_ms(UnixMs(0))),
-            _ => Fact::Absent,
-        });
-        let asns = &self.history.asns;
-        let asn = self.asn.map(|asn| !asns.is_empty() && !asns.contains(&asn));
-        self.new_asn.get_or_insert(asn);
-        self.first_place.get_or_insert(seen_nowhere);
-        let has_amount = self.fields.find("amount").is_some();
-        self.usd_value.get_or_insert(if has_amount { Fact::Unreadable } else { Fact::Absent });
-        let has_address = self.fields.find("address").is_some();
-        self.address.get_or_insert(if has_address {
-            Fact::Known(OLD_FRIEND)
-        } else {
-            Fact::Absent
-        });
-        for elevation in &mut self.elevations {
-            if elevation.place.is_empty() {
-                elevation.place = self.place_key.as_str().into();
-            }
-        }
     }
 
     pub fn facts(&self) -> Facts<'_> {
