@@ -134,10 +134,12 @@ pub fn admin_token(config: &Config, faults: &mut Vec<Fault>) -> Option<Token> {
 /// Takes note of every file whose change means a reload, before it is read.
 pub fn note(config: &Config, seen: &mut Seen) {
     seen.note(watched(config));
-    config.prices.iter().for_each(|prices| seen.note_alone(prices.file.path.clone()));
+    let prices = config.prices.as_ref().and_then(config::Prices::file);
+    prices.into_iter().for_each(|file| seen.note_alone(file.path.clone()));
 }
 
-fn watched(config: &Config) -> Vec<PathBuf> {
+/// Every file whose change means a reload.
+pub fn watched(config: &Config) -> Vec<PathBuf> {
     let mut files = vec![config.source.path.clone()];
     let mut add = |file: &FileRef| files.push(file.path.clone());
     for pair in &config.listen.tls {

@@ -10,7 +10,7 @@ use super::case_file::{Reader, Words};
 use super::condition;
 use super::literal::{self, spell_duration};
 use super::rule::Spelt;
-use super::verdict::{Decision, FactorExpr, Requirement, Term, Valid, Verdict};
+use super::verdict::{Decision, FactorExpr, Requirement, Valid, Verdict};
 use super::written::{Table, Text};
 use crate::fault::{Fault, suggest};
 use crate::types::{Factor, FactorSet, UnixMs};

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, IdentityKind, Keys};
+use crate::config::{self, Config, IdentityKind, Keys};
 
 /// A word for machines, and what it says to people.
 pub(super) type Kind = (&'static str, &'static str);
@@ -36,7 +36,8 @@ impl Kinds {
         }
         let geo = [&config.geo.city, &config.geo.asn, &config.geo.lists];
         kinds.extend(geo.into_iter().flatten().map(|file| (file.path.clone(), GEO)));
-        kinds.extend(config.prices.iter().map(|prices| (prices.file.path.clone(), PRICES)));
+        let prices = config.prices.as_ref().and_then(config::Prices::file);
+        kinds.extend(prices.map(|file| (file.path.clone(), PRICES)));
         for site in &config.sites {
             kinds.extend(site.actions.iter().map(|pack| (pack.path.clone(), PACK)));
             kinds.insert(site.policy.path.clone(), POLICY);
