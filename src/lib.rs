@@ -30,6 +30,7 @@
 //! | `backup` | the file that a store is moved or kept in |
 //! | `sms` | how codes are sent |
 //! | `serve`, `assemble`, `reload` | how it is put together, from one configuration, and replaced while it runs |
+//! | `replay` | what another policy would have said of recorded traffic |
 //! | `admin`, `operations`, `commands` | what operators can ask and order |
 //!
 //! ## Layers (arrows point down only; edges do not know one another)
@@ -40,7 +41,7 @@
 //! | --- | --- |
 //! | root | config, assemble, reload, messenger, operations, serve, commands, fuzz, main |
 //! | stories | pipeline, answer, gateway |
-//! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, store::redis, backup, sms, admin, metrics, telemetry, tokens, watch |
+//! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, store::redis, backup, sms, admin, metrics, telemetry, tokens, watch, replay |
 //! | outgoing | fetch |
 //! | ports | store (trait), locate (trait) |
 //! | core, pure and sync | classify, policy, stepup, clearance, observe, routes, prices, rawhttp, locate::travel, audit::{record, chain, redact, keys} |
@@ -88,6 +89,7 @@ pub mod prices;
 pub mod rawhttp;
 pub mod rejection;
 mod reload;
+pub mod replay;
 pub mod routes;
 pub mod serve;
 pub mod sms;

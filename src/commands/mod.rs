@@ -15,6 +15,7 @@ pub mod check;
 pub mod doctor;
 pub mod explain;
 pub mod operate;
+pub mod replay;
 pub mod restore;
 pub mod routes;
 mod state;

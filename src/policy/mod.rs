@@ -18,6 +18,7 @@ mod file;
 mod glob;
 mod literal;
 pub mod number;
+pub mod recorded;
 mod rule;
 mod staged;
 mod syntax;
