@@ -16,7 +16,7 @@ use crate::classify::{self, ActionSet};
 use crate::config::{self, Config, Site};
 use crate::fault::{Fault, Source};
 use crate::policy::{self, PolicySet, recorded::Reader};
-use crate::replay::{self, About, Report, Setup};
+use crate::replay::{self, About, Report, Setup, Watcher};
 use crate::serve::render;
 use crate::types::{ActionName, UnixMs};
 
@@ -44,9 +44,9 @@ pub fn run(path: &Path, wanted: &Wanted) -> anyhow::Result<ExitCode> {
     let Policies { live, candidate, actions, file } = policies;
     let setup = Setup { site: site.name.clone(), live, candidate, since, until };
     let reader = || Reader::new(&[&*setup.live, &*setup.candidate]);
-    let bar = bar(&wanted.logs);
-    let tally = replay::replay(&setup, reader(), &wanted.logs, &mut |bytes| bar.inc(bytes));
-    bar.finish_and_clear();
+    let bar = Bar(bar(&wanted.logs));
+    let tally = replay::replay(&setup, reader(), &wanted.logs, &bar);
+    bar.0.finish_and_clear();
     let tally = tally?;
     let unseen_actions = unseen(&setup, &actions);
     let about = About { setup: &setup, candidate: file, logs: &wanted.logs, unseen_actions };
@@ -132,6 +132,14 @@ fn moment(text: &str) -> anyhow::Result<UnixMs> {
         .parse()
         .map_err(|_| anyhow!("`{text}` is no time: write 2026-11-20 or 2026-11-20T12:00:00Z"))?;
     Ok(UnixMs(time.as_millisecond()))
+}
+
+struct Bar(ProgressBar);
+
+impl Watcher for Bar {
+    fn read(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
 }
 
 /// On a terminal only, and on standard error: the report can be piped.

@@ -34,8 +34,20 @@ impl Setup {
     }
 }
 
+/// Whoever looks on.
+pub trait Watcher: Sync {
+    /// So many bytes more were read.
+    fn read(&self, _bytes: u64) {}
+    /// This request comes out otherwise. Called by several workers.
+    fn differs(&self, _kind: Kind, _request: &Example) {}
+}
+
+/// Nobody.
+impl Watcher for () {}
+
 /// One worker's part of a replay.
-pub struct Judge {
+pub struct Judge<'w> {
+    watcher: &'w dyn Watcher,
     setup: Setup,
     reader: Arc<Reader>,
     tally: Tally,
@@ -51,9 +63,10 @@ const RECENT_MAX: usize = 65_536;
 /// An approval of a session holds no longer than this, whatever its credential says.
 const SESSION_MS: u64 = 86_400_000;
 
-impl Judge {
-    pub fn new(setup: Setup, reader: Arc<Reader>) -> Self {
+impl<'w> Judge<'w> {
+    pub fn new(setup: Setup, reader: Arc<Reader>, watcher: &'w dyn Watcher) -> Self {
         Self {
+            watcher,
             setup,
             reader,
             tally: Tally::default(),
@@ -102,10 +115,13 @@ impl Judge {
         {
             self.tally.unanswered.remove(&Key::of(challenge.as_ref()));
         }
-        let Some(old) = line.verdict.as_ref().and_then(|word| Effect::from_word(word.as_ref()))
-        else {
-            return;
+        let old = match &line.verdict {
+            Some(word) => Effect::from_word(word.as_ref()),
+            // No rule had anything to say.
+            None if !line.facts.0.is_empty() => Some(Effect::Allow),
+            None => None,
         };
+        let Some(old) = old else { return };
         let is_decided = DECIDED.contains(&line.event.as_ref());
         if line.facts.0.is_empty() && !is_decided {
             return;
@@ -287,19 +303,21 @@ impl Judge {
         let rules = made_by(case, kind, decision, before);
         let account = case.line.account.as_ref().map_or("", AsRef::as_ref);
         let tally = &mut self.tally;
-        tally.kind(kind, worth(case.facts), || Example {
+        let example = Example {
             time: case.recorded.now,
             request: case.line.request.as_ref().map_or("", AsRef::as_ref).to_owned(),
             account: account.to_owned(),
             action: action.to_owned(),
             country: country.to_owned(),
             rules: rules.clone(),
-        });
+        };
+        self.watcher.differs(kind, &example);
+        tally.kind(kind, worth(case.facts), example);
         rules.iter().for_each(|rule| tally.rule(kind, rule));
         if case.line.account.is_some() {
             tally.account(account, kind);
         }
-        if is_stranded(case, &decision.verdict) {
+        if is_stranded(case, &decision.verdict, before) {
             tally.stranded += 1;
             tally.stranded_accounts.insert(case.who.account);
         }
@@ -312,7 +330,7 @@ impl Judge {
     fn expect(&mut self, case: &Case<'_>, decision: &Decision, before: Option<&Requirement>) {
         let now = case.recorded.now;
         match &decision.verdict {
-            Verdict::Require(requirement) if !is_stranded(case, &decision.verdict) => {
+            Verdict::Require(requirement) if !is_stranded(case, &decision.verdict, before) => {
                 for term in &requirement.terms {
                     let Some(valid) = term.valid else { continue };
                     if was_asked(case, term, before) {
@@ -488,11 +506,16 @@ fn made_by(
     spoke.map(|spoke| spoke.rule.as_ref().to_owned()).collect()
 }
 
-/// Newly asked, and the account has nothing to answer with. A number that only the token carried is not in the record.
-fn is_stranded(case: &Case<'_>, verdict: &Verdict) -> bool {
+/// Asked for what the account cannot give, and was not before. A number that only the token carried is not in the
+/// record.
+fn is_stranded(case: &Case<'_>, verdict: &Verdict, before: Option<&Requirement>) -> bool {
     let Verdict::Require(requirement) = verdict else { return false };
     let usable = case.facts.first().map_or(FactorSet::default(), |facts| facts.factors);
-    case.old != Effect::Require && !requirement.met_by(usable)
+    let was_able = match case.old {
+        Effect::Require => before.is_some_and(|before| before.met_by(usable)),
+        _ => true,
+    };
+    was_able && !requirement.met_by(usable)
 }
 
 /// What all elements together are worth; absent if none has an amount.

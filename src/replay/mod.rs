@@ -16,8 +16,8 @@ mod text;
 
 pub use change::{Effect, Kind};
 pub use html::page;
-pub use judge::Setup;
+pub use judge::{Setup, Watcher};
 pub use read::{ReplayError, replay};
 pub use report::{About, Report};
-pub use tally::Tally;
+pub use tally::{Example, Tally};
 pub use text::shown;

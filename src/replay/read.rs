@@ -15,7 +15,7 @@ use std::thread;
 use memchr::memmem::Finder;
 
 use super::forecast::Key;
-use super::judge::{Judge, Setup};
+use super::judge::{Judge, Setup, Watcher};
 use super::tally::Tally;
 use crate::policy::recorded::Reader;
 
@@ -41,7 +41,7 @@ pub enum ReplayError {
     Worker,
 }
 
-/// Replays these logs, in this order; `-` stands for standard input. `told` is called with the bytes read since last.
+/// Replays these logs, in this order; `-` stands for standard input.
 ///
 /// # Errors
 /// If a log cannot be read, or is none.
@@ -49,7 +49,7 @@ pub fn replay(
     setup: &Setup,
     reader: Reader,
     logs: &[PathBuf],
-    told: &mut dyn FnMut(u64),
+    watcher: &dyn Watcher,
 ) -> Result<Tally, ReplayError> {
     let reader = Arc::new(reader);
     let workers = thread::available_parallelism().map_or(2, usize::from).clamp(1, WORKERS_MAX);
@@ -57,12 +57,12 @@ pub fn replay(
         let (mut doors, mut threads) = (Vec::new(), Vec::new());
         for _ in 0..workers {
             let (door, blocks) = sync_channel(BLOCKS_MAX);
-            let judge = Judge::new(setup.clone(), reader.clone());
+            let judge = Judge::new(setup.clone(), reader.clone(), watcher);
             threads.push(scope.spawn(move || work(judge, &blocks)));
             doors.push(door);
         }
         let mut hands = Hands::new(doors);
-        let read = logs.iter().enumerate().try_for_each(|(at, log)| hands.log(at, log, told));
+        let read = logs.iter().enumerate().try_for_each(|(at, log)| hands.log(at, log, watcher));
         // The doors close with it, and the workers end.
         let mut tally = Tally { torn: std::mem::take(&mut hands.torn), ..Tally::default() };
         drop(hands);
@@ -73,7 +73,7 @@ pub fn replay(
     })
 }
 
-fn work(mut judge: Judge, blocks: &Receiver<Block>) -> Tally {
+fn work(mut judge: Judge<'_>, blocks: &Receiver<Block>) -> Tally {
     for block in blocks {
         for (number, line) in block.lines {
             match block.bytes.get(line) {
@@ -110,12 +110,7 @@ impl Hands {
         Self { doors, blocks, account: Finder::new(ACCOUNT), torn: Vec::new() }
     }
 
-    fn log(
-        &mut self,
-        file: usize,
-        log: &Path,
-        told: &mut dyn FnMut(u64),
-    ) -> Result<(), ReplayError> {
+    fn log(&mut self, file: usize, log: &Path, watcher: &dyn Watcher) -> Result<(), ReplayError> {
         let failed = |source| ReplayError::Read { path: log.to_owned(), source };
         let mut input: Box<dyn Read> = match log == Path::new("-") {
             true => Box::new(io::stdin()),
@@ -141,7 +136,7 @@ impl Hands {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(failed(error)),
             };
-            told(read as u64);
+            watcher.read(read as u64);
             if read == 0 {
                 break;
             }

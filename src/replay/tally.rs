@@ -162,7 +162,7 @@ impl Tally {
         }
     }
 
-    pub fn kind(&mut self, kind: Kind, usd: Fact<Decimal>, example: impl FnOnce() -> Example) {
+    pub fn kind(&mut self, kind: Kind, usd: Fact<Decimal>, example: Example) {
         self.changes.add(kind);
         let Some(tally) = self.kinds.get_mut(kind as usize) else { return };
         match usd {
@@ -172,7 +172,7 @@ impl Tally {
         }
         // Records come in order, but for the few that two workers see at once.
         if tally.examples.len() < EXAMPLES_MAX {
-            tally.examples.push(example());
+            tally.examples.push(example);
         }
     }
 

@@ -35,6 +35,7 @@ mod packs_kraken_coinbase;
 mod pages;
 mod readme;
 mod reload;
+mod replay;
 mod routes;
 mod store_contract;
 mod store_link;
