@@ -60,6 +60,8 @@ pub struct Judge<'w> {
 const FORECAST_MAX: usize = 500_000;
 /// Requests and challenges that one worker remembers: their lines stand close to one another.
 const RECENT_MAX: usize = 65_536;
+/// Lines of one gateway stand in the order of time, but for those that were written at once.
+const DISORDER_MS: u64 = 600_000;
 /// An approval of a session holds no longer than this, whatever its credential says.
 const SESSION_MS: u64 = 86_400_000;
 
@@ -151,6 +153,8 @@ impl<'w> Judge<'w> {
 
     fn judge(&mut self, line: &Line<'_>, old: Effect, mut recorded: Recorded<'_>) {
         let who = Who::of(line, &recorded);
+        let late = |last: UnixMs| recorded.now.plus_ms(DISORDER_MS) < last;
+        self.tally.disordered += u64::from(self.tally.last.is_some_and(late));
         self.tally.seen_at(recorded.now);
         self.tally.requests += 1;
         if let Some(version) = &line.policy {

@@ -92,6 +92,8 @@ pub struct Tally {
     pub broken_at: Vec<(usize, u64, String)>,
     /// Last lines of a file that are cut off: file and line.
     pub torn: Vec<(usize, u64)>,
+    /// Requests that are older than others before them.
+    pub disordered: u64,
     pub first: Option<UnixMs>,
     pub last: Option<UnixMs>,
     pub matrix: [[u64; 5]; 5],
@@ -202,6 +204,7 @@ impl Tally {
         self.untold += other.untold;
         self.broken += other.broken;
         self.torn.extend(other.torn);
+        self.disordered += other.disordered;
         self.broken_at.extend(other.broken_at);
         self.trim_broken();
         other.first.into_iter().chain(other.last).for_each(|time| self.seen_at(time));

@@ -4,4 +4,6 @@
 #[path = "../kit/month.rs"]
 mod month;
 
+mod door;
 mod planted;
+mod reading;
