@@ -458,7 +458,6 @@ impl<W: Write> Maker<W> {
         record.facts = told;
         record.elevations.clone_from(&seen.elevations);
         record.holds.clone_from(&seen.holds);
-        drop(facts);
         let answers = match plan.thief {
             Some(_) => matches!(self.accounts[plan.who].habit, Habit::Victim { hijacked: true }),
             None => self.dice.percent(97),
