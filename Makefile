@@ -17,7 +17,7 @@ help:
 	@echo 'make differential  tricks on real frameworks behind the gateway; SEED=1 COUNT=10000'
 	@echo 'make fuzz    TARGET=head SECONDS=600: one fuzz target for so long; without TARGET all of them'
 	@echo 'make faults  Redis and gateways are killed under load, and a model checks; SEED=1 SECONDS=300 TOPOLOGY=single|sentinel'
-	@echo 'make bench   CPU time: of the raw look at a head, of a decision, and per request against nginx, in one run; what Redis costs'
+	@echo 'make bench   CPU time: of the raw look at a head, of a decision, and per request against nginx, in one run; what Redis costs; replay of a month'
 	@echo 'make bench-memory  a million sessions and accounts in Redis'
 	@echo 'make clean   removes everything that was built'
 
@@ -93,6 +93,7 @@ bench:
 	$(CARGO) bench --locked --bench policy
 	$(CARGO) bench --locked --bench proxy
 	$(CARGO) bench --locked --bench store
+	$(CARGO) bench --locked --bench replay
 
 bench-memory:
 	tests/tools/setup.sh bench

@@ -31,6 +31,7 @@
 //! | `sms` | how codes are sent |
 //! | `ticker`, `prices` | what an amount is worth |
 //! | `serve`, `assemble`, `reload` | how it is put together, from one configuration, and replaced while it runs |
+//! | `replay` | what another policy would have said of recorded traffic |
 //! | `admin`, `operations`, `commands` | what operators can ask and order |
 //!
 //! ## Layers (arrows point down only; edges do not know one another)
@@ -41,7 +42,7 @@
 //! | --- | --- |
 //! | root | config, assemble, reload, messenger, operations, serve, commands, fuzz, main |
 //! | stories | pipeline, answer, gateway |
-//! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, store::redis, backup, sms, admin, metrics, telemetry, ticker, tokens, watch |
+//! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, store::redis, backup, sms, admin, metrics, telemetry, ticker, tokens, watch, replay |
 //! | outgoing | fetch |
 //! | ports | store (trait), locate (trait) |
 //! | core, pure and sync | classify, policy, stepup, clearance, observe, routes, prices, rawhttp, locate::travel, audit::{record, chain, redact, keys} |
@@ -89,6 +90,7 @@ pub mod prices;
 pub mod rawhttp;
 pub mod rejection;
 mod reload;
+pub mod replay;
 pub mod routes;
 pub mod serve;
 pub mod sms;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use stepgate::commands::{self, check::Format, operate::Operator};
+use stepgate::commands::{self, check::Format, operate::Operator, replay::Wanted};
 
 /// Account-protection gateway: asks the owner for a code, for exactly that action, before a sensitive request passes.
 #[derive(Parser)]
@@ -77,6 +77,34 @@ enum Command {
         /// As the page `policies/facts.md`.
         #[arg(long, conflicts_with = "json")]
         markdown: bool,
+    },
+    /// Decide recorded traffic again under another policy: who would be asked, held, denied, and who no longer.
+    ///
+    /// Facts come from the log; nothing is asked of a running gateway. Without `--policy` the site's own policy is
+    /// replayed, under which its own records must not differ.
+    Replay {
+        #[command(flatten)]
+        at: Configured,
+        /// Audit logs, the oldest first; `-` for standard input.
+        #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+        audit: Vec<PathBuf>,
+        /// The policy that is tried.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// Whose traffic, if there are several sites.
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
+        /// Also write the report as one HTML page with plots.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+        #[arg(long)]
+        json: bool,
+        /// Only records from this time on: a day, or an RFC 3339 time.
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Only records before this time.
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
     },
     /// Enrolled factors of accounts, through the running gateway's admin interface.
     Factor {
@@ -175,6 +203,10 @@ fn main() -> ExitCode {
             commands::explain::run(&at.config, &request, ip, account.as_deref(), json)
         }
         Command::Facts { json, markdown } => commands::facts::run(json, markdown),
+        Command::Replay { at, audit, policy, site, html, json, since, until } => {
+            let wanted = Wanted { logs: audit, policy, site, html, json, since, until };
+            commands::replay::run(&at.config, &wanted)
+        }
         Command::Factor { at, what } => Operator::at(&at.config).and_then(|op| match what {
             Factor::Import { file } => op.import(&file),
             Factor::List { account } => op.factors(&account),

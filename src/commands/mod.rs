@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod explain;
 pub mod facts;
 pub mod operate;
+pub mod replay;
 pub mod restore;
 pub mod routes;
 mod state;

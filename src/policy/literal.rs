@@ -176,6 +176,17 @@ pub fn duration(text: &str) -> Result<u64, Wrong> {
         .ok_or_else(|| Wrong::new(format!("`{text}` is longer than a century")))
 }
 
+/// Reads back what `spell_duration` wrote: also `1500ms`, which no rule may say.
+pub fn told_duration(text: &str) -> Option<u64> {
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let (digits, unit) = text.split_at(split);
+    let unit_ms = match unit {
+        "ms" => 1,
+        unit => UNITS.iter().find(|(name, _)| *name == unit)?.1,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit_ms)
+}
+
 /// A number of a policy: as `number::parse`, with `_` between digits.
 fn literal_number(name: &str, text: &str) -> Result<Decimal, Wrong> {
     let lonely = text.starts_with('_')

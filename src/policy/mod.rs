@@ -28,6 +28,7 @@ mod literal;
 mod meaning;
 pub mod number;
 mod places;
+pub mod recorded;
 pub mod reference;
 mod rule;
 pub mod shadow;

@@ -78,6 +78,13 @@ pub fn parse(text: &str) -> Result<Decimal, NotANumber> {
     Decimal::from_str(text, untrapped()).map_err(|_| NotANumber::TooManyDigits)
 }
 
+/// Reads back what `plain` wrote, however long: `sound` lets more digits through than people may write.
+pub fn told(text: &str) -> Option<Decimal> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let number = Decimal::from_str(text, untrapped()).ok().filter(|_| digits);
+    number.and_then(sound)
+}
+
 fn not_a_digit(c: &char) -> bool {
     !c.is_ascii_digit()
 }

@@ -39,6 +39,7 @@ mod readme;
 mod reload;
 mod reload_load;
 mod reload_sites;
+mod replay;
 mod routes;
 mod shadow_policy;
 mod store_contract;
