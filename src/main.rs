@@ -2,7 +2,6 @@
 //!
 //! Never does the work itself. Exit codes: 0 fine, 1 faults found or refused, 2 wrong usage.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,21 +38,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Say what the gateway would decide about one raw HTTP request, and why.
+    /// Say what the gateway would decide about one raw HTTP request, and why; or what it recorded of a real one.
     Explain {
         #[command(flatten)]
         at: Configured,
-        /// A file with the raw request, `-` for standard input.
-        #[arg(long, value_name = "FILE")]
-        request: PathBuf,
-        /// The client's address.
-        #[arg(long)]
-        ip: Option<IpAddr>,
-        /// The account that asks; its history is taken as empty.
-        #[arg(long)]
-        account: Option<String>,
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        question: commands::explain::Question,
     },
     /// Enrolled factors of accounts, through the running gateway's admin interface.
     Factor {
@@ -141,9 +131,7 @@ fn main() -> ExitCode {
         Command::Serve(at) => commands::serve(&at.config),
         Command::Check(at) => commands::check::run(&at.config),
         Command::Doctor { at, json } => commands::doctor::run(&at.config, json),
-        Command::Explain { at, request, ip, account, json } => {
-            commands::explain::run(&at.config, &request, ip, account.as_deref(), json)
-        }
+        Command::Explain { at, question } => commands::explain::run(&at.config, &question),
         Command::Factor { at, what } => Operator::at(&at.config).and_then(|op| match what {
             Factor::Import { file } => op.import(&file),
             Factor::List { account } => op.factors(&account),

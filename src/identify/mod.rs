@@ -199,6 +199,14 @@ impl Identifier {
         voucher
     }
 
+    /// Every place where a credential may stand, as the configuration spells it, and whether something stands there. Never
+    /// what stands there.
+    pub(crate) fn looked_at(&self, headers: &HeaderMap) -> Vec<(String, bool)> {
+        let there = |carrier: &Carrier| !matches!(carrier.read(headers), Ok(None));
+        let all = self.carriers.iter();
+        all.map(|(carrier, _)| (carrier.to_string(), there(carrier))).collect()
+    }
+
     /// Whether every key set at an address has been fetched once.
     pub fn has_keys(&self) -> bool {
         let waits =

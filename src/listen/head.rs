@@ -454,6 +454,18 @@ const TOKEN: [bool; 256] = {
     table
 };
 
+/// Why this complete head, with the empty line at its end, is refused before anybody reads it.
+pub(crate) fn refusal(head: &[u8]) -> Option<&'static str> {
+    match end_of_head(head, 0).and_then(|end| match end {
+        Some(end) if end == head.len() && end <= HEAD_BYTES_MAX => check(head).map(|_| ()),
+        Some(end) if end == head.len() => Err("the head is too long"),
+        _ => Err("the head does not end where it should"),
+    }) {
+        Ok(()) => None,
+        Err(why) => Some(why),
+    }
+}
+
 /// What the library would get to see of these reads of one connection, and whether something in
 /// them was refused.
 pub(crate) fn through(reads: &[&[u8]]) -> (Vec<u8>, bool) {

@@ -134,7 +134,8 @@ fn rule(
         .into_iter()
         .flatten()
         .any(|condition| condition.facts().into_iter().any(FactRef::is_geographic));
-    Some(Rule { id: id?, on: on?, when, unless, say, why, notify, geographic })
+    let (line, _) = Fault::new(table.source(), span.clone(), "").position();
+    Some(Rule { id: id?, line, on: on?, when, unless, say, why, notify, geographic })
 }
 
 fn id(

@@ -4,6 +4,8 @@
 //! destination, no counters, TOTP and SMS enrolled), except the price: an amount whose worth is not
 //! given has none, and that is unreadable.
 
+mod copied;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
