@@ -45,6 +45,8 @@ enum Command {
         #[command(flatten)]
         question: commands::explain::Question,
     },
+    /// Print the JSON Schema of one kind of file, for editors.
+    Schema { kind: commands::schema::Kind },
     /// Enrolled factors of accounts, through the running gateway's admin interface.
     Factor {
         #[command(flatten)]
@@ -132,6 +134,7 @@ fn main() -> ExitCode {
         Command::Check(at) => commands::check::run(&at.config),
         Command::Doctor { at, json } => commands::doctor::run(&at.config, json),
         Command::Explain { at, question } => commands::explain::run(&at.config, &question),
+        Command::Schema { kind } => commands::schema::run(kind),
         Command::Factor { at, what } => Operator::at(&at.config).and_then(|op| match what {
             Factor::Import { file } => op.import(&file),
             Factor::List { account } => op.factors(&account),

@@ -17,6 +17,7 @@ pub mod explain;
 pub mod operate;
 pub mod restore;
 pub mod routes;
+pub mod schema;
 mod state;
 
 use std::path::{Path, PathBuf};

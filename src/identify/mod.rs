@@ -28,6 +28,12 @@ use crate::fetch::Fetch;
 use crate::types::{AccountId, Credential, CredentialKind, UnixMs};
 
 pub(crate) use self::last::LastToken;
+/// The signatures that can be named, as the configuration spells them.
+#[cfg(test)]
+pub(crate) fn algorithm_names() -> Vec<&'static str> {
+    jwt::ALGORITHMS.map(|(_, name)| name).to_vec()
+}
+
 pub use self::settings::{IdentitySettings, KeySource, Kind, Settings};
 
 /// Who a request's credentials prove.

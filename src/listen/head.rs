@@ -456,13 +456,14 @@ const TOKEN: [bool; 256] = {
 
 /// Why this complete head, with the empty line at its end, is refused before anybody reads it.
 pub(crate) fn refusal(head: &[u8]) -> Option<&'static str> {
-    match end_of_head(head, 0).and_then(|end| match end {
-        Some(end) if end == head.len() && end <= HEAD_BYTES_MAX => check(head).map(|_| ()),
-        Some(end) if end == head.len() => Err("the head is too long"),
-        _ => Err("the head does not end where it should"),
-    }) {
-        Ok(()) => None,
-        Err(why) => Some(why),
+    let end = match end_of_head(head, 0) {
+        Ok(end) => end,
+        Err(why) => return Some(why),
+    };
+    match end {
+        Some(end) if end == head.len() && end <= HEAD_BYTES_MAX => check(head).err(),
+        Some(end) if end == head.len() => Some("the head is too long"),
+        _ => Some("the head does not end where it should"),
     }
 }
 
