@@ -251,16 +251,16 @@ allow = true
         staged.settle();
         let explanation = explain(&policy, &staged.facts());
         let expected = "
-  speaks    code: require totp or (sms and webauthn)
+  speaks    code: require totp or (sms and webauthn) (line 2)
             always
-  speaks    large: hold for 24h
+  speaks    large: hold for 24h (line 6)
             usd_value > 10_000; and not: address.verified
             usd_value = 12000.5
             address.verified = absent
-  shadow    far: deny
+  shadow    far: deny (line 12)
             cannot be told, so it counts: geo.speed_kmh > 900
             geo.speed_kmh = unreadable
-  silent    friend: allow
+  silent    friend: allow (line 18)
             cannot be told, and doubt allows nothing: geo.speed_kmh < 900
             geo.speed_kmh = unreadable
 ";

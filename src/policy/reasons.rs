@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::facts::{Fact, Facts};
+use super::facts::Facts;
 use super::table::FACTS;
-use super::told::{Told, tell};
+use super::told::{COUNTERS, Told, tell};
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,34 +23,27 @@ pub struct FactReason {
 
 /// All facts in the table's order; then other fields and the counters that are not zero.
 pub fn reasons(facts: &Facts<'_>) -> Vec<FactReason> {
-    let mut told = tell(std::slice::from_ref(facts));
-    let mut all = Vec::new();
-    for spec in FACTS {
-        let Some(fact) = spec.read(facts) else { continue };
-        let Some((name, value)) = told.remove_entry(spec.name) else { continue };
-        let why = match fact {
-            Fact::Known(_) => "",
-            Fact::Absent => spec.when_absent,
-            Fact::Unreadable => spec.when_unreadable,
-        };
-        all.push(FactReason { name, value, why });
-    }
-    all.extend(told.into_iter().map(|(name, value)| FactReason { name, value, why: "" }));
-    all
+    of_told(&tell(std::slice::from_ref(facts)))
+}
+
+/// Why a fact that was told has no value.
+fn reason(name: &Arc<str>, value: &Arc<str>) -> FactReason {
+    let plain = name.split('[').next().unwrap_or(name);
+    let spec = FACTS.iter().find(|spec| match plain {
+        COUNTERS => spec.name.starts_with("counters."),
+        plain => spec.name == plain,
+    });
+    let why = match (spec, &**value) {
+        (_, "absent") if plain == COUNTERS => "ordinary traffic is not counted",
+        (Some(spec), "absent") => spec.when_absent,
+        (Some(spec), "unreadable") => spec.when_unreadable,
+        _ => "",
+    };
+    FactReason { name: name.clone(), value: value.clone(), why }
 }
 
 /// The same of facts that were recorded, in the table's order; those of single elements of a batch come last.
 pub fn of_told(told: &Told) -> Vec<FactReason> {
-    let reason = |name: &Arc<str>, value: &Arc<str>| {
-        let plain = name.split('[').next().unwrap_or(name);
-        let spec = FACTS.iter().find(|spec| *spec.name == *plain);
-        let why = match (spec, &**value) {
-            (Some(spec), "absent") => spec.when_absent,
-            (Some(spec), "unreadable") => spec.when_unreadable,
-            _ => "",
-        };
-        FactReason { name: name.clone(), value: value.clone(), why }
-    };
     let place = |name: &str| FACTS.iter().position(|spec| spec.name == name);
     let mut all: Vec<FactReason> = told.iter().map(|(name, value)| reason(name, value)).collect();
     all.sort_by_key(|fact| place(&fact.name).unwrap_or(FACTS.len()));
@@ -72,10 +65,13 @@ mod tests {
         let all = reasons(&staged.facts());
         let find = |name: &str| all.iter().find(|fact| &*fact.name == name).unwrap();
         assert_eq!((&*find("geo.country").value, find("site").why), ("unreadable", ""));
-        assert!(find("amount").why.contains("request"), "{:?}", find("amount"));
+        assert!(find("amount").why.contains("no such field"), "{:?}", find("amount"));
         assert!(!find("geo.country").why.is_empty());
-        let told = tell(&[staged.facts()]);
-        assert_eq!(of_told(&told), all, "recorded facts say the same");
+        let before = |one: &str, other: &str| {
+            let place = |name| all.iter().position(|fact| &*fact.name == name);
+            place(one) < place(other)
+        };
+        assert!(before("site", "amount") && before("amount", "geo.country"), "the table's order");
         let named = FACTS.iter().filter(|spec| !spec.name.contains('<'));
         assert!(named.count() <= all.len());
     }

@@ -7,6 +7,7 @@ use std::fmt::{self, Display, Formatter};
 use super::decided::Element;
 use super::raw::Story;
 use crate::policy::reasons::FactReason;
+use crate::policy::told::COUNTERS;
 
 /// `name        value`, with names in one column.
 pub(super) fn row(f: &mut Formatter<'_>, name: &str, value: impl Display) -> fmt::Result {
@@ -181,10 +182,15 @@ impl Story {
     }
 }
 
+/// Facts and why they have no value. Counters that are zero are said in one row.
 pub(super) fn facts(f: &mut Formatter<'_>, facts: &[FactReason]) -> fmt::Result {
-    let rows = facts.iter().map(|fact| {
+    let row = |fact: &FactReason| {
         let why = if fact.why.is_empty() { String::new() } else { format!(": {}", fact.why) };
         (fact.name.to_string(), format!("{}{why}", fact.value))
-    });
-    table(f, rows)
+    };
+    let others = match facts.iter().any(|fact| &*fact.name == COUNTERS) {
+        true => None,
+        false => Some(("other counters".to_owned(), "0".to_owned())),
+    };
+    table(f, facts.iter().map(row).chain(others))
 }
