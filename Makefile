@@ -52,7 +52,8 @@ doc:
 
 # The demo's own configuration is checked, its tour is walked, a client library and a browser are used. The browser gets
 # a demo of its own: an account is sent three text messages in ten minutes, and the tour uses two of them. The libraries
-# of three exchanges then meet a gateway in front of an exchange that checks their signatures.
+# of three exchanges then meet a gateway in front of an exchange that checks their signatures. Last come the engines of
+# editors, with the schemas of our files.
 clients: build
 	tests/tools/with-demo.sh sh -ec '\
 	    $(STEPGATE) check -c "$$CONFIG"; \
@@ -65,6 +66,7 @@ clients: build
 	$(PYTHON) tests/clients/ccxt_ws.py
 	$(PYTHON) tests/clients/sdk_okx.py
 	$(PYTHON) tests/clients/sdk_binance.py
+	$(PYTHON) tests/clients/schemas.py
 
 # Random tricks on a withdrawal, through the gateway to six real frameworks: `make differential SEED=7 COUNT=50000`.
 differential:

@@ -2,7 +2,6 @@
 //!
 //! Never does the work itself. Exit codes: 0 fine, 1 faults found or refused, 2 wrong usage.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -54,21 +53,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Say what the gateway would decide about one raw HTTP request, and why.
+    /// Say what the gateway would decide about one raw HTTP request, and why; or what it recorded of a real one.
     Explain {
         #[command(flatten)]
         at: Configured,
-        /// A file with the raw request, `-` for standard input.
-        #[arg(long, value_name = "FILE")]
-        request: PathBuf,
-        /// The client's address.
-        #[arg(long)]
-        ip: Option<IpAddr>,
-        /// The account that asks; its history is taken as empty.
-        #[arg(long)]
-        account: Option<String>,
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        question: commands::explain::Question,
     },
     /// Everything that a rule may look at: type, unit, meaning, when absent, when unreadable.
     Facts {
@@ -106,6 +96,8 @@ enum Command {
         #[arg(long, value_name = "TIME")]
         until: Option<String>,
     },
+    /// Print the JSON Schema of one kind of file, for editors.
+    Schema { kind: commands::schema::Kind },
     /// Enrolled factors of accounts, through the running gateway's admin interface.
     Factor {
         #[command(flatten)]
@@ -199,9 +191,8 @@ fn main() -> ExitCode {
             commands::check::run(&at.config, if json { Format::Json } else { format }, strict)
         }
         Command::Doctor { at, json } => commands::doctor::run(&at.config, json),
-        Command::Explain { at, request, ip, account, json } => {
-            commands::explain::run(&at.config, &request, ip, account.as_deref(), json)
-        }
+        Command::Explain { at, question } => commands::explain::run(&at.config, &question),
+        Command::Schema { kind } => commands::schema::run(kind),
         Command::Facts { json, markdown } => commands::facts::run(json, markdown),
         Command::Replay { at, audit, policy, site, html, json, since, until } => {
             let wanted = Wanted { logs: audit, policy, site, html, json, since, until };

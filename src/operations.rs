@@ -11,8 +11,8 @@ use http::{HeaderMap, Method};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{
-    Answer, Import, ImportSecret, OperationError, Operations, Order, Pieces, Readiness, RoutesSeen,
-    SiteStatus, Status, Text,
+    About, Answer, Import, ImportSecret, OperationError, Operations, Order, Pieces, Readiness,
+    RoutesSeen, SiteStatus, StandingSeen, Status, Text,
 };
 use crate::audit::{Event, Record, RequestState};
 use crate::classify::Detected;
@@ -250,6 +250,15 @@ impl Operations for Desk {
         Box::pin(async move {
             let now = self.gateway().clock.now();
             self.gateway().store.account(&account, now).await.map_err(down)
+        })
+    }
+
+    fn standing(&self, account: AccountId, about: About) -> Answer<'_, StandingSeen> {
+        Box::pin(async move {
+            let now = self.gateway().clock.now();
+            let consult = about.of(account).map_err(OperationError::Refused)?;
+            let seen = self.gateway().store.consult(consult, now).await.map_err(down)?;
+            Ok(StandingSeen::new(seen, now))
         })
     }
 

@@ -9,6 +9,7 @@ pub mod client;
 mod pouring;
 mod routes;
 mod server;
+pub mod standing;
 
 use std::fmt;
 use std::future::Future;
@@ -26,6 +27,7 @@ use crate::types::{AccountId, Factor, UnixMs};
 pub use client::Client;
 pub use pouring::Pieces;
 pub use server::serve;
+pub use standing::{About, StandingSeen};
 
 /// What an operator can ask of a running gateway. The composition root answers, and writes the
 /// audit records.
@@ -40,6 +42,8 @@ pub trait Operations: Send + Sync {
     /// Writes seen in traffic that no action names.
     fn routes(&self) -> Answer<'_, RoutesSeen>;
     fn account(&self, account: AccountId) -> Answer<'_, AccountCard>;
+    /// How a request of the account would be received now; changes nothing.
+    fn standing(&self, account: AccountId, about: About) -> Answer<'_, StandingSeen>;
     fn freeze(&self, account: AccountId, order: Order) -> Answer<'_, ()>;
     /// `false` if it was not frozen.
     fn thaw(&self, account: AccountId, order: Order) -> Answer<'_, bool>;

@@ -70,6 +70,7 @@ enum Place {
     Status,
     Routes,
     Account(AccountId),
+    Standing(AccountId),
     Freeze(AccountId),
     Thaw(AccountId),
     Import,
@@ -97,6 +98,7 @@ impl Place {
             ["restored"] => Self::Restored,
             ["factor", "import"] => Self::Import,
             ["account", group, name] => Self::Account(id(group, name)?),
+            ["account", group, name, "standing"] => Self::Standing(id(group, name)?),
             ["account", group, name, "freeze"] => Self::Freeze(id(group, name)?),
             ["account", group, name, "thaw"] => Self::Thaw(id(group, name)?),
             ["factor", group, name] => Self::Factors(id(group, name)?),
@@ -113,6 +115,7 @@ impl Place {
     fn method(&self) -> Method {
         match self {
             Self::Reload
+            | Self::Standing(_)
             | Self::Freeze(_)
             | Self::Thaw(_)
             | Self::Import
@@ -133,6 +136,9 @@ async fn perform(operations: &dyn Operations, place: Place, body: &[u8]) -> Resu
         Place::Status => json_reply(StatusCode::OK, &operations.status().await?),
         Place::Routes => json_reply(StatusCode::OK, &operations.routes().await?),
         Place::Account(id) => json_reply(StatusCode::OK, &operations.account(id).await?),
+        Place::Standing(id) => {
+            json_reply(StatusCode::OK, &operations.standing(id, read(body)?).await?)
+        }
         Place::Freeze(id) => {
             operations.freeze(id, order(body)?).await?;
             json_reply(StatusCode::OK, &json!({"frozen": true}))

@@ -248,8 +248,10 @@ fn rule(
     let [accepted, unknown] = [("accepted", &defaults.accepted), ("unknown", &defaults.unknown)]
         .map(|(key, default)| signs(keys, key).or_else(|| default.clone()).unwrap_or_default());
     let route = patterns.first()?.text.as_str().into();
+    let (line, _) = Fault::new(keys.source, keys.span.clone(), "").position();
     let mut rule = ActionRule {
         name,
+        origin: format!("{}:{line}", keys.source.path.display()).into(),
         body,
         guarded,
         route,

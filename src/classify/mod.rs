@@ -22,6 +22,7 @@ pub mod cases;
 mod compile;
 mod detect;
 mod draft;
+pub(crate) mod inspect;
 mod intent;
 pub(crate) mod json;
 mod mutants;

@@ -64,13 +64,13 @@ pub(super) struct Parts<'a> {
 
 /// The JSON that an element's fields are read in, and which element of the action's list it is.
 #[derive(Clone, Copy)]
-struct Element<'a> {
+pub(super) struct Element<'a> {
     json: Option<&'a Json<'a>>,
     at: usize,
 }
 
 /// What stands at a place.
-enum Found {
+pub(super) enum Found {
     Text {
         text: String,
         number: bool,
@@ -90,15 +90,11 @@ impl ActionRule {
         let parts = self.take_apart(head, body)?;
         self.refuse_aliases(&parts)?;
         self.refuse_other_operation(&parts)?;
-        let elements: Vec<Fields> = match &parts.json {
-            Some(Json::Array(values)) if self.is_batch() => values
-                .iter()
-                .map(|value| self.element(&parts, Element { json: Some(value), at: 0 }))
-                .collect::<Result<_, _>>()?,
-            json => (0..self.list_len(json.as_ref())?)
-                .map(|at| self.element(&parts, Element { json: json.as_ref(), at }))
-                .collect::<Result<_, _>>()?,
-        };
+        let elements: Vec<Fields> = self
+            .elements(&parts)?
+            .into_iter()
+            .map(|json| self.element(&parts, json))
+            .collect::<Result<_, _>>()?;
         let intent = Intent {
             method: head.method.as_str().into(),
             authority: head.authority.to_ascii_lowercase().into(),
@@ -114,7 +110,23 @@ impl ActionRule {
         })
     }
 
-    fn take_apart<'a>(&'a self, head: &'a Inbound, body: &'a [u8]) -> Result<Parts<'a>, Refused> {
+    /// Where the fields of each element are read.
+    pub(super) fn elements<'a>(&self, parts: &'a Parts<'a>) -> Result<Vec<Element<'a>>, Refused> {
+        Ok(match &parts.json {
+            Some(Json::Array(values)) if self.is_batch() => {
+                values.iter().map(|value| Element { json: Some(value), at: 0 }).collect()
+            }
+            json => (0..self.list_len(json.as_ref())?)
+                .map(|at| Element { json: json.as_ref(), at })
+                .collect(),
+        })
+    }
+
+    pub(super) fn take_apart<'a>(
+        &'a self,
+        head: &'a Inbound,
+        body: &'a [u8],
+    ) -> Result<Parts<'a>, Refused> {
         let path = head.path();
         if !is_strict(path) || head.target.len() > TARGET_BYTES_MAX {
             return Err("the path of a guarded action is spelt in one way only".into());
@@ -395,7 +407,7 @@ fn find(
     Ok(found)
 }
 
-fn look(
+pub(super) fn look(
     parts: &Parts<'_>,
     json: Element<'_>,
     place: &Place,

@@ -23,6 +23,8 @@ pub struct BodyKinds {
 #[derive(Debug)]
 pub struct ActionRule {
     pub name: ActionName,
+    /// `file:line` of its table.
+    pub origin: Arc<str>,
     pub body: BodyKinds,
     /// Guarded: the body is read, the store is asked, an intent is recorded. `false` only if the
     /// pack says `guarded = false`; such an action is ordinary traffic with a name.

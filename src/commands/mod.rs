@@ -19,6 +19,7 @@ pub mod operate;
 pub mod replay;
 pub mod restore;
 pub mod routes;
+pub mod schema;
 mod state;
 mod status;
 

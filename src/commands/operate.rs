@@ -126,6 +126,19 @@ impl Operator {
         Ok(reply.body)
     }
 
+    /// How a request of an account would be received, as JSON.
+    ///
+    /// # Errors
+    /// If the gateway does not answer, or refuses to.
+    pub(super) fn standing(&self, account: &AccountId, about: String) -> anyhow::Result<String> {
+        let path = account_path("account", account, "/standing");
+        let reply = self.runtime.block_on(self.client.post(&path, about))?;
+        if !reply.is_ok() {
+            bail!("the running gateway: {}", reply.detail());
+        }
+        Ok(reply.body)
+    }
+
     /// Asks for an answer that is written to `out` as it comes.
     ///
     /// # Errors

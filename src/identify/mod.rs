@@ -28,6 +28,12 @@ use crate::fetch::Fetch;
 use crate::types::{AccountId, Credential, CredentialKind, UnixMs};
 
 pub(crate) use self::last::LastToken;
+/// The signatures that can be named, as the configuration spells them.
+#[cfg(test)]
+pub(crate) fn algorithm_names() -> Vec<&'static str> {
+    jwt::ALGORITHMS.map(|(_, name)| name).to_vec()
+}
+
 pub use self::settings::{IdentitySettings, KeySource, Kind, Settings};
 
 /// Who a request's credentials prove.
@@ -197,6 +203,14 @@ impl Identifier {
             }
         }
         voucher
+    }
+
+    /// Every place where a credential may stand, as the configuration spells it, and whether something stands there. Never
+    /// what stands there.
+    pub(crate) fn looked_at(&self, headers: &HeaderMap) -> Vec<(String, bool)> {
+        let there = |carrier: &Carrier| !matches!(carrier.read(headers), Ok(None));
+        let all = self.carriers.iter();
+        all.map(|(carrier, _)| (carrier.to_string(), there(carrier))).collect()
     }
 
     /// Whether every key set at an address has been fetched once.

@@ -24,6 +24,18 @@ pub(crate) enum Carrier {
     Parameter { scheme: String, name: String },
 }
 
+/// As `from` writes it.
+impl std::fmt::Display for Carrier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Bearer => f.write_str("bearer"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Parameter { scheme, name } => write!(f, "authorization:{scheme}:{name}"),
+        }
+    }
+}
+
 impl Carrier {
     /// Reads one entry of `from`; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {

@@ -454,6 +454,19 @@ const TOKEN: [bool; 256] = {
     table
 };
 
+/// Why this complete head, with the empty line at its end, is refused before anybody reads it.
+pub(crate) fn refusal(head: &[u8]) -> Option<&'static str> {
+    let end = match end_of_head(head, 0) {
+        Ok(end) => end,
+        Err(why) => return Some(why),
+    };
+    match end {
+        Some(end) if end == head.len() && end <= HEAD_BYTES_MAX => check(head).err(),
+        Some(end) if end == head.len() => Some("the head is too long"),
+        _ => Some("the head does not end where it should"),
+    }
+}
+
 /// What the library would get to see of these reads of one connection, and whether something in
 /// them was refused.
 pub(crate) fn through(reads: &[&[u8]]) -> (Vec<u8>, bool) {

@@ -115,7 +115,7 @@ fn blank(
 }
 
 /// What the account would have to enrol.
-fn lacking(requirement: &Requirement, usable: FactorSet) -> Arc<str> {
+pub(crate) fn lacking(requirement: &Requirement, usable: FactorSet) -> Arc<str> {
     let wanted = requirement.factors();
     let missing: Vec<_> = wanted.iter().filter(|factor| !usable.contains(*factor)).collect();
     if missing.len() == wanted.iter().count() {

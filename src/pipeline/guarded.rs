@@ -294,7 +294,7 @@ pub(super) async fn freeze(
 }
 
 /// The one destination. With several, none: their address facts are then unreadable, and strict rules apply.
-fn destination(action: &Action) -> Option<Arc<str>> {
+pub(crate) fn destination(action: &Action) -> Option<Arc<str>> {
     let mut keys = action.elements.iter().map(|fields| {
         observe::destination(fields)
             .map(|(asset, network, address)| destination_key(asset, network, &address))

@@ -21,10 +21,10 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-pub(crate) use ask::queue_code;
+pub(crate) use ask::{lacking, queue_code};
 use caller::Caller;
 pub use caller::LastCaller;
-pub(crate) use guarded::release;
+pub(crate) use guarded::{destination, release};
 pub(crate) use receive::{refuse, request_id};
 pub(crate) use record::Visit;
 pub(crate) use shadow::{Candidate, Lines};

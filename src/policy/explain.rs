@@ -11,9 +11,10 @@ use serde::Serialize;
 use super::PolicySet;
 use super::decide::holds_until;
 use super::facts::{Fact, Facts};
-use super::rule::{Outcome, Rule, Say, Weighed};
+use super::rule::{Outcome, Rule, Say, Spelt, Weighed};
 use super::table::{FactRef, Value};
 use super::truth::Truth;
+use super::verdict::Requirement;
 use crate::types::{PolicyVersion, RuleId};
 
 /// All that a policy has to say about one element of one request.
@@ -30,6 +31,8 @@ pub struct Explanation {
 #[derive(Debug, Serialize)]
 pub struct RuleSay {
     pub rule: RuleId,
+    /// Where it begins in the policy's file.
+    pub line: usize,
     pub matched: bool,
     /// `when` as it came out; a rule without one is true.
     pub when: Truth,
@@ -64,6 +67,57 @@ pub fn explain(policy: &PolicySet, facts: &Facts<'_>) -> Explanation {
     }
 }
 
+/// A rule as it is written, without any request.
+#[derive(Debug, Serialize)]
+pub struct RuleText {
+    pub rule: RuleId,
+    pub line: usize,
+    pub outcome: String,
+    pub shadow: bool,
+    pub when: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unless: Option<Arc<str>>,
+    /// The facts that it looks at, each once.
+    pub looks_at: Vec<Arc<str>>,
+}
+
+/// The rules about an action, in the order of the file.
+pub fn rules_about(policy: &PolicySet, action: &str) -> Vec<RuleText> {
+    let text = |rule: &Rule| {
+        let mut looks_at: Vec<Arc<str>> = Vec::new();
+        for fact in facts_of(rule) {
+            if !looks_at.contains(&fact.name) {
+                looks_at.push(fact.name.clone());
+            }
+        }
+        RuleText {
+            rule: rule.id.clone(),
+            line: rule.line,
+            outcome: rule.say.to_string(),
+            shadow: rule.say.is_shadow(),
+            when: rule.when.text().into(),
+            unless: rule.unless.as_ref().map(|unless| unless.text().into()),
+            looks_at,
+        }
+    };
+    policy.rules_about(action).map(text).collect()
+}
+
+/// Every factor expression of a requirement as a policy would spell it.
+pub fn asked_for(requirement: &Requirement) -> String {
+    let mut terms: Vec<String> = Vec::new();
+    for term in &requirement.terms {
+        let factors = Spelt(&term.factors).to_string();
+        if !terms.contains(&factors) {
+            terms.push(factors);
+        }
+    }
+    match terms.as_slice() {
+        [only] => only.clone(),
+        _ => terms.iter().map(|term| format!("({term})")).collect::<Vec<_>>().join(" and "),
+    }
+}
+
 /// As a policy would spell it.
 pub(super) fn spelt(value: Fact<Value<'_>>) -> String {
     match value {
@@ -82,6 +136,7 @@ fn say(rule: &Rule, facts: &Facts<'_>) -> RuleSay {
     let satisfied = weighed.matches && is_satisfied(rule, facts);
     RuleSay {
         rule: rule.id.clone(),
+        line: rule.line,
         matched: weighed.matches,
         when: weighed.when,
         unless: weighed.unless,
@@ -144,7 +199,7 @@ impl fmt::Display for Explanation {
                 (true, false, true) => "satisfied",
                 (true, false, false) => "speaks",
             };
-            writeln!(f, "  {mark:<10}{}: {}", rule.rule, rule.outcome)?;
+            writeln!(f, "  {mark:<10}{}: {} (line {})", rule.rule, rule.outcome, rule.line)?;
             writeln!(f, "            {}", rule.because)?;
             for fact in &rule.looked_at {
                 writeln!(f, "            {} = {}", fact.name, fact.value)?;
@@ -197,16 +252,16 @@ allow = true
         staged.settle();
         let explanation = explain(&policy, &staged.facts());
         let expected = "
-  speaks    code: require totp or (sms and webauthn)
+  speaks    code: require totp or (sms and webauthn) (line 2)
             always
-  speaks    large: hold for 24h
+  speaks    large: hold for 24h (line 6)
             usd_value > 10_000; and not: address.verified
             usd_value = 12000.5
             address.verified = absent
-  shadow    far: deny
+  shadow    far: deny (line 12)
             cannot be told, so it counts: geo.speed_kmh > 900
             geo.speed_kmh = unreadable
-  silent    friend: allow
+  silent    friend: allow (line 18)
             cannot be told, and doubt allows nothing: geo.speed_kmh < 900
             geo.speed_kmh = unreadable
 ";

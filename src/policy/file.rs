@@ -168,8 +168,9 @@ fn rule(
         .into_iter()
         .flatten()
         .any(|condition| condition.facts().into_iter().any(FactRef::is_geographic));
+    let (line, _) = Fault::new(table.source(), span.clone(), "").position();
     let place = Box::new(place(table));
-    Some(Rule { id: id?, on: on?, when, unless, say, why, notify, geographic, place })
+    Some(Rule { id: id?, line, on: on?, when, unless, say, why, notify, geographic, place })
 }
 
 /// Every text has been read before, so nothing is wrong with it now.

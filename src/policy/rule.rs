@@ -20,6 +20,8 @@ use crate::types::{RuleId, UnixMs};
 #[derive(Clone, Debug)]
 pub struct Rule {
     pub id: RuleId,
+    /// Where its table begins in the policy's file.
+    pub line: usize,
     pub on: Vec<Pattern>,
     pub when: Condition,
     pub unless: Option<Condition>,

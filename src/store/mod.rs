@@ -101,6 +101,25 @@ pub struct Begun {
     pub open: Option<Challenge>,
 }
 
+/// A guarded request that somebody only asks about.
+#[derive(Clone, Debug)]
+pub struct Consult {
+    pub account: AccountId,
+    pub credential: Credential,
+    pub intent: IntentDigest,
+    /// As `destination_key` spells it.
+    pub destination: Option<Arc<str>>,
+}
+
+/// What `begin` would say to it now, its grant and its challenge left out.
+#[derive(Clone, Debug)]
+pub struct Consulted {
+    pub standing: Standing,
+    pub counters: Counters,
+    pub address: Option<AddressFacts>,
+    pub holds: Vec<HoldRunning>,
+}
+
 /// How a forwarded attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -290,6 +309,12 @@ pub trait Store: Send + Sync {
     /// A guarded request begins: counters reserved, a fitting grant taken, the attempt recorded as `sending`.
     /// The one round trip before it forwards.
     fn begin(&self, begin: Begin, now: UnixMs) -> Task<'_, Begun>;
+
+    /// How a request would be received, for operators who ask: nothing is taken, reserved or begun.
+    fn consult(&self, consult: Consult, now: UnixMs) -> Task<'_, Consulted> {
+        let _ = (consult, now);
+        Box::pin(async { Err(StoreError::Unavailable("this store cannot be consulted".into())) })
+    }
 
     /// It will not be forwarded: the reservation is given back. `holds` begin for (account, rule,
     /// destination), or the intent of an action without one, unless they run already. A grant that

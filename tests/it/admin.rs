@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use stepgate::admin::client::{Reply, account_path};
 use stepgate::admin::{
-    Answer, Client, Import, ImportSecret, OperationError, Operations, Order, Pieces, Readiness,
-    RoutesSeen, SiteStatus, Status, Text, Token, serve,
+    About, Answer, Client, Import, ImportSecret, OperationError, Operations, Order, Pieces,
+    Readiness, RoutesSeen, SiteStatus, StandingSeen, Status, Text, Token, serve,
 };
 use stepgate::store::{AccountCard, FactorCard};
 use stepgate::types::{AccountId, Factor, UnixMs};
@@ -83,6 +83,22 @@ impl Operations for Fake {
     }
     fn account(&self, account: AccountId) -> Answer<'_, AccountCard> {
         self.say(format!("account {account}"), Self::card(account))
+    }
+    fn standing(&self, account: AccountId, about: About) -> Answer<'_, StandingSeen> {
+        let seen = StandingSeen {
+            at: UnixMs(9),
+            frozen: None,
+            countries: vec!["DE".into()],
+            asns: vec![],
+            last: None,
+            elevations: vec![],
+            factors: vec![Factor::Totp],
+            security_changed: None,
+            counters: vec![],
+            address: None,
+            holds: vec![],
+        };
+        self.say(format!("standing of {account} as {}", about.credential.id), seen)
     }
     fn freeze(&self, account: AccountId, order: Order) -> Answer<'_, ()> {
         self.say(format!("freeze {account} by {} for {}", order.by, order.reason), ())
@@ -392,4 +408,21 @@ async fn it_stops_when_told_and_the_client_says_so() {
     tokio::time::timeout(Duration::from_secs(10), admin.serving).await.unwrap().unwrap();
     let error = client.get("/health").await.unwrap_err();
     assert!(error.to_string().starts_with("no gateway answers at 127.0.0.1:"), "{error}");
+}
+
+#[tokio::test]
+async fn an_account_s_standing_is_told_for_one_credential_and_needs_the_token() {
+    let admin = Admin::new().await;
+    let about = r#"{"credential":{"kind":"session","id":"s1"},"intent":"0000000000000000000000000000000000000000000000000000000000000000"}"#;
+    let reply = admin.post("/account/main/alice/standing", about).await;
+    assert_eq!(
+        (reply.status, &json(&reply)["countries"][0]),
+        (200, &Value::from("DE")),
+        "{reply:?}"
+    );
+    assert_eq!(admin.asked(), ["standing of main/alice as s1"]);
+    let wrong = admin.post("/account/main/alice/standing", r#"{"credential":"s1"}"#).await;
+    assert_eq!(wrong.status, 422, "{wrong:?}");
+    let request = "POST /account/main/alice/standing HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    assert!(admin.raw(request).await.starts_with("HTTP/1.1 401"));
 }

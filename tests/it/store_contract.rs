@@ -74,6 +74,7 @@ macro_rules! contract {
                     what_is_refused_or_abandoned_is_given_back_once,
                     what_has_ended_does_not_change_again,
                     an_attempt_begins_once,
+                    who_only_asks_is_told_the_same_and_changes_nothing,
                     counters_are_exact_decimals_and_forget_after_their_window,
                     an_address_is_known_once_the_exchange_accepted_it,
                     an_address_is_verified_by_the_owners_proof,

@@ -6,6 +6,8 @@ cd "$(dirname "$0")/../.."
 
 # Real clients of exchanges, each at the version that the tests were written against.
 LIBRARIES="ccxt==4.5.90 python-okx==0.4.4 binance-connector==3.13.0"
+# The engines of two editor plug-ins for TOML.
+EDITORS="taplo==0.9.3 tombi==1.9.6"
 FOR=${1:-test}
 VENV=target/venv
 
@@ -100,18 +102,18 @@ if [ "$FOR" != test ]; then
     exit 0
 fi
 # shellcheck disable=SC2086 # one word per library
-if "$VENV/bin/python" - $LIBRARIES >/dev/null 2>&1 <<'PY'
+if "$VENV/bin/python" - $LIBRARIES $EDITORS >/dev/null 2>&1 <<'PY'
 import importlib.metadata, sys
 for name, version in (one.split("==") for one in sys.argv[1:]):
     assert importlib.metadata.version(name) == version
 PY
 then
-    say "$LIBRARIES are there"
+    say "$LIBRARIES $EDITORS are there"
 else
-    say "installing $LIBRARIES into $VENV"
+    say "installing $LIBRARIES $EDITORS into $VENV"
     mkdir -p target
     python3 -m venv "$VENV"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check $LIBRARIES
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check $LIBRARIES $EDITORS
 fi
 for component in fmt clippy; do
     cargo "$component" --version >/dev/null 2>&1 || {

@@ -4,6 +4,7 @@
 //! destination, no counters, TOTP and SMS enrolled), except the price: an amount whose worth is not
 //! given has none, and that is unreadable.
 
+mod copied;
 mod settle;
 mod time;
 

@@ -13,7 +13,7 @@ use crate::stepup::challenge::{Challenge, Limits, Scope, State};
 use crate::stepup::{Proof, redeem};
 use crate::store::ledger::{Ledger, Unreadable, price};
 use crate::store::moved::ADDRESS_KEPT_MS;
-use crate::store::{Begin, Begun, Learn, Orphan, Settled, StoreError};
+use crate::store::{Begin, Begun, Consult, Consulted, Learn, Orphan, Settled, StoreError};
 use crate::types::{AccountId, ActionName, AttemptId, RuleId, UnixMs};
 
 pub(super) fn begin(
@@ -58,6 +58,31 @@ pub(super) fn begin(
         Attempt { who, stage: Stage::Sending, usd, destination: begin.destination, proved };
     attempt.save(desk)?;
     Ok(begun)
+}
+
+/// What `begin` would say, read and nothing else.
+pub(super) fn consult(
+    rows: &impl Rows,
+    limits: &Limits,
+    consult: &Consult,
+    now: UnixMs,
+) -> Result<Consulted, StoreError> {
+    let Consult { account, credential, intent, destination } = consult;
+    let freezes = Account::load(rows, account)?.freezes;
+    let holds_key = match destination {
+        Some(destination) => Holds::key_of(account, "d", destination),
+        None => Holds::key_of(account, "i", &intent.hex()),
+    };
+    let address = destination
+        .as_deref()
+        .map(|destination| address_facts(rows, account, destination, now))
+        .transpose()?;
+    Ok(Consulted {
+        standing: standing(rows, account, credential, limits, now)?,
+        counters: totals(rows, account, now)?,
+        address,
+        holds: Holds::load(rows, &holds_key, freezes, now)?.running,
+    })
 }
 
 /// The open challenge for this intent, else the credential's newest one about a place.

@@ -31,8 +31,8 @@ use self::rows::{Desk, FOR_EVER, Key, Kind, Rows as _, STATE, Shelf, unavailable
 use self::writer::{Job, Writer};
 use super::moved::{Export, Kept};
 use super::{
-    AccountCard, Begin, Begun, CodeQueued, Enrolled, Learn, Message, Notice, NumberKey, Opened,
-    Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    AccountCard, Begin, Begun, CodeQueued, Consult, Consulted, Enrolled, Learn, Message, Notice,
+    NumberKey, Opened, Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::challenge::{Challenge, Limits, SentCode};
@@ -160,6 +160,12 @@ impl Store for Embedded {
             accounts::sight(desk, &account, &credential, sighting)
         });
         self.writer.submit(job).is_ok()
+    }
+
+    fn consult(&self, consult: Consult, now: UnixMs) -> Task<'_, Consulted> {
+        Box::pin(
+            async move { self.read(|rows| guarded::consult(rows, &self.limits, &consult, now)) },
+        )
     }
 
     fn begin(&self, begin: Begin, now: UnixMs) -> Task<'_, Begun> {

@@ -18,7 +18,7 @@ use super::{Redis, scripts};
 use crate::policy::facts::{AddressFacts, HoldRunning};
 use crate::stepup::redeem;
 use crate::store::moved::ADDRESS_KEPT_MS;
-use crate::store::{Begin, Begun, Learn, Orphan, Settled, StoreError};
+use crate::store::{Begin, Begun, Consult, Consulted, Learn, Orphan, Settled, StoreError};
 use crate::types::{AccountId, AttemptId, RuleId, UnixMs};
 
 /// Gives back a beginning whose caller left, or heard no answer.
@@ -83,6 +83,33 @@ impl Redis {
         let proof = granted.and_then(|granted| redeem(granted, now).ok()).map(|(_, proof)| proof);
         unheard.begun = None;
         Ok(Begun { standing, counters, address, holds, proof, open })
+    }
+
+    pub(super) async fn do_consult(
+        &self,
+        consult: Consult,
+        now: UnixMs,
+    ) -> Result<Consulted, StoreError> {
+        let Consult { account, credential, intent, destination } = consult;
+        let has_destination = destination.is_some();
+        let args = vec![
+            account_text(&account),
+            credential_text(&credential),
+            intent.hex().into_bytes(),
+            destination.map_or(Vec::new(), |known| format!("={known}").into_bytes()),
+        ];
+        let reply = self.shared.ask(&scripts::CONSULT, tag_of(&account), now, args).await?;
+        let mut rest = reply.list()?;
+        let found = Account::read(&next(&mut rest)?.fields()?)?;
+        let freezes = found.freezes;
+        let standing = found.standing(next(&mut rest)?, &self.shared.limits, now)?;
+        let counters = totals(&next(&mut rest)?.fields()?, now)?;
+        let address = next(&mut rest)?.present().map(Reply::bytes).transpose()?;
+        let address =
+            has_destination.then(|| address_facts(address.as_deref(), now)).transpose()?;
+        let holds = next(&mut rest)?.present().map_or(Ok(Vec::new()), Reply::bytes)?;
+        let holds = holds_running(&holds, freezes, now)?;
+        Ok(Consulted { standing, counters, address, holds })
     }
 
     pub(super) async fn do_abandon(

@@ -62,8 +62,8 @@ use self::tasks::{Seen, Tasks};
 use super::moved::{Export, Kept};
 use super::view::{View, is_news};
 use super::{
-    AccountCard, Begin, Begun, CodeQueued, Enrolled, Figures, Learn, Message, Notice, NumberKey,
-    Opened, Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    AccountCard, Begin, Begun, CodeQueued, Consult, Consulted, Enrolled, Figures, Learn, Message,
+    Notice, NumberKey, Opened, Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::challenge::{Challenge, Limits, SentCode};
@@ -285,6 +285,10 @@ impl Store for Redis {
         });
         let (account, credential) = (account.clone(), credential.clone());
         known || self.tasks.note(Seen { account, credential, sighting })
+    }
+
+    fn consult(&self, consult: Consult, now: UnixMs) -> Task<'_, Consulted> {
+        Box::pin(self.do_consult(consult, now))
     }
 
     fn begin(&self, begin: Begin, now: UnixMs) -> Task<'_, Begun> {

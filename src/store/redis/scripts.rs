@@ -24,6 +24,7 @@ scripts! {
     ENROL = "prelude" "account" "enrol";
     DISENROL = "prelude" "account" "disenrol";
     BEGIN = "prelude" "account" "attempt" "begin";
+    CONSULT = "prelude" "consult";
     ABANDON = "prelude" "attempt" "abandon";
     SETTLE = "prelude" "attempt" "settle";
     SENDING = "prelude" "sending";

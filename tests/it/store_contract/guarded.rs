@@ -1,7 +1,7 @@
 //! Beginnings, grants, counters, addresses and holds.
 
 use stepgate::stepup::challenge::{Limits, State};
-use stepgate::store::{Begin, Learn, Settled};
+use stepgate::store::{Begin, Consult, Learn, Settled};
 use stepgate::types::{ActionName, AttemptId};
 
 use super::Make;
@@ -220,4 +220,37 @@ pub async fn the_open_challenge_is_shown_to_the_beginning(make: Make) {
     let foreign = Begin { credential: session("t"), ..begin("d") };
     assert_eq!(id(begun(&store, foreign, NOW).await), None);
     assert_eq!(id(begun(&store, begin("e"), after(5 * MINUTE)).await), None);
+}
+
+pub async fn who_only_asks_is_told_the_same_and_changes_nothing(make: Make) {
+    let store = make(Limits::default());
+    let to = |id: &str| Begin { destination: Some("BTC||x".into()), ..begin(id) };
+    begun(&store, to("paid"), NOW).await;
+    let used = Learn::Used { destination: "BTC||x".into() };
+    store.settle(AttemptId::new("paid"), &alice(), Settled::Done, Some(used), NOW).await.unwrap();
+    begun(&store, to("held"), after(1)).await;
+    abandon(&store, "held", &["young"], after(1)).await;
+    approve(&store, challenge("c"), 10, after(2)).await;
+    let consult = || Consult {
+        account: alice(),
+        credential: session("s"),
+        intent: intent(1),
+        destination: Some("BTC||x".into()),
+    };
+    let first = store.consult(consult(), after(3)).await.unwrap();
+    let again = store.consult(consult(), after(3)).await.unwrap();
+    assert_eq!(format!("{first:?}"), format!("{again:?}"));
+    assert_eq!(first.address.map(|it| (it.known, it.age_ms)), Some((true, 3)));
+    assert_eq!(first.holds.len(), 1);
+    assert!(first.counters.0.iter().any(|(action, _, total)| {
+        (&**action, total.count, total.usd) == ("withdrawal", 1, Some(usd("10")))
+    }));
+    let begun = begun(&store, to("last"), after(3)).await;
+    assert!(begun.proof.is_some(), "the grant was not taken by asking");
+    let said = (first.standing, first.counters, first.holds, format!("{:?}", first.address));
+    let then = (begun.standing, begun.counters, begun.holds, format!("{:?}", begun.address));
+    assert_eq!(said, then);
+    let nowhere = Consult { destination: None, intent: intent(2), ..consult() };
+    let nowhere = store.consult(nowhere, after(3)).await.unwrap();
+    assert!(nowhere.address.is_none() && nowhere.holds.is_empty());
 }

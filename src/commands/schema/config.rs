@@ -1,0 +1,288 @@
+//! `stepgate.toml`.
+//!
+//! Never read into: these types serve the schema only; `config::file` is what is read.
+#![allow(dead_code)] // Their fields are what is described.
+
+use schemars::JsonSchema;
+
+/// Configuration of stepgate. Paths are relative to the file; secrets are `file:…` or `env:NAME`, never inline.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, title = "stepgate configuration")]
+pub(super) struct Config {
+    listen: Listen,
+    admin: Option<Admin>,
+    store: Store,
+    geo: Option<Geo>,
+    audit: Audit,
+    sms: Option<Sms>,
+    limits: Option<Limits>,
+    prices: Option<Prices>,
+    /// One protected exchange front each.
+    site: Option<Vec<Site>>,
+}
+
+/// The public listener.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Listen {
+    /// Address and port.
+    #[schemars(example = &"0.0.0.0:8443")]
+    address: String,
+    /// The certificate's chain, PEM.
+    #[schemars(example = &"certs/gateway.pem")]
+    certificate: Option<String>,
+    /// Its key, PEM.
+    #[schemars(example = &"certs/gateway.key")]
+    key: Option<String>,
+    /// More certificates, chosen by the name that the client asks for.
+    tls: Option<Vec<Pair>>,
+    /// Networks that alone may say where a client comes from.
+    #[schemars(example = &["10.0.0.0/8"])]
+    trusted_proxies: Option<Vec<String>>,
+    /// PROXY v1 and v2 are read from the trusted proxies.
+    proxy_protocol: Option<bool>,
+    /// 10,000 if it is not said.
+    #[schemars(range(min = 1))]
+    connections_max: Option<u64>,
+    /// Threads; as many as there are cores if it is not said.
+    #[schemars(range(min = 1))]
+    workers: Option<u64>,
+    /// 10 s if it is not said.
+    handshake_timeout_ms: Option<u64>,
+    /// 10 s if it is not said.
+    header_timeout_ms: Option<u64>,
+    /// For the whole body of a guarded request; 30 s if it is not said.
+    body_timeout_ms: Option<u64>,
+    /// How long a client may take nothing of an answer; 60 s if it is not said.
+    stall_timeout_ms: Option<u64>,
+    /// How long a stop waits for requests under way; 30 s if it is not said.
+    drain_timeout_ms: Option<u64>,
+}
+
+/// A certificate and its key.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Pair {
+    certificate: String,
+    key: String,
+}
+
+/// Health, readiness, metrics and the operators' commands; never on the public listener.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Admin {
+    #[schemars(example = &"127.0.0.1:9443")]
+    address: String,
+    /// 16 characters or more.
+    token: Secret,
+}
+
+/// A file or an environment variable that holds the secret.
+#[derive(JsonSchema)]
+#[schemars(transparent, example = &"file:secrets/admin.token", example = &"env:STEPGATE_TOKEN")]
+struct Secret(#[schemars(regex(pattern = r"^(file|env):.+$"))] String);
+
+/// Where state is kept.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Store {
+    /// `file:…`, `redis://`, `rediss://`, `redis+sentinel://` or `redis+cluster://`.
+    #[schemars(
+        regex(pattern = r"^(file:|rediss?(\+(sentinel|cluster))?://).+$"),
+        example = &"file:state/stepgate.db",
+        example = &"rediss://stepgate@redis.internal:6379/0"
+    )]
+    url: String,
+    /// Encrypts factors at rest; one line per key: `1 <32 bytes in base64>`.
+    master_key: Secret,
+    /// Of Redis.
+    password: Option<Secret>,
+    /// Of Sentinel, if another than Redis has.
+    sentinel_user: Option<String>,
+    sentinel_password: Option<Secret>,
+    /// Authorities that sign the server's certificate; else the system's.
+    ca: Option<String>,
+    /// For servers that ask for one.
+    certificate: Option<String>,
+    key: Option<String>,
+    /// What every key begins with.
+    #[schemars(example = &"stepgate")]
+    prefix: Option<String>,
+}
+
+/// Where addresses are.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Geo {
+    /// A database of cities in MaxMind's format.
+    #[schemars(example = &"geo/GeoLite2-City.mmdb")]
+    city: Option<String>,
+    /// A database of networks in MaxMind's format.
+    #[schemars(example = &"geo/GeoLite2-ASN.mmdb")]
+    asn: Option<String>,
+    /// Lists of networks of one kind.
+    lists: Option<String>,
+    /// An older database counts as missing; 30 if it is not said.
+    age_max_days: Option<u64>,
+}
+
+/// The record of decisions.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Audit {
+    #[schemars(example = &"audit/stepgate.jsonl")]
+    file: String,
+}
+
+/// How codes are sent.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Sms {
+    provider: Provider,
+    /// The sender's number.
+    #[schemars(example = &"+15005550006")]
+    from: Option<String>,
+    /// Of the webhook, or of another region of Twilio.
+    url: Option<String>,
+    credentials: Option<Secret>,
+    /// Numbers that begin so are never sent anything.
+    #[schemars(example = &["+882"])]
+    blocked_prefixes: Option<Vec<String>>,
+    /// Where `log` writes instead of sending.
+    file: Option<String>,
+}
+
+/// `log` prints codes, for demos; the others send them.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum Provider {
+    Log,
+    Twilio,
+    Webhook,
+}
+
+/// Numbers of challenges and codes; they can be made stricter, never laxer.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Limits {
+    /// How long a challenge is open.
+    challenge_s: Option<u64>,
+    /// Wrong codes on one challenge.
+    attempts_max: Option<u64>,
+    /// Open challenges of one account.
+    open_per_account_max: Option<u64>,
+    /// How long an approval waits to be used.
+    grant_s: Option<u64>,
+    /// Failures in a row before the account's step-up is blocked.
+    failures_max: Option<u64>,
+    /// For how long.
+    block_s: Option<u64>,
+    /// Failures in a row before a factor is disabled.
+    failures_disable: Option<u64>,
+    /// How long a code by text message can be used.
+    sms_code_s: Option<u64>,
+    /// To one number.
+    sms_per_10min_max: Option<u64>,
+    /// To one number.
+    sms_per_day_max: Option<u64>,
+}
+
+/// What assets are worth.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Prices {
+    /// `[usd]` with `BTC = "64250.5"`.
+    #[schemars(example = &"prices.toml")]
+    file: String,
+    /// An older file says nothing; 900 if it is not said.
+    age_max_s: Option<u64>,
+}
+
+/// One protected exchange front.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Site {
+    #[schemars(example = &"main")]
+    name: String,
+    /// Host names that it answers to, without scheme or port.
+    #[schemars(example = &["exchange.example"])]
+    hosts: Vec<String>,
+    /// Where the exchange is.
+    #[schemars(example = &["http://127.0.0.1:9000"])]
+    upstream: Vec<String>,
+    /// The exchange is spoken to in HTTP/2.
+    upstream_h2: Option<bool>,
+    /// Packs.
+    #[schemars(example = &["policies/okx.actions.toml"])]
+    actions: Option<Vec<String>>,
+    #[schemars(example = &"policies/exchange.policy.toml")]
+    policy: String,
+    /// Sites with the same word share accounts, freezes and geography; the site's name if it is not said.
+    accounts: Option<String>,
+    /// Who is asking: tried in order.
+    identity: Option<Vec<Identity>>,
+}
+
+/// One way to know who is asking.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Identity {
+    kind: IdentityKind,
+    /// `cookie:NAME`, `bearer`, `header:NAME` or `authorization:SCHEME:NAME`.
+    #[schemars(example = &["cookie:session", "bearer"])]
+    from: Vec<String>,
+    /// Of `jwt`.
+    algorithms: Option<Vec<Algorithm>>,
+    /// Of `jwt`: a JWKS file or an https:// address.
+    #[schemars(example = &"file:secrets/session.jwks")]
+    keys: Option<String>,
+    /// Of `jwt`.
+    issuer: Option<String>,
+    /// Of `jwt`.
+    audience: Option<String>,
+    /// Of `api_key`: a file with `[[key]] id, account, networks`.
+    #[schemars(example = &"file:secrets/api-keys.toml")]
+    accounts: Option<String>,
+    /// Of `opaque` and `api_key`: an RFC 7662 address.
+    introspect: Option<String>,
+    /// For the introspection.
+    credentials: Option<Secret>,
+}
+
+/// Signed token, key of an API, or opaque session.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum IdentityKind {
+    Jwt,
+    ApiKey,
+    Opaque,
+}
+
+/// A signature that is believed.
+#[derive(JsonSchema)]
+enum Algorithm {
+    #[schemars(rename = "ES256")]
+    Es256,
+    #[schemars(rename = "ES384")]
+    Es384,
+    #[schemars(rename = "EdDSA")]
+    EdDsa,
+    #[schemars(rename = "RS256")]
+    Rs256,
+    #[schemars(rename = "RS384")]
+    Rs384,
+    #[schemars(rename = "RS512")]
+    Rs512,
+    #[schemars(rename = "PS256")]
+    Ps256,
+    #[schemars(rename = "PS384")]
+    Ps384,
+    #[schemars(rename = "PS512")]
+    Ps512,
+    #[schemars(rename = "HS256")]
+    Hs256,
+    #[schemars(rename = "HS384")]
+    Hs384,
+    #[schemars(rename = "HS512")]
+    Hs512,
+}
