@@ -11,7 +11,7 @@ use crate::locate::travel::Sighting;
 use crate::policy::facts::{AddressFacts, CounterTotal, Counters, Elevation, HoldRunning, Window};
 use crate::policy::number::plain;
 use crate::prices::decimal;
-use crate::store::{Consult, Consulted, Freeze, Standing};
+use crate::store::{Arrivals, Consult, Consulted, Freeze, Standing};
 use crate::types::{AccountId, Credential, Factor, FactorSet, IntentDigest, UnixMs};
 
 /// Which request it would be.
@@ -45,6 +45,9 @@ pub struct StandingSeen {
     pub at: UnixMs,
     pub frozen: Option<Freeze>,
     pub countries: Vec<Arc<str>>,
+    /// Since when, of those that are not the first.
+    #[serde(default)]
+    pub arrived: Arrivals,
     pub asns: Vec<u32>,
     pub last: Option<Sighting>,
     pub elevations: Vec<Elevation>,
@@ -88,6 +91,7 @@ impl StandingSeen {
             at,
             frozen: standing.frozen,
             countries: standing.countries,
+            arrived: standing.arrived,
             asns: standing.asns,
             last: standing.last,
             elevations: standing.elevations,
@@ -124,6 +128,7 @@ impl StandingSeen {
         let standing = Standing {
             frozen: self.frozen,
             countries: self.countries,
+            arrived: self.arrived,
             asns: self.asns,
             last: self.last,
             elevations: self.elevations,
@@ -148,7 +153,8 @@ mod tests {
         let total = |count, usd: Option<Decimal>| CounterTotal { count, usd };
         let seen = Consulted {
             standing: Standing {
-                countries: vec!["JP".into()],
+                countries: vec!["JP".into(), "DE".into()],
+                arrived: [("DE".into(), UnixMs(4))].into(),
                 asns: vec![64_500],
                 factors: [Factor::Totp].into_iter().collect(),
                 security_changed: Some(UnixMs(5)),

@@ -5,6 +5,7 @@
 use std::fmt::Write;
 
 use crate::admin::{LastReload, Status};
+use crate::prices;
 use crate::types::UnixMs;
 
 /// The status in a few lines.
@@ -20,7 +21,25 @@ pub fn render(status: &Status) -> String {
         None => out.push_str("\nno reload since the start\n"),
         Some(last) => reload(&mut out, last, status.sites_since),
     }
+    if let Some(state) = &status.prices {
+        prices(&mut out, state);
+    }
     out
+}
+
+fn prices(out: &mut String, state: &prices::State) {
+    let since = state.as_of.map_or("never yet".to_owned(), at);
+    line(out, &format!("\nprices: {} assets, ticker read {since}", state.assets));
+    if let Some(error) = &state.error {
+        line(out, &format!("  {} failures in a row since: {error}", state.failures));
+    }
+    if !state.held_back.is_empty() {
+        let assets = state.held_back.join(", ");
+        line(
+            out,
+            &format!("  fell too fast to be believed, and unreadable until they stay: {assets}"),
+        );
+    }
 }
 
 fn sites(out: &mut String, status: &Status) {
@@ -95,7 +114,28 @@ mod tests {
             sites: vec![site("main", Some("0123456789abcdef")), site("api", None)],
             sites_since: UnixMs(1_795_179_600_000),
             last_reload,
+            prices: None,
         }
+    }
+
+    #[test]
+    fn a_ticker_that_fails_is_told() {
+        let state = prices::State {
+            as_of: Some(UnixMs(1_795_176_000_000)),
+            assets: 412,
+            held_back: vec!["XYZ".into()],
+            failures: 3,
+            error: Some("it answered 500".into()),
+        };
+        let text = render(&Status { prices: Some(state), ..status(None) });
+        assert!(
+            text.ends_with(
+                "prices: 412 assets, ticker read 2026-11-20 12:00:00 UTC\n  \
+                 3 failures in a row since: it answered 500\n  \
+                 fell too fast to be believed, and unreadable until they stay: XYZ\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

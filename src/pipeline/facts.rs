@@ -3,13 +3,14 @@
 //! Never decides. Invariant: a place becomes known only by a request that was allowed without an open geographic
 //! requirement.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Visit;
 use crate::gateway::Gateway;
 use crate::identify::Identity;
-use crate::locate::Sighting;
 use crate::locate::travel::{country_age, geo_facts};
+use crate::locate::{Place, Sighting};
 use crate::policy::facts::{AddressFacts, Counters, Decimal, Fact, Facts, Geo, HoldRunning};
 use crate::store::Standing;
 use crate::types::{ActionName, CredentialKind, Fields, UnixMs};
@@ -128,28 +129,8 @@ impl<'a> Surroundings<'a> {
     }
 
     fn geo(&self) -> Geo<'_> {
-        let standing = &*self.standing;
-        let geo = geo_facts(
-            &self.visit.place,
-            self.visit.head.client,
-            &standing.countries,
-            &standing.asns,
-            standing.last.as_ref(),
-            self.visit.head.received,
-        );
-        if self.identity.is_some() {
-            let arrived = geo.country.known().and_then(|country| standing.arrived.get(country));
-            let country_age = country_age(
-                geo.new_country,
-                &standing.countries,
-                arrived.copied(),
-                self.visit.head.received,
-            );
-            return Geo { country_age, ..geo };
-        }
-        // Without an account there is no history that a place could be new to.
-        let (new_country, new_asn, country_age) = (Fact::Absent, Fact::Absent, Fact::Absent);
-        Geo { new_country, new_asn, country_age, first_place: false, ..geo }
+        let (head, has_account) = (&self.visit.head, self.identity.is_some());
+        geo_of(&self.visit.place, head.client, &self.standing, has_account, head.received)
     }
 
     /// The request was allowed: its place is one of the account's from now on.
@@ -175,8 +156,28 @@ impl<'a> Surroundings<'a> {
     }
 }
 
+/// The place against the account's own history.
+pub(crate) fn geo_of<'a>(
+    place: &'a Place,
+    client: IpAddr,
+    standing: &'a Standing,
+    has_account: bool,
+    now: UnixMs,
+) -> Geo<'a> {
+    let (countries, asns) = (&standing.countries, &standing.asns);
+    let geo = geo_facts(place, client, countries, asns, standing.last.as_ref(), now);
+    if has_account {
+        let arrived = geo.country.known().and_then(|country| standing.arrived.get(country));
+        let country_age = country_age(geo.new_country, countries, arrived.copied(), now);
+        return Geo { country_age, ..geo };
+    }
+    // Without an account there is no history that a place could be new to.
+    let (new_country, new_asn, country_age) = (Fact::Absent, Fact::Absent, Fact::Absent);
+    Geo { new_country, new_asn, country_age, first_place: false, ..geo }
+}
+
 /// A key has no session. A session or token that does not say when its owner signed in may be a moment old.
-fn session_age_ms(identity: &Identity, now: UnixMs) -> Fact<u64> {
+pub(crate) fn session_age_ms(identity: &Identity, now: UnixMs) -> Fact<u64> {
     match (identity.credential.kind, identity.issued) {
         (CredentialKind::ApiKey | CredentialKind::ClientCertificate, _) => Fact::Absent,
         (CredentialKind::Session | CredentialKind::Bearer, None) => Fact::Unreadable,

@@ -24,6 +24,7 @@ use hyper::body::Incoming;
 pub(crate) use ask::{lacking, queue_code};
 use caller::Caller;
 pub use caller::LastCaller;
+pub(crate) use facts::{geo_of, session_age_ms};
 pub(crate) use guarded::{destination, release};
 pub(crate) use receive::{refuse, request_id};
 pub(crate) use record::Visit;

@@ -23,7 +23,7 @@ pub mod explain;
 pub mod facts;
 mod file;
 mod glob;
-mod history;
+pub mod history;
 pub mod literal;
 mod meaning;
 pub mod number;

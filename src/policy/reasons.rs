@@ -52,7 +52,8 @@ pub fn of_told(told: &Told) -> Vec<FactReason> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::staged::{History, Staged};
+    use super::super::history::History;
+    use super::super::staged::Staged;
     use super::*;
     use crate::types::Fields;
 

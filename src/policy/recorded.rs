@@ -63,6 +63,7 @@ enum Slot {
     Asn,
     Network,
     NewCountry,
+    CountryAge,
     NewAsn,
     FirstPlace,
     Distance,
@@ -86,7 +87,7 @@ enum Slot {
     Field(Arc<str>),
 }
 
-const PLAIN: [(&str, Slot); 25] = [
+const PLAIN: [(&str, Slot); 26] = [
     ("site", Slot::Site),
     ("action", Slot::Action),
     ("usd_value", Slot::Usd),
@@ -96,6 +97,7 @@ const PLAIN: [(&str, Slot); 25] = [
     ("geo.asn", Slot::Asn),
     ("geo.network", Slot::Network),
     ("geo.new_country", Slot::NewCountry),
+    ("geo.country_age", Slot::CountryAge),
     ("geo.new_asn", Slot::NewAsn),
     ("geo.first_place", Slot::FirstPlace),
     ("geo.distance_km", Slot::Distance),
@@ -336,6 +338,7 @@ struct Element<'r> {
     factors: FactorSet,
     any_factor: bool,
     change_age: Fact<u64>,
+    country_age: Fact<u64>,
 }
 
 impl<'r> Element<'r> {
@@ -366,6 +369,7 @@ impl<'r> Element<'r> {
             factors: FactorSet::default(),
             any_factor: false,
             change_age: Fact::Unreadable,
+            country_age: Fact::Unreadable,
         }
     }
 
@@ -397,6 +401,7 @@ impl<'r> Element<'r> {
             Slot::Sms => self.factor(Factor::Sms, value),
             Slot::AnyFactor => self.any_factor = value == "true",
             Slot::ChangeAge => self.change_age = state(value, literal::told_duration),
+            Slot::CountryAge => self.country_age = state(value, literal::told_duration),
             Slot::Known => self.known = flag(value),
             Slot::Verified => self.verified = flag(value),
             Slot::Age => self.age = state(value, literal::told_duration),
@@ -531,6 +536,7 @@ impl Recorded<'_> {
                 asn: element.asn,
                 network: element.network,
                 new_country: element.new_country,
+                country_age: element.country_age,
                 new_asn: element.new_asn,
                 first_place: element.first_place,
                 distance_km: element.distance,

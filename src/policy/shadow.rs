@@ -183,7 +183,8 @@ fn spelt(requirement: &Requirement) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::staged::{History, Staged};
+    use super::super::history::History;
+    use super::super::staged::Staged;
     use super::super::vocabulary::Vocabulary;
     use super::*;
     use crate::fault::Source;

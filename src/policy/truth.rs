@@ -274,7 +274,8 @@ impl Test {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::staged::{History, Staged};
+    use super::super::history::History;
+    use super::super::staged::Staged;
     use super::super::vocabulary::Vocabulary;
     use super::*;
     use crate::types::Fields;

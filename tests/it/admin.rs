@@ -38,6 +38,7 @@ impl Fake {
             account,
             frozen: None,
             countries: vec!["DE".into()],
+            arrived: Default::default(),
             asns: vec![],
             last: None,
             factors: vec![],

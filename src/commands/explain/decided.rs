@@ -12,11 +12,12 @@ use super::person::Person;
 use crate::gateway::Site;
 use crate::inbound::Inbound;
 use crate::locate::Place;
-use crate::locate::travel::geo_facts;
+use crate::pipeline::{geo_of, session_age_ms};
 use crate::policy::explain::{Explanation, explain};
 use crate::policy::facts::{AddressFacts, Counters, Decimal, Fact, Facts, Geo, HoldRunning};
+use crate::policy::history::History;
 use crate::policy::reasons::{FactReason, reasons};
-use crate::policy::staged::{History, Staged};
+use crate::policy::staged::Staged;
 use crate::policy::table::FIELD_FACTS;
 use crate::policy::verdict::Decision;
 use crate::prices::decimal;
@@ -125,7 +126,7 @@ impl Grounds<'_> {
     fn history(&self) -> History {
         let standing = &self.known.standing;
         let countries = standing.countries.iter().map(ToString::to_string).collect();
-        History { countries, asns: standing.asns.clone() }
+        History { countries, asns: standing.asns.clone(), ..History::default() }
     }
 
     fn staged(&self, facts: &Facts<'_>) -> anyhow::Result<Staged> {
@@ -166,7 +167,6 @@ impl Grounds<'_> {
     fn common<'b>(&'b self, action: &'b str, fields: &'b Fields, place_key: &'b str) -> Facts<'b> {
         let (now, standing) = (self.head.received, &self.known.standing);
         let identity = self.person.identity.as_ref();
-        let issued = identity.and_then(|identity| identity.issued);
         Facts {
             now,
             site: self.site.name.as_str(),
@@ -175,7 +175,7 @@ impl Grounds<'_> {
             usd_value: Fact::Absent,
             client: self.head.client,
             credential: identity.map(|identity| identity.credential.kind),
-            session_age_ms: issued.map_or(Fact::Absent, |at| Fact::Known(now.since_ms(at))),
+            session_age_ms: identity.map_or(Fact::Absent, |of| session_age_ms(of, now)),
             geo: self.geo(),
             counters: Fact::Absent,
             address: Fact::Absent,
@@ -190,15 +190,8 @@ impl Grounds<'_> {
     }
 
     fn geo(&self) -> Geo<'_> {
-        let (standing, head) = (&self.known.standing, self.head);
-        let (countries, asns) = (&standing.countries, &standing.asns);
-        let last = standing.last.as_ref();
-        let geo = geo_facts(self.place, head.client, countries, asns, last, head.received);
-        if self.person.identity.is_some() {
-            return geo;
-        }
-        // Without an account there is no history that a place could be new to.
-        Geo { new_country: Fact::Absent, new_asn: Fact::Absent, first_place: false, ..geo }
+        let (head, has_account) = (self.head, self.person.identity.is_some());
+        geo_of(self.place, head.client, &self.known.standing, has_account, head.received)
     }
 }
 

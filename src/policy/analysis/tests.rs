@@ -5,8 +5,9 @@ use proptest::strategy::ValueTree;
 
 use super::super::facts::Facts;
 use super::super::file;
+use super::super::history::History;
 use super::super::rule::Rule;
-use super::super::staged::{History, Staged};
+use super::super::staged::Staged;
 use super::super::truth::Truth;
 use super::super::verdict::Verdict;
 use super::super::vocabulary::Vocabulary;

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::staged::{History, Staged};
+use super::super::history::History;
+use super::super::staged::Staged;
 use super::super::told;
 use super::super::vocabulary::Vocabulary;
 use super::*;

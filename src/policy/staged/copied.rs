@@ -33,6 +33,7 @@ impl Staged {
             asn: geo.asn,
             network: geo.network.to_owned(),
             new_country: Some(geo.new_country),
+            country_age: Some(geo.country_age),
             new_asn: Some(geo.new_asn),
             first_place: Some(geo.first_place),
             distance_km: geo.distance_km,
@@ -42,13 +43,15 @@ impl Staged {
             factors: facts.factors,
             security_change_age: facts.security_change_age_ms,
             place_key: facts.place_key.to_owned(),
+            moved: false,
+            address_said: false,
         }
     }
 
     /// What follows from this fact is no longer known; `settle` finds it anew.
     pub fn unsettle(&mut self, name: &str) {
         match name {
-            "geo.country" => self.new_country = None,
+            "geo.country" => (self.new_country, self.country_age) = (None, None),
             "geo.asn" => self.new_asn = None,
             _ => {}
         }
