@@ -56,7 +56,8 @@ fn told(source: &Source, errors: &[toml::de::Error]) -> Vec<Fault> {
         lines.push(line);
         let twice = error.message().starts_with(DUPLICATE);
         let table = fault.message == SAME_TABLE;
-        if !again && !(twice && stumbled) {
+        let follows = twice && stumbled;
+        if !again && !follows {
             told.push(fault);
         }
         stumbled |= !twice || table;
