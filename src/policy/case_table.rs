@@ -44,14 +44,7 @@ impl Reader<'_> {
             }
         }
         let name = table.text("name", self.faults).map(|text| text.text);
-        let columns = table.texts("columns", self.faults);
-        columns.iter().for_each(|column| self.column(column));
-        for (at, column) in columns.iter().enumerate() {
-            if columns.iter().take(at).any(|other| other.text == column.text) {
-                let message = format!("the column `{}` is there twice", column.text);
-                self.faults.push(column.fault(self.source, message));
-            }
-        }
+        let columns = self.columns(table);
         let rows = table.value("rows").and_then(|value| {
             let rows = value.get_ref().as_array();
             if rows.is_none() {
@@ -68,6 +61,18 @@ impl Reader<'_> {
             return Vec::new();
         }
         rows.iter().map(|row| self.row(table, &name, &columns, row)).collect()
+    }
+
+    fn columns(&mut self, table: &Table<'_, '_>) -> Vec<Text> {
+        let columns = table.texts("columns", self.faults);
+        columns.iter().for_each(|column| self.column(column));
+        for (at, column) in columns.iter().enumerate() {
+            if columns.iter().take(at).any(|other| other.text == column.text) {
+                let message = format!("the column `{}` is there twice", column.text);
+                self.faults.push(column.fault(self.source, message));
+            }
+        }
+        columns
     }
 
     /// A fact, or a word of cases.

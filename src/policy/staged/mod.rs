@@ -129,10 +129,16 @@ impl Staged {
         self.security_change_age = Fact::Known(ms);
     }
 
-    /// Somewhere else: what is not said of an unusual country cannot be told.
+    /// Somewhere else, of which nothing more has been said yet. The city of an unusual country cannot be told.
     pub fn travels(&mut self, country: &str) {
-        if !country.eq_ignore_ascii_case(HOME) {
-            self.city = Fact::Unreadable;
+        self.city = match country.eq_ignore_ascii_case(HOME) {
+            true => Fact::Known("Tokyo".to_owned()),
+            false => Fact::Unreadable,
+        };
+        (self.client, self.asn) = (CLIENT, Fact::Known(HOME_ASN));
+        "ordinary".clone_into(&mut self.network);
+        if self.distance_km == Fact::Unreadable {
+            (self.distance_km, self.speed_kmh) = (Fact::Known(0.0), Fact::Known(0.0));
         }
     }
 

@@ -280,6 +280,16 @@ rows = [["signing in", "login", "allow"]]
 }
 
 #[test]
+fn what_a_table_says_wrongly_of_all_rows_is_told_once() {
+    let (run, faults) = run(
+        RULES,
+        "[[table]]\nname = \"t\"\nrequest = { action = \"withdrawal\" }\nfacts = { usd_value = \"x\" }\n\
+         columns = [\"amount\", \"verdict\"]\nrows = [[\"1\", \"allow\"], [\"2\", \"require\"]]",
+    );
+    assert_eq!((run.ran, faults.len()), (0, 1), "{}", rendered(&faults));
+}
+
+#[test]
 fn whom_the_owner_hears_of_and_how_long_an_approval_is_good_can_be_expected() {
     let rules = r#"
 [[rule]]

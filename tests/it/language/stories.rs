@@ -229,6 +229,34 @@ expect = { verdict = "allow" }
 }
 
 #[test]
+fn a_place_that_cannot_be_told_leaves_nothing_behind_at_the_next() {
+    check(
+        "[[rule]]\nid = \"odd\"\non = \"*\"\ndeny = true\n\
+         when = \"geo.city is not Tokyo or geo.asn > 64500 or geo.network is unknown or geo.speed_kmh > 1\"",
+        r#"
+[[case]]
+name = "there and back"
+account.countries = ["JP", "DE"]
+place = { country = "unknown", ip = "10.1.2.3" }
+request = { action = "ordinary" }
+expect = { verdict = "deny" }
+
+[[case.then]]
+place = { country = "JP" }
+expect = { verdict = "allow" }
+
+[[case.then]]
+place = { country = "DE", city = "Tokyo" }
+expect = { verdict = "allow" }
+
+[[case.then]]
+place = "DE"
+expect = { verdict = "deny" }
+"#,
+    );
+}
+
+#[test]
 fn a_step_that_does_not_come_out_says_when_it_was() {
     let (run, faults) = run(
         "[[rule]]\nid = \"r\"\non = \"order\"\nhold = \"2h\"",
