@@ -31,7 +31,7 @@ pub struct Question {
     #[arg(long, value_name = "FILE", required_unless_present = "id")]
     pub request: Option<PathBuf>,
     /// Instead: the id of a request that was recorded (the answer's `Stepgate-Request`), or of a challenge.
-    #[arg(long, value_name = "ID", conflicts_with_all = ["request", "ip", "account", "live", "facts", "time"])]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, conflicts_with_all = ["request", "ip", "account", "live", "facts", "time"])]
     pub id: Option<String>,
     /// The logs to look for it in, the oldest first; without them the configuration's own.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "id")]
