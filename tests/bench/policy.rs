@@ -76,7 +76,7 @@ impl Account {
             fields.set(name, FieldValue::Text(text.into()));
         }
         let total = CounterTotal { count: 3, usd: Some(Decimal::from(number % 4_000)) };
-        let day = |action: &str| (Arc::from(action), Window::Day, total.clone());
+        let day = |action: &str| (Arc::from(action), Window::Day, total);
         Self {
             fields,
             counters: Counters(vec![day("order"), day("transfer"), day("withdrawal")]),
@@ -105,6 +105,7 @@ impl Account {
                 asn: Fact::Known(64_500),
                 network: "ordinary",
                 new_country: Fact::Known(false),
+                country_age: Fact::Known(90 * 86_400_000),
                 new_asn: Fact::Known(false),
                 first_place: false,
                 distance_km: Fact::Known(1.5),

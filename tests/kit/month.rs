@@ -831,7 +831,7 @@ impl Seen {
                 asn: Fact::Known(self.asn),
                 network: self.network,
                 new_country: Fact::Known(self.new_country),
-                country_age: Fact::Known(if self.new_country { 0 } else { 400 * DAY_MS as u64 }),
+                country_age: Fact::Known(if self.new_country { 0 } else { 400 * 86_400_000 }),
                 new_asn: Fact::Known(self.new_country),
                 first_place: false,
                 distance_km: Fact::Known(distance),
