@@ -65,7 +65,7 @@ pub struct PolicySet {
     rules: Vec<Rule>,
     /// Action → the rules about it, those for every action included, in the order of the file.
     index: HashMap<Arc<str>, Box<[usize]>, RandomState>,
-    /// Actions that some rule names other than by `*`.
+    /// Actions that some rule names other than by `*`, and cannot weigh without reading them.
     named: HashSet<Arc<str>>,
     vocabulary: Vocabulary,
     version: PolicyVersion,
@@ -118,12 +118,17 @@ impl PolicySet {
             (0..rules.len()).filter(|at| covers(&rules[*at])).collect()
         };
         let index = vocabulary.iter().map(|name| (name.clone(), about(name, |_| true))).collect();
-        let named = |name: &&Arc<str>| !about(name, |p| *p != Pattern::Every).is_empty();
+        let reads = |rule: &Rule, name: &str| {
+            let named = |on: &Pattern| *on != Pattern::Every && on.covers(name);
+            rule.on.iter().any(named) && !rule.is_weighed_ahead()
+        };
+        let named = |name: &&Arc<str>| rules.iter().any(|rule| reads(rule, name));
         let named = vocabulary.iter().filter(named).cloned().collect();
         Self { rules, index, named, vocabulary, version }
     }
 
-    /// Whether some rule names this action other than by `*`.
+    /// Whether requests of this action have to be read before they are decided on: some rule names it other than by `*`,
+    /// and looks at more than ordinary traffic shows.
     pub fn names(&self, action: &ActionName) -> bool {
         self.named.contains(action.as_str())
     }

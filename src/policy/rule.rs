@@ -180,6 +180,17 @@ pub struct Weighed {
 }
 
 impl Rule {
+    /// Whether it can be weighed on what is known of every request, so that requests of which it does not speak need not
+    /// be read: trading calls of bots stay as fast as they are. A rule that always speaks gains nothing by that, and a
+    /// hold has to be remembered.
+    pub fn is_weighed_ahead(&self) -> bool {
+        let mut facts = self.when.facts();
+        let conditional = !facts.is_empty() || self.unless.is_some();
+        facts.extend(self.unless.iter().flat_map(|condition| condition.facts()));
+        let holds = matches!(self.say, Say::Aloud(Outcome::Hold { .. }));
+        conditional && !holds && facts.iter().all(|fact| fact.is_known_ahead())
+    }
+
     /// Whether the rule speaks of a request with these facts, and why.
     pub fn weigh(&self, facts: &Facts<'_>) -> Weighed {
         self.weigh_in(&Reading::new(facts))
