@@ -235,6 +235,7 @@ impl<'a> Checker<'a> {
             upstream_h2: file.upstream_h2,
             actions: file.actions.iter().map(|path| self.path(path)).collect(),
             policy: self.path(&file.policy),
+            brand: file.brand.map(|folder| self.path(&folder)),
             accounts: file.accounts.map_or_else(|| name.clone(), |word| word.into_inner()).into(),
             identity,
             name: name.into(),

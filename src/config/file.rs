@@ -134,6 +134,7 @@ pub(super) struct Site {
     pub actions: Vec<Text>,
     pub policy: Text,
     pub accounts: Option<Text>,
+    pub brand: Option<Text>,
     #[serde(default)]
     pub identity: Vec<Identity>,
 }

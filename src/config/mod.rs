@@ -113,6 +113,8 @@ pub struct Site {
     pub actions: Vec<FileRef>,
     pub policy: FileRef,
     pub accounts: Arc<str>,
+    /// Folder of its pages' own look.
+    pub brand: Option<FileRef>,
     pub identity: Vec<Identity>,
 }
 

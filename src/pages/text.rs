@@ -31,6 +31,7 @@ pub(super) struct Table {
 /// The part of a table that a dialog in somebody's page needs.
 #[derive(Debug, Serialize)]
 pub(super) struct Script<'a> {
+    language: &'static str,
     ui: &'a Section,
     action: &'a Section,
     field: &'a Section,
@@ -69,8 +70,9 @@ impl Table {
         name_or_own_words(&self.field, name)
     }
     /// What the script for single-page applications says, in its own words.
-    pub fn script(&self) -> Script<'_> {
+    pub fn script(&self, language: Language) -> Script<'_> {
         Script {
+            language: language.tag(),
             ui: &self.ui,
             action: &self.action,
             field: &self.field,

@@ -59,6 +59,8 @@ pub fn challenge(id: &str) -> Challenge {
         shown: vec![Shown { name: "amount".into(), value: "0.5".into() }],
         client: IpAddr::from([203, 0, 113, 7]),
         place: "DE".into(),
+        device: None,
+        destination: None,
         policy: PolicyVersion::new("v1"),
         request: RequestId::new("r1"),
         created: NOW,
