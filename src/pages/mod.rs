@@ -33,7 +33,8 @@ pub use respond::{Ctx, Native};
 use crate::fault::{Fault, Source};
 use crate::stepup::challenge::Challenge;
 use crate::stepup::code::Code;
-use crate::stepup::message::{self, Words};
+use crate::stepup::message::{self, Words, fill};
+use crate::types::{Factor, FactorSet};
 use brand::Brand;
 use inspect::{Expect, Page};
 use text::Table;
@@ -144,6 +145,26 @@ impl Pages {
         let action = table.action(challenge.action.as_str());
         let words = Words { phrases: table.sms(), action: &action, field: &field };
         message::text(&words, challenge, site, host, code)
+    }
+
+    /// What the account would have to enrol.
+    pub fn lacking(&self, language: Language, wanted: FactorSet, usable: FactorSet) -> String {
+        let table = self.table(language);
+        let missing: Vec<_> = wanted.iter().filter(|factor| !usable.contains(*factor)).collect();
+        if missing.len() == wanted.iter().count() {
+            return table.answer("lacking_all").to_owned();
+        }
+        let words = missing.into_iter().map(|factor| match factor {
+            Factor::Totp => table.answer("lacking_totp"),
+            Factor::Sms => table.answer("lacking_sms"),
+            other => other.word(),
+        });
+        let words = words.collect::<Vec<_>>().join(table.answer("lacking_and"));
+        fill(table.answer("lacking_some"), &[("factors", &words)])
+    }
+
+    pub fn no_number(&self, language: Language) -> &str {
+        self.table(language).answer("no_number")
     }
 
     fn table(&self, language: Language) -> &Table {

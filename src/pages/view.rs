@@ -14,7 +14,7 @@ use super::said::Said;
 use super::text::Table;
 use super::times::{clock, date, machine, span};
 use super::{AnswerResult, Language, Pages};
-use crate::stepup::challenge::{Challenge, Destination, State};
+use crate::stepup::challenge::{Challenge, Destination, Scope, State};
 use crate::stepup::message::fill;
 use crate::types::Factor;
 
@@ -62,6 +62,8 @@ impl Pages {
         match challenge.state_at(ctx.now) {
             State::Open => self.open_page(challenge, notice, ctx),
             State::Approved => self.approved_page(challenge, ctx),
+            // An approval that lasts is used as soon as it is given; whoever gave it can still go on.
+            State::Used if goes_on(challenge) => self.approved_page(challenge, ctx),
             closed => self.closed_page(challenge, closed.word(), ctx),
         }
     }
@@ -300,6 +302,10 @@ impl Choice {
         let current = language == current;
         Some(Self { tag: language.tag(), name: language.name(), href, current })
     }
+}
+
+fn goes_on(challenge: &Challenge) -> bool {
+    challenge.held.is_some() || matches!(challenge.scope, Scope::Place(_))
 }
 
 /// The one factor that the page asks for: the one that was chosen, else the one whose code is on its way, else the app.

@@ -127,30 +127,6 @@ fn device(head: &Inbound) -> Option<Device> {
     Device::of(agent)
 }
 
-/// What the account would have to enrol.
-fn lacking(requirement: &Requirement, usable: FactorSet) -> Arc<str> {
-    let wanted = requirement.factors();
-    let missing: Vec<_> = wanted.iter().filter(|factor| !usable.contains(*factor)).collect();
-    if missing.len() == wanted.iter().count() {
-        return "This needs a confirmation code, and the account has no way to give one yet. \
-                Enrol an authenticator app or a phone number first."
-            .into();
-    }
-    let missing: Vec<_> = missing
-        .into_iter()
-        .map(|factor| match factor {
-            Factor::Totp => "a code from an authenticator app",
-            Factor::Sms => "a code by text message",
-            other => other.word(),
-        })
-        .collect();
-    format!(
-        "This needs {} as well, which the account cannot give yet. Enrol it first.",
-        missing.join(" and ")
-    )
-    .into()
-}
-
 async fn open(
     gateway: &Gateway,
     visit: &Visit,
@@ -162,7 +138,9 @@ async fn open(
     let usable = usable(gateway, surroundings.standing().factors, identity);
     let challenge = Challenge { usable, ..challenge };
     if !challenge.requirement.met_by(usable) {
-        return Err(Rejection::Denied { why: Some(lacking(&challenge.requirement, usable)) }.into());
+        let (pages, wanted) = (&visit.site.pages, challenge.requirement.factors());
+        let why = pages.lacking(visit.language(), wanted, usable);
+        return Err(Rejection::Denied { why: Some(why.into()) }.into());
     }
     let opened = gateway.store.open_challenge(challenge, visit.head.received).await;
     let challenge = match opened.map_err(|error| End::from(visit.store_failed(&error)))? {
@@ -231,7 +209,8 @@ pub(crate) async fn queue_code(
     identity: &Identity,
 ) -> Result<CodeQueued, End> {
     let Some(number) = number(gateway, visit, challenge, identity).await? else {
-        return Err(Rejection::Denied { why: Some("No phone number can be used.".into()) }.into());
+        let why = visit.site.pages.no_number(visit.language());
+        return Err(Rejection::Denied { why: Some(why.into()) }.into());
     };
     let mac = |label: &str, parts: &[&[u8]]| gateway.keyring.mac(label, parts);
     let code = sms_code(&*gateway.entropy);

@@ -4,6 +4,7 @@ mod admin;
 mod audit;
 mod backup;
 mod binary;
+mod brand;
 mod broken_input;
 mod bypass;
 mod client;
@@ -39,6 +40,7 @@ mod routes;
 mod store_contract;
 mod store_link;
 mod streaming;
+mod switch;
 #[path = "../tidy.rs"]
 mod tidy;
 mod vectors;
