@@ -107,7 +107,8 @@ def picture(customer, name):
     """The whole page, however long."""
     global pictures
     size = customer.cdp("Page.getLayoutMetrics")["cssContentSize"]
-    clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 3000), "scale": 1}
+    width = customer.browser.run("return innerWidth")
+    clip = {"x": 0, "y": 0, "width": width, "height": min(size["height"], 3000), "scale": 1}
     shot = customer.cdp("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
     SCREENS.mkdir(parents=True, exist_ok=True)
     (SCREENS / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
@@ -329,6 +330,13 @@ def keyboard(customer, station):
     customer.fill(base, "transfer", "USDT", "21.5")
     focus = "const e = document.activeElement; return e.id || e.textContent.trim()"
     claim(browser.run(focus) == "code", "the focus is in the field for the code")
+    pasted = browser.run("""
+        const field = document.getElementById('code'), data = new DataTransfer();
+        data.setData('text', ' 123 456\\n');
+        field.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, cancelable: true}));
+        const value = field.value; field.value = ''; return value;
+    """)
+    claim(pasted == "123456", "a code may be pasted as apps write it", pasted)
     seen = []
     for _ in range(6):
         browser.press([TAB])

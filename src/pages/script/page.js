@@ -1,5 +1,6 @@
 // What a page of the gateway's can do better with a script: times as the reader's clock shows them, the name of a
-// country, and the time that is left, counted down for the eye and said once for the ear. Every page works without it.
+// country, and the time that is left, counted down for the eye and said once for the ear. It keeps and sends nothing, and every page
+// works without it.
 (() => {
   "use strict";
   const language = document.documentElement.lang;
@@ -12,6 +13,14 @@
   for (const place of document.querySelectorAll("[data-country]")) {
     const name = new Intl.DisplayNames(language, { type: "region", fallback: "none" }).of(place.dataset.country);
     if (name) place.textContent = name;
+  }
+  // Apps and messages write codes as "123 456"; a code is its digits.
+  const code = document.getElementById("code");
+  if (code) {
+    code.addEventListener("paste", (event) => {
+      event.preventDefault();
+      code.value = event.clipboardData.getData("text").replace(/\s/g, "").slice(0, 8);
+    });
   }
 
   const left = document.querySelector("[data-until]");
