@@ -207,9 +207,8 @@ impl Desk<'_> {
             verify::attempt(self.gateway, self.visit, challenge, factor, &input.code).await?;
         let (result, after) = (attempted.result, attempted.challenge.as_ref());
         let chosen = if result == AnswerResult::More { None } else { Some(factor) };
-        let answer = |ctx: &Ctx<'_>| {
-            self.pages().answer(result, after, &Ctx { factor: chosen, ..*ctx })
-        };
+        let answer =
+            |ctx: &Ctx<'_>| self.pages().answer(result, after, &Ctx { factor: chosen, ..*ctx });
         Ok(self.answer(challenge, answer))
     }
 

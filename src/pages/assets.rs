@@ -70,7 +70,8 @@ mod tests {
     #[test]
     fn the_script_names_only_sentences_that_every_language_has() {
         let script = std::str::from_utf8(SCRIPT).unwrap();
-        let sentences = serde_json::to_value(Pages::new().table(Language::En).script(Language::En)).unwrap();
+        let sentences =
+            serde_json::to_value(Pages::new().table(Language::En).script(Language::En)).unwrap();
         let words = |prefix: &str| -> Vec<String> {
             let after = script.split(prefix).skip(1);
             let name = |rest: &str| {

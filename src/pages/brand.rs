@@ -160,7 +160,8 @@ impl Reader<'_> {
             let inside = text[at + 4..].trim_start_matches(['"', '\'', ' ']);
             if !inside.starts_with("/.stepgate/") {
                 let fault = Fault::new(source, at..at + 4, "pages load nothing from there");
-                self.faults.push(fault.help("only `url(/.stepgate/logo)`: the logo beside this file"));
+                self.faults
+                    .push(fault.help("only `url(/.stepgate/logo)`: the logo beside this file"));
             }
         }
     }

@@ -28,7 +28,9 @@ impl Expect<'_> {
         for line in self.lines {
             if !page.shows(&line.label) || !page.shows(line.value) {
                 let label = &line.label;
-                return Some(format!("this page does not show the line `{label}` of a transaction"));
+                return Some(format!(
+                    "this page does not show the line `{label}` of a transaction"
+                ));
             }
         }
         self.forms.iter().find_map(|form| self.missing_form(form, page))
@@ -129,7 +131,11 @@ impl Page {
             }),
             "input" if kind == "hidden" => {
                 let field = (value("name"), value("value"));
-                self.forms.iter_mut().last().into_iter().for_each(|it| it.hidden.push(field.clone()));
+                self.forms
+                    .iter_mut()
+                    .last()
+                    .into_iter()
+                    .for_each(|it| it.hidden.push(field.clone()));
             }
             "input" if shown && value("name") == "code" => {
                 self.forms.iter_mut().last().into_iter().for_each(|it| it.code = true);
@@ -153,9 +159,9 @@ impl Page {
             ("style" | "iframe" | "object" | "embed" | "base", ..) => {
                 Some(format!("`<{}>` does not work under the policy of these pages", tag.name))
             }
-            (_, Some(name), _) => {
-                Some(format!("the attribute `{name}` does not work under the policy of these pages"))
-            }
+            (_, Some(name), _) => Some(format!(
+                "the attribute `{name}` does not work under the policy of these pages"
+            )),
             (_, _, Some(source)) if !source.starts_with("/.stepgate/") => {
                 Some(format!("`<{}>` can only load what is below /.stepgate/", tag.name))
             }
@@ -181,7 +187,8 @@ impl Tag {
         };
         if !inside.starts_with(|c: char| c.is_ascii_alphabetic()) {
             // A doctype, or a sign that stands for itself.
-            let skipped = if inside.starts_with('!') { inside.find('>').map_or(0, |at| at + 1) } else { 0 };
+            let skipped =
+                if inside.starts_with('!') { inside.find('>').map_or(0, |at| at + 1) } else { 0 };
             return (None, &inside[skipped..]);
         }
         let end = inside.find(|c: char| c.is_whitespace() || c == '>' || c == '/');
@@ -222,7 +229,8 @@ impl Tag {
 }
 
 fn attribute(text: &str) -> ((String, String), &str) {
-    let end = text.find(|c: char| c.is_whitespace() || matches!(c, '=' | '>')).unwrap_or(text.len());
+    let end =
+        text.find(|c: char| c.is_whitespace() || matches!(c, '=' | '>')).unwrap_or(text.len());
     let (name, rest) = text.split_at(end.max(1).min(text.len()));
     let name = name.to_ascii_lowercase();
     let Some(value) = rest.trim_start().strip_prefix('=').map(str::trim_start) else {
@@ -338,7 +346,10 @@ mod tests {
         ] {
             assert!(Page::read(html).forbidden.unwrap().contains(word), "{html}");
         }
-        assert_eq!(Page::read("<link href=/.stepgate/brand.css><img src='/.stepgate/logo'>").forbidden, None);
+        assert_eq!(
+            Page::read("<link href=/.stepgate/brand.css><img src='/.stepgate/logo'>").forbidden,
+            None
+        );
     }
 
     proptest::proptest! {

@@ -2,6 +2,10 @@
 //!
 //! Never decides anything and never reads a request's parameters. Invariant: a page shows the stored transaction, each
 //! value escaped and isolated, and needs no script.
+//!
+//! A new page is: a template in `html/`, named in `templates`; a function in `view` that gives it its values; its
+//! sentences in every `text/*.toml`; a sample in `samples`, with which an operator's own version of it is tried; and a
+//! line in `tests/clients/pages.py`, where a real browser looks at it. Text of a message is made like `sms` here.
 
 mod assets;
 mod audience;

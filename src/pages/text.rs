@@ -171,6 +171,29 @@ mod tests {
     }
 
     #[test]
+    fn every_sentence_of_the_pages_is_said_somewhere() {
+        let said = [
+            include_str!("html/base.html"),
+            include_str!("html/parts.html"),
+            include_str!("html/challenge.html"),
+            include_str!("html/approved.html"),
+            include_str!("html/closed.html"),
+            include_str!("html/refusal.html"),
+            include_str!("script/client.js"),
+            include_str!("view.rs"),
+            include_str!("times.rs"),
+        ];
+        let says = |text: &str, key: &str| {
+            [format!("t.{key}"), format!("t.ui.{key}"), format!("\"{key}\"")]
+                .iter()
+                .any(|word| text.contains(word.as_str()))
+        };
+        for key in Table::of(Language::En).ui.keys() {
+            assert!(said.iter().any(|text| says(text, key)), "ui.{key}");
+        }
+    }
+
+    #[test]
     fn names_that_packs_invent_are_shown_as_words() {
         let table = Table::of(Language::De);
         assert_eq!(table.action("withdrawal"), "Auszahlung");

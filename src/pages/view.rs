@@ -75,6 +75,9 @@ impl Pages {
         ctx: &Ctx<'_>,
     ) -> Result<String, Error> {
         let table = self.table(ctx.language);
+        let halfway = !challenge.proven.is_empty();
+        let notice =
+            notice.or_else(|| halfway.then(|| self.answer_notice(AnswerResult::More, ctx)));
         let transaction = challenge.approves_transaction();
         let title = if transaction {
             let action = table.action(challenge.action.as_str());
@@ -312,9 +315,10 @@ fn goes_on(challenge: &Challenge) -> bool {
 fn asked_for(challenge: &Challenge, sent: bool, chosen: Option<Factor>) -> Option<Factor> {
     let open = challenge.factors_open();
     let preferred = if sent { [Factor::Sms, Factor::Totp] } else { [Factor::Totp, Factor::Sms] };
-    chosen.into_iter().chain(preferred).find(|factor| {
-        open.contains(*factor) && matches!(factor, Factor::Totp | Factor::Sms)
-    })
+    chosen
+        .into_iter()
+        .chain(preferred)
+        .find(|factor| open.contains(*factor) && matches!(factor, Factor::Totp | Factor::Sms))
 }
 
 fn lines<'a>(table: &'a Table, challenge: &'a Challenge) -> Vec<Line<'a>> {

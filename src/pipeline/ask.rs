@@ -84,7 +84,9 @@ pub(super) async fn about_place(
 
 /// The challenge in the words of whoever asked.
 pub(super) fn answer_with(gateway: &Gateway, visit: &Visit, challenge: &Challenge) -> End {
-    End::Answer(visit.about(gateway, &challenge.id, |ctx| visit.site.pages.challenge(challenge, ctx)))
+    End::Answer(
+        visit.about(gateway, &challenge.id, |ctx| visit.site.pages.challenge(challenge, ctx)),
+    )
 }
 
 fn blank(

@@ -61,7 +61,7 @@ def port():
 
 
 @contextlib.contextmanager
-def gateway(name, challenge_s=300, hold="19h", sites="", brand=""):
+def gateway(name, challenge_s=300, hold="19h", sites=""):
     """Its base address. `sites` are more [[site]] tables; `{upstream}` stands for the demo exchange."""
     folder = CONFIG.parent
     (folder / f"policies/{name}.policy.toml").write_text(POLICY.replace("HOLD", hold))
@@ -75,7 +75,7 @@ def gateway(name, challenge_s=300, hold="19h", sites="", brand=""):
         (r"audit/stepgate.jsonl", f"audit/{name}.jsonl"),
         (r'file = "sms.jsonl"', f'file = "{name}-sms.jsonl"\n\n[limits]\nchallenge_s = {challenge_s}'),
         (r"policies/demo.policy.toml", f"policies/{name}.policy.toml"),
-        (r'hosts = \[[^]]*\]', f'hosts = ["localhost"]{brand}'),
+        (r'hosts = \[[^]]*\]', 'hosts = ["localhost"]'),
     ]
     for pattern, new in changes:
         text, count = re.subn(pattern, new, text)

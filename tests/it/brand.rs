@@ -49,8 +49,7 @@ async fn page(alice: &Client) -> String {
 fn check(files: &[(&str, &str)]) -> (bool, String) {
     let dir = tempfile::TempDir::new().unwrap();
     let upstream = ([127, 0, 0, 1], 9).into();
-    let options =
-        Options { upstream, policy: POLICY, pack: OKX, extra: "", workers: 1, sms: true };
+    let options = Options { upstream, policy: POLICY, pack: OKX, extra: "", workers: 1, sms: true };
     let _kit = Kit::write(dir.path(), &options);
     write(dir.path(), files);
     let config = dir.path().join("stepgate.toml");
@@ -93,7 +92,8 @@ async fn a_site_without_a_folder_has_no_such_files() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_own_template_takes_the_place_of_the_one_of_its_name() {
-    let own = CHALLENGE.replace("<dl class=\"facts\">", "<p>Our risk desk asks.</p><dl class=\"facts\">");
+    let own =
+        CHALLENGE.replace("<dl class=\"facts\">", "<p>Our risk desk asks.</p><dl class=\"facts\">");
     let (_world, alice) = world(&[("challenge.html", &own)]).await;
     assert!(page(&alice).await.contains("<p>Our risk desk asks.</p>"));
 }
@@ -116,7 +116,10 @@ async fn a_template_that_leaves_something_out_for_some_requests_only_is_not_used
 async fn a_broken_template_changes_nothing_at_a_reload() {
     let own = CHALLENGE.replace("<dl class=\"facts\">", "<p>Ours.</p><dl class=\"facts\">");
     let (world, alice) = world(&[("challenge.html", &own)]).await;
-    write(world.dir(), &[("challenge.html", "{% extends \"base.html\" %}{% block body %}{{ nothing")]);
+    write(
+        world.dir(),
+        &[("challenge.html", "{% extends \"base.html\" %}{% block body %}{{ nothing")],
+    );
     let said = tokio::task::block_in_place(|| world.running.reload()).unwrap_err();
     assert!(said.contains("brand/challenge.html:1:"), "{said}");
     assert!(page(&alice).await.contains("<p>Ours.</p>"));
@@ -147,7 +150,10 @@ fn templates_that_do_not_parse_or_name_what_there_is_not() {
     insta::assert_snapshot!(faults(&[("challenge.html", &unknown)]));
     insta::assert_snapshot!(faults(&[
         ("closed.html", "{% extends \"base.html\" %}\n{% block body %}{% if %}{% endblock %}"),
-        ("refusal.html", "{% extends \"base.html\" %}\n{% block body %}{{ text | shout }}{% endblock"),
+        (
+            "refusal.html",
+            "{% extends \"base.html\" %}\n{% block body %}{{ text | shout }}{% endblock"
+        ),
     ]));
 }
 
@@ -176,12 +182,14 @@ fn templates_that_leave_out_what_an_owner_must_see() {
 fn a_folder_that_is_not_there() {
     let dir = tempfile::TempDir::new().unwrap();
     let upstream = ([127, 0, 0, 1], 9).into();
-    let options =
-        Options { upstream, policy: POLICY, pack: OKX, extra: "", workers: 1, sms: true };
+    let options = Options { upstream, policy: POLICY, pack: OKX, extra: "", workers: 1, sms: true };
     let _kit = Kit::write(dir.path(), &options);
     write(dir.path(), &[]);
     std::fs::remove_dir(dir.path().join("brand")).unwrap();
     let config = dir.path().join("stepgate.toml");
     let text = said(&run(dir.path(), &["check", "-c", config.to_str().unwrap()]));
-    assert!(text.contains("cannot read the folder") && text.contains("brand = \"brand\""), "{text}");
+    assert!(
+        text.contains("cannot read the folder") && text.contains("brand = \"brand\""),
+        "{text}"
+    );
 }
