@@ -140,6 +140,14 @@ def judge(customer, name, tag):
 NARROW = {"challenge", "place", "held"}
 
 
+def in_grey(customer, name):
+    """For whoever looks at the pictures: a transaction and a sign-in check differ without their colours."""
+    customer.theme("light")
+    customer.cdp("Emulation.setEmulatedVisionDeficiency", type="achromatopsia")
+    picture(customer, f"{name}-grey")
+    customer.cdp("Emulation.setEmulatedVisionDeficiency", type="none")
+
+
 def everywhere(customer, name, address=None, words=None):
     """The page at this address, or the one that is open, in every language by its own switch."""
     address = address or customer.here()
@@ -165,6 +173,7 @@ def questions(customer, station):
     claim("not in your address book" in text, "and that the address is new", text)
     claim("Chrome on" in text and "Japan" in text, "and what asked, and where", text)
     challenge = everywhere(customer, "challenge", words="Confirm: Withdrawal")
+    in_grey(customer, "challenge")
 
     # Wrong codes are counted, so two people share the five languages.
     for tag in LANGUAGES[:3]:
@@ -234,6 +243,7 @@ def places(customer, station):
     band = "return getComputedStyle(document.querySelector('.head')).backgroundColor"
     plain = browser.run(band)
     challenge = everywhere(customer, "place", words="It approves no transaction")
+    in_grey(customer, "place")
     customer.answer(code_of("bot5"))
     everywhere(customer, "approved-place", challenge, "You can go on")
     browser.submit("main a.button")

@@ -96,7 +96,7 @@ async fn a_refused_form_is_told_again_in_another_language_and_later() {
     assert_eq!((german.status.as_u16(), german.header("content-language")), (200, "de"));
     let text = german.text();
     assert!(text.contains("Noch nicht möglich") && text.contains("Ether has to wait."), "{text}");
-    assert!(text.contains("etwa 24 Stunden") && !text.contains("/wallet?tab=2"), "{text}");
+    assert!(text.contains("rund 24 Stunden") && !text.contains("/wallet?tab=2"), "{text}");
     world.wait_s(86_400);
     let over = browser.get(&address).await.text();
     assert!(over.contains("Die Wartezeit ist vorbei."), "{over}");
