@@ -124,7 +124,7 @@ impl Pages {
             None => path.clone(),
         });
         let look = Look { template: "challenge.html", kind, icon, title: &title, address };
-        let answer = field.then(|| Form { step: "/answer", code: true });
+        let answer = field.then_some(Form { step: "/answer", code: true });
         let forms = answer.into_iter().chain([Form { step: "/reject", code: false }]).collect();
         let expect = Expect { lines: &lines, path: &path, csrf: ctx.csrf, forms };
         self.page(look, values, Some(&expect), ctx)

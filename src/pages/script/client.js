@@ -198,7 +198,7 @@
       box-sizing:border-box; width:34rem; max-width:calc(100vw - 1rem); max-height:calc(100vh - 1rem); overflow:auto;
       padding:0 1.25rem 1.25rem; border:3px solid var(--accent); border-radius:10px;
       background:var(--paper); color:var(--ink); overflow-wrap:anywhere; color-scheme:light dark;
-      font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","PingFang TC","Hiragino Sans",sans-serif }
+      font:16px/1.5 system-ui,sans-serif }
     dialog.place { --accent:#1b5aa6; border-width:1px }
     @media (prefers-color-scheme:dark) { dialog { --ink:#e7ebf0; --soft:#a9b4c0; --line:#3a4551; --paper:#1b222b; --edge:#8894a1;
       --accent:#f0b65c; --bad:#f5929a } dialog.place { --accent:#86b8f4 } }
@@ -210,7 +210,7 @@
     dl div + div { border-top:1px solid var(--line) } dt,.soft { color:var(--soft); font-size:.875rem } dd { margin:0; font-weight:600 }
     dd span { display:inline-block; margin-right:.5em } label { display:block; font-weight:600; margin-bottom:.3rem }
     input[name=code] { box-sizing:border-box; width:100%; min-height:46px; padding:.3rem .75rem; letter-spacing:.15em;
-      font:600 1.35rem/1 ui-monospace,"DejaVu Sans Mono",monospace; color:inherit; background:transparent; border:2px solid var(--edge); border-radius:8px }
+      font:600 1.35rem/1 ui-monospace,monospace; color:inherit; background:transparent; border:2px solid var(--edge); border-radius:8px }
     button { min-height:46px; margin:.5rem .5rem 0 0; padding:.4rem 1.2rem; font:inherit; font-weight:700; cursor:pointer;
       color:var(--paper); background:var(--accent); border:2px solid var(--accent); border-radius:8px }
     .quiet,.danger { color:var(--ink); background:transparent; border-color:var(--edge) } .danger,h3 { color:var(--bad); border-color:var(--bad) }
