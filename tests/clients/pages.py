@@ -109,7 +109,8 @@ def picture(customer, name):
     size = customer.cdp("Page.getLayoutMetrics")["cssContentSize"]
     width = customer.browser.run("return innerWidth")
     clip = {"x": 0, "y": 0, "width": width, "height": min(size["height"], 3000), "scale": 1}
-    shot = customer.cdp("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+    shot = customer.cdp("Page.captureScreenshot", format="png", captureBeyondViewport=True,
+                        optimizeForSpeed=True, clip=clip)
     SCREENS.mkdir(parents=True, exist_ok=True)
     (SCREENS / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
     pictures += 1
@@ -325,12 +326,17 @@ def dialogs(customer, station):
         browser.run("document.documentElement.lang = arguments[0]", tag)
         browser.run("fetch('/transfer', {method: 'POST', headers: {accept: 'application/json'}, "
                     "body: new URLSearchParams('from=contract&to=spot&asset=USDT&amount=7')}); return 1")
-        for _ in range(200):
-            if browser.has("stepgate-dialog"):
-                break
-            time.sleep(0.05)
+        until(lambda: browser.has("stepgate-dialog"))
         judge(customer, "dialog", tag)
     claim(True, "dialog: five languages, two themes, nothing to mend")
+
+
+def until(there):
+    """Waits for it, within bounds; what is claimed afterwards says what was missing."""
+    for _ in range(200):
+        if there():
+            return
+        time.sleep(0.05)
 
 
 def keyboard(customer, station):
@@ -358,23 +364,14 @@ def keyboard(customer, station):
     claim("Confirm" in seen and seen[-1] == "Refuse this request", "from there to refusing it is a few steps", seen)
     browser.run("document.querySelector('header a').focus()")
     browser.press([TAB, ENTER] + [TAB] * 5 + [ENTER])
-    for _ in range(100):
-        if browser.run("return document.documentElement.lang") == "de":
-            break
-        time.sleep(0.05)
+    until(lambda: browser.has("html[lang=de]"))
     text = browser.text()
     claim("Bestätigen: Umbuchung" in text and "21.5" in text, "the keyboard chooses another language for the same question", text)
     browser.press([*code_of("bot8"), ENTER])
-    for _ in range(100):
-        if "Jetzt senden" in browser.text():
-            break
-        time.sleep(0.05)
+    until(lambda: browser.has("form[action$='/release'] button"))
     claim(browser.run(focus) == "Jetzt senden", "the focus is on what is left to do")
     browser.press([ENTER])
-    for _ in range(100):
-        if browser.has("#done"):
-            break
-        time.sleep(0.05)
+    until(lambda: browser.has("#done"))
     claim(browser.has("#done"), "and the held request goes out", browser.text())
 
 
@@ -386,10 +383,7 @@ def times(customer, brief):
     held = customer.here()
     customer.fill(base, "transfer", "USDT", "12.5")
     heard = "return document.getElementById('time-left').textContent"
-    for _ in range(200):
-        if "The time is over" in (browser.run(heard) or ""):
-            break
-        time.sleep(0.05)
+    until(lambda: "The time is over" in browser.run(heard))
     claim("The time is over" in browser.run(heard), "the end of the time is said where a voice hears it")
     everywhere(customer, "expired", words="Expired")
     everywhere(customer, "held-over", held, "The wait is over")
