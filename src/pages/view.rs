@@ -210,16 +210,20 @@ impl Pages {
         };
         let end = said.until.or(said.again);
         let left = end.map(|end| end.since_ms(ctx.now));
-        let links = self.ways_on(said, left == Some(0), table);
+        let over = left == Some(0);
+        // Read again after its wait, a refusal is no refusal any more.
+        let waited = over && matches!(&*said.kind, "held" | "too_many");
+        let title = if waited { table.ui("wait_over_title") } else { title };
+        let links = self.ways_on(said, over, table);
         let values = context! {
             what => &*said.kind,
-            text => text,
-            why => said.why.as_deref(),
+            text => Some(text).filter(|_| !waited),
+            why => said.why.as_deref().filter(|_| !waited),
             // A hold's end, or the time from which it may be tried again; and whether that has come.
             until => end.map(date),
             ends => end.map(machine),
             span => left.map(|left| span(table, left)),
-            over => left == Some(0),
+            over => over,
             links => Value::from(Serde(&links)),
         };
         let token = ctx.sign.and_then(|mac| said.token(ctx.site, mac));

@@ -99,7 +99,8 @@ async fn a_refused_form_is_told_again_in_another_language_and_later() {
     assert!(text.contains("rund 24 Stunden") && !text.contains("/wallet?tab=2"), "{text}");
     world.wait_s(86_400);
     let over = browser.get(&address).await.text();
-    assert!(over.contains("Die Wartezeit ist vorbei."), "{over}");
+    assert!(over.contains("<h1>Die Wartezeit ist vorbei</h1>"), "{over}");
+    assert!(!over.contains("muss diese Aktion warten"), "{over}");
     assert!(over.contains("/wallet?tab=2"), "the page where it can be sent again\n{over}");
     world.wait_s(86_400);
     assert_eq!(browser.get(&address).await.status, 404, "in time nobody reads it any more");
