@@ -61,6 +61,7 @@ clients: build
 	    $(PYTHON) tests/clients/ccxt_okx.py'
 	tests/tools/with-demo.sh $(PYTHON) tests/clients/browser.py
 	tests/tools/with-demo.sh $(PYTHON) tests/clients/spa.py
+	tests/tools/with-demo.sh $(PYTHON) tests/clients/pages.py
 	$(PYTHON) tests/clients/ccxt_exchanges.py
 	$(PYTHON) tests/clients/ccxt_orders.py
 	$(PYTHON) tests/clients/ccxt_ws.py

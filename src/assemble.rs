@@ -20,6 +20,7 @@ use crate::identify::{Identifier, IdentitySettings, KeySource, Kind, Settings as
 use crate::listen::certs::Pair;
 use crate::locate::maxmind::{Locator, Settings as Geo};
 use crate::metrics::Metrics;
+use crate::pages::Pages;
 use crate::pipeline::{Candidate, Lines};
 use crate::policy::draft::Draft;
 use crate::policy::shadow::ShadowPolicy;
@@ -154,6 +155,7 @@ pub fn watched(config: &Config) -> Vec<PathBuf> {
         site.actions.iter().for_each(&mut add);
         add(&site.policy);
         site.shadow_policy.iter().for_each(&mut add);
+        site.brand.iter().for_each(&mut add);
         for identity in &site.identity {
             match &identity.kind {
                 IdentityKind::Jwt { keys: Keys::File(file), .. }
@@ -245,6 +247,7 @@ impl Assembler<'_> {
             let span = self.site.upstream_span.clone();
             self.faults.push(Fault::new(&self.config.source, span, error.to_string()));
         }
+        let pages = self.pages();
         let name = SiteName::new(self.site.name.clone());
         let actions = actions?;
         let candidate = candidate.map(|(policy, source)| {
@@ -262,9 +265,17 @@ impl Assembler<'_> {
             upstream: upstream.ok()?,
             prices: prices.clone(),
             inject: self.site.inject,
+            pages: pages?,
             ordinary: metrics.ordinary(&name),
             name,
         })
+    }
+
+    /// The site's own look, if it has one.
+    fn pages(&mut self) -> Option<Arc<Pages>> {
+        let Some(brand) = &self.site.brand else { return Some(Pages::plain()) };
+        let named = (&self.config.source, brand.span.clone());
+        Pages::branded(&brand.path, named, self.faults).map(Arc::new)
     }
 
     /// What the packs take requests for, before any policy has a say.

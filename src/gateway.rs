@@ -50,7 +50,8 @@ pub struct Gateway {
     pub body_timeout: Duration,
     pub trusted_proxies: Vec<IpNet>,
     pub phones: phone::Settings,
-    pub pages: Pages,
+    /// What is answered where no site is known.
+    pub pages: Arc<Pages>,
     /// Rung when a message was queued, so that it goes out at once.
     pub outbox: Arc<Notify>,
     /// Whether an SMS provider is configured at all.
@@ -115,6 +116,8 @@ pub struct Site {
     pub prices: Arc<Prices>,
     /// Its pages get the script for single-page applications.
     pub inject: bool,
+    /// What its people and programs are answered.
+    pub pages: Arc<Pages>,
     /// Counts its ordinary requests; resolved once, because there are many.
     pub ordinary: OrdinaryRequests,
 }

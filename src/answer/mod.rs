@@ -19,7 +19,7 @@ use crate::classify;
 use crate::gateway::{Gateway, Worker};
 use crate::identify::Identity;
 use crate::pages::respond::Ctx;
-use crate::pages::{AnswerResult, csrf};
+use crate::pages::{AnswerResult, Audience, Pages, csrf, language};
 use crate::pipeline::{self, End, Visit};
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, State};
@@ -46,21 +46,43 @@ pub(crate) fn resembles_own(path: &str) -> bool {
     (dotted || !bytes.iter().all(plain)) && classify::resembles(path, PREFIX)
 }
 
-/// Answers a request to one of the gateway's own addresses.
+/// Answers a request to one of the gateway's own addresses. A language that is chosen there is remembered.
 pub(crate) async fn own(
     worker: &Arc<Worker>,
     visit: &Visit,
     body: Incoming,
 ) -> Result<Response<Body>, End> {
     visit.own();
+    let mut response = answer_own(worker, visit, body).await?;
+    let headers = &visit.head.headers;
+    let by_others = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    if let Some(language) = visit.language_asked()
+        && visit.audience() == Audience::Page
+        && !by_others
+        && let Ok(cookie) = HeaderValue::from_str(&language::remember(language))
+    {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+async fn answer_own(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    body: Incoming,
+) -> Result<Response<Body>, End> {
     let gateway = &worker.gateway;
     let get = visit.head.method == Method::GET || visit.head.method == Method::HEAD;
     match visit.head.path().strip_prefix(PREFIX).unwrap_or("") {
         "/jwks.json" if get => return Ok(jwks(gateway)),
         path if get => {
-            let asset = gateway.pages.asset(path, visit.language(), &visit.head.request);
+            let asset = visit.site.pages.asset(path, visit.language(), &visit.head.request);
             if let Some(asset) = asset {
                 return Ok(asset);
+            }
+            if let Some(token) = path.strip_prefix("/said/") {
+                let said = visit.refusing(gateway, |ctx| visit.site.pages.said_again(token, ctx));
+                return said.ok_or_else(not_found);
             }
         }
         _ => {}
@@ -73,7 +95,11 @@ pub(crate) async fn own(
     let challenge = find(gateway, visit, &id, &identity).await?;
     let desk = Desk { gateway, visit, identity: &identity };
     match (step, &visit.head.method) {
-        ("", _) if get => Ok(desk.answer(&challenge, |ctx| gateway.pages.show(&challenge, ctx))),
+        ("", _) if get => {
+            let factor = with(visit.head.query());
+            let show = |ctx: &Ctx<'_>| desk.pages().show(&challenge, &Ctx { factor, ..*ctx });
+            Ok(desk.answer(&challenge, show))
+        }
         ("send" | "answer" | "reject" | "release", &Method::POST) => {
             let input = desk.read(&challenge, body).await?;
             match step {
@@ -89,6 +115,11 @@ pub(crate) async fn own(
 
 fn not_found() -> End {
     Rejection::NotFound.into()
+}
+
+/// The factor that the person wants to use instead of the one that the page would ask for: `?with=totp`.
+fn with(query: Option<&str>) -> Option<Factor> {
+    query?.split('&').find_map(|pair| pair.strip_prefix("with=")).and_then(Factor::from_word)
 }
 
 /// The keys that `Stepgate-Assertion` is signed with.
@@ -138,6 +169,10 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
+    fn pages(&self) -> &Pages {
+        &self.visit.site.pages
+    }
+
     fn answer(
         &self,
         challenge: &Challenge,
@@ -148,7 +183,7 @@ impl Desk<'_> {
 
     fn result(&self, challenge: &Challenge, attempted: &Attempted) -> Response<Body> {
         let after = attempted.challenge.as_ref();
-        self.answer(challenge, |ctx| self.gateway.pages.answer(attempted.result, after, ctx))
+        self.answer(challenge, |ctx| self.pages().answer(attempted.result, after, ctx))
     }
 
     /// The POST's fields, if this person's own page or program sent them.
@@ -170,7 +205,11 @@ impl Desk<'_> {
         let factor = input.factor.ok_or(Rejection::BadRequest("which factor the code is of"))?;
         let attempted =
             verify::attempt(self.gateway, self.visit, challenge, factor, &input.code).await?;
-        Ok(self.result(challenge, &attempted))
+        let (result, after) = (attempted.result, attempted.challenge.as_ref());
+        let chosen = if result == AnswerResult::More { None } else { Some(factor) };
+        let answer =
+            |ctx: &Ctx<'_>| self.pages().answer(result, after, &Ctx { factor: chosen, ..*ctx });
+        Ok(self.answer(challenge, answer))
     }
 
     async fn send(&self, challenge: &Challenge, input: &Input) -> Result<Response<Body>, End> {
@@ -181,7 +220,9 @@ impl Desk<'_> {
         }
         match pipeline::queue_code(self.gateway, self.visit, challenge, self.identity).await? {
             CodeQueued::Queued(challenge) => {
-                Ok(self.answer(&challenge, |ctx| self.gateway.pages.sent(&challenge, ctx)))
+                let factor = Some(Factor::Sms);
+                let sent = |ctx: &Ctx<'_>| self.pages().sent(&challenge, &Ctx { factor, ..*ctx });
+                Ok(self.answer(&challenge, sent))
             }
             CodeQueued::Limited { retry_after_ms } => {
                 Err(Rejection::TooMany { retry_after_s: retry_after_ms.div_ceil(1000) }.into())
@@ -204,7 +245,7 @@ impl Desk<'_> {
         if freeze {
             visit.note(gateway, Event::Frozen, |record| record.note = Some("owner".into()));
         }
-        Ok(self.answer(&after, |ctx| gateway.pages.rejected(&after, freeze, ctx)))
+        Ok(self.answer(&after, |ctx| self.pages().rejected(&after, freeze, ctx)))
     }
 
     /// Sends a held request on: policy is asked again, and the grant can be redeemed once.
@@ -219,7 +260,7 @@ impl Desk<'_> {
         let held = taken.and_then(|sealed| held::open(gateway, &challenge.id, &sealed, head));
         let Some((inbound, body)) = held else {
             if challenge.state_at(head.received) == State::Open {
-                let ask = |ctx: &Ctx<'_>| gateway.pages.challenge(&challenge, ctx);
+                let ask = |ctx: &Ctx<'_>| self.pages().challenge(&challenge, ctx);
                 return Ok(self.answer(&challenge, ask));
             }
             let after = challenge.clone();
@@ -290,7 +331,7 @@ pub(crate) async fn with_code(
         AnswerResult::TooMany { retry_after_s } => Err(Rejection::TooMany { retry_after_s }.into()),
         _ => {
             let now = attempted.challenge.unwrap_or(challenge);
-            let answer = |ctx: &Ctx<'_>| gateway.pages.challenge(&now, ctx);
+            let answer = |ctx: &Ctx<'_>| visit.site.pages.challenge(&now, ctx);
             let mut response = visit.about(gateway, &now.id, answer);
             let headers = response.headers_mut();
             let error = attempted.result.error().unwrap_or("one_more_factor");

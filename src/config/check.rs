@@ -249,6 +249,7 @@ impl<'a> Checker<'a> {
             actions: file.actions.iter().map(|path| self.path(path)).collect(),
             policy: self.path(&file.policy),
             shadow_policy: file.shadow_policy.as_ref().map(|path| self.path(path)),
+            brand: file.brand.map(|folder| self.path(&folder)),
             accounts: file.accounts.map_or_else(|| name.clone(), |word| word.into_inner()).into(),
             identity,
             name: name.into(),

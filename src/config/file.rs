@@ -143,6 +143,7 @@ pub(super) struct Site {
     pub policy: Text,
     pub shadow_policy: Option<Text>,
     pub accounts: Option<Text>,
+    pub brand: Option<Text>,
     #[serde(default)]
     pub identity: Vec<Identity>,
 }

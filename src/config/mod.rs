@@ -127,6 +127,8 @@ pub struct Site {
     /// A candidate that is only observed.
     pub shadow_policy: Option<FileRef>,
     pub accounts: Arc<str>,
+    /// Folder of its pages' own look.
+    pub brand: Option<FileRef>,
     pub identity: Vec<Identity>,
 }
 

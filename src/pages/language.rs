@@ -1,6 +1,8 @@
-//! Which of five languages a client reads, from its `Accept-Language`.
+//! Which of five languages a client reads: what the person chose on a page, else its `Accept-Language`.
 //!
 //! Pure. Never fails: whatever cannot be read, and whatever we do not speak, is English.
+
+use http::header::{COOKIE, HeaderMap};
 
 /// The languages that pages, refusals and text messages exist in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -25,6 +27,22 @@ impl Language {
             Self::Ja => "ja",
             Self::De => "de",
         }
+    }
+
+    /// What it is called by those who read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::En => "English",
+            Self::ZhTw => "繁體中文",
+            Self::ZhCn => "简体中文",
+            Self::Ja => "日本語",
+            Self::De => "Deutsch",
+        }
+    }
+
+    /// The language of this very tag.
+    fn exactly(tag: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|language| language.tag() == tag)
     }
 
     /// The language of one tag, if we speak it. Traditional script goes by script, Taiwan, Hong Kong or Macao.
@@ -64,6 +82,29 @@ pub fn negotiate(accept_language: Option<&str>) -> Language {
     }
     best.1
 }
+
+/// What a page's switch asks for: `?lang=de`.
+pub fn asked(query: Option<&str>) -> Option<Language> {
+    query?.split('&').find_map(|pair| pair.strip_prefix("lang=")).and_then(Language::exactly)
+}
+
+/// What was chosen before on a page of ours.
+pub fn remembered(headers: &HeaderMap) -> Option<Language> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    lines
+        .flat_map(|line| line.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix(NAME)?.strip_prefix('='))
+        .and_then(Language::exactly)
+}
+
+/// `Set-Cookie` that remembers a choice for a year. It says nothing of who chose.
+pub fn remember(language: Language) -> String {
+    let tag = language.tag();
+    format!("{NAME}={tag}; Path=/; Max-Age=31536000; Secure; HttpOnly; SameSite=Lax")
+}
+
+/// `__Host-`: no other host, and no page without TLS, can have set it.
+const NAME: &str = "__Host-stepgate-lang";
 
 /// `0.8` → 800; 0 for anything that is not a weight.
 pub(super) fn thousandths(q: &str) -> u32 {
@@ -115,6 +156,22 @@ mod tests {
     fn a_flood_of_tags_is_cut_off() {
         let header = format!("{}de", "fr,".repeat(10_000));
         assert_eq!(negotiate(Some(&header)), Language::En);
+    }
+
+    #[test]
+    fn a_choice_is_remembered_and_asked_for_by_its_very_tag() {
+        let cookies = |lines: &[&str]| {
+            let lines = lines.iter().map(|line| (COOKIE, line.parse().unwrap()));
+            remembered(&lines.collect::<HeaderMap>())
+        };
+        assert_eq!(cookies(&["session=a; __Host-stepgate-lang=zh-TW"]), Some(Language::ZhTw));
+        assert_eq!(cookies(&["session=a", "__Host-stepgate-lang=de"]), Some(Language::De));
+        assert_eq!(cookies(&["__Host-stepgate-lang=fr"]), None);
+        assert_eq!(cookies(&["x__Host-stepgate-lang=de"]), None);
+        assert_eq!(asked(Some("with=sms&lang=ja")), Some(Language::Ja));
+        assert_eq!(asked(Some("lang=xx")), None);
+        assert_eq!(asked(None), None);
+        assert!(remember(Language::De).starts_with("__Host-stepgate-lang=de; Path=/; "));
     }
 
     proptest::proptest! {

@@ -2,52 +2,139 @@
 //!
 //! Never decides anything and never reads a request's parameters. Invariant: a page shows the stored transaction, each
 //! value escaped and isolated, and needs no script.
+//!
+//! A new page is: a template in `html/`, named in `templates`; a function in `view` that gives it its values; its
+//! sentences in every `text/*.toml`; a sample in `samples`, with which an operator's own version of it is tried; and a
+//! line in `tests/clients/pages.py`, where a real browser looks at it. Text of a message is made like `sms` here.
 
 mod assets;
 mod audience;
+mod brand;
 mod csp;
 pub mod csrf;
 pub mod inject;
+mod inspect;
 pub mod language;
 pub mod outcome;
 mod refusal;
 pub mod respond;
+mod said;
+mod samples;
+mod templates;
 mod text;
+mod times;
 mod view;
 
-use minijinja::value::Kwargs;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use minijinja::{Environment, Error, ErrorKind, Value};
 
 pub use audience::{Audience, audience};
 pub use language::Language;
 pub use outcome::AnswerResult;
 pub use respond::{Ctx, Native};
 
+use crate::fault::{Fault, Source};
 use crate::stepup::challenge::Challenge;
 use crate::stepup::code::Code;
 use crate::stepup::message::{self, Words, fill};
+use crate::types::{Factor, FactorSet};
+use brand::Brand;
+use inspect::{Expect, Page};
 use text::Table;
 
-/// Templates and sentences, compiled in; made once at start.
+/// Templates and sentences; made once at start, and again for a site with a look of its own at each reload.
 pub struct Pages {
     templates: Environment<'static>,
     tables: [Table; Language::ALL.len()],
+    branded: Option<Branded>,
+    brand: Brand,
+}
+
+/// An operator's own templates over the compiled-in ones.
+struct Branded {
+    templates: Environment<'static>,
+    /// They are being tried: what is wrong is said, and nothing takes their place.
+    trial: bool,
 }
 
 impl Pages {
     /// # Panics
     /// Never in a build whose tests pass: templates and sentences are part of the program.
     pub fn new() -> Self {
-        let mut templates = Environment::new();
-        templates.set_undefined_behavior(UndefinedBehavior::Strict);
-        // Whatever a template is called, its values are escaped for HTML.
-        templates.set_auto_escape_callback(|_| AutoEscape::Html);
-        templates.add_filter("fill", fill_filter);
-        templates.add_filter("grouped", grouped);
-        for (name, source) in TEMPLATES {
-            templates.add_template(name, source).expect("a compiled-in template parses");
+        let templates = templates::environment([]).expect("a compiled-in template parses");
+        let tables = Language::ALL.map(Table::of);
+        Self { templates, tables, branded: None, brand: Brand::default() }
+    }
+
+    /// Those of every site without a look of its own.
+    pub fn plain() -> Arc<Self> {
+        static PLAIN: LazyLock<Arc<Pages>> = LazyLock::new(Arc::default);
+        PLAIN.clone()
+    }
+
+    /// Those of a site whose look is in this folder. Every page is tried in every language before any is used.
+    /// `named` is where the configuration names it.
+    pub fn branded(
+        folder: &Path,
+        named: (&Source, Range<usize>),
+        faults: &mut Vec<Fault>,
+    ) -> Option<Self> {
+        let brand = Brand::read(folder, named, faults)?;
+        let before = faults.len();
+        let own: Vec<(&str, &str)> = brand.templates.iter().map(by_name).collect();
+        // One by one first, so that the faults of all are said at once.
+        for (source, one) in brand.templates.iter().zip(&own) {
+            let parsed = templates::environment([*one]);
+            faults.extend(parsed.err().map(|error| of_template(source, &error)));
         }
-        Self { templates, tables: Language::ALL.map(Table::of) }
+        if faults.len() > before {
+            return None;
+        }
+        let templates = templates::environment(own).ok().filter(|_| !brand.templates.is_empty());
+        let branded = templates.map(|templates| Branded { templates, trial: true });
+        let mut pages = Self { branded, brand, ..Self::new() };
+        if let Err((template, error)) = pages.try_all() {
+            let own = &pages.brand.templates;
+            let called = |name: &str| own.iter().find(|source| by_name(source).0 == name);
+            let blamed = error.name().and_then(called).or_else(|| called(template)).or(own.first());
+            faults.extend(blamed.map(|source| of_template(source, &error)));
+            return None;
+        }
+        if let Some(branded) = &mut pages.branded {
+            branded.trial = false;
+        }
+        Some(pages)
+    }
+
+    /// The site's name for people.
+    pub fn name<'a>(&'a self, site: &'a str) -> &'a str {
+        self.brand.name.as_deref().unwrap_or(site)
+    }
+
+    fn brand(&self) -> &Brand {
+        &self.brand
+    }
+
+    /// An operator's template that fails after all, or leaves something out that an owner must see, is not used.
+    fn render(
+        &self,
+        template: &str,
+        values: &Value,
+        expect: Option<&Expect<'_>>,
+    ) -> Result<String, Error> {
+        if let Some(branded) = &self.branded {
+            match branded.render(template, values, expect) {
+                Ok(page) => return Ok(page),
+                Err(error) if branded.trial => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, template, "a brand's template is not used");
+                }
+            }
+        }
+        self.templates.get_template(template)?.render(values)
     }
 
     /// The text of an SMS for this challenge. `site` is the site's name for people, `host` has no port.
@@ -64,6 +151,26 @@ impl Pages {
         let action = table.action(challenge.action.as_str());
         let words = Words { phrases: table.sms(), action: &action, field: &field };
         message::text(&words, challenge, site, host, code)
+    }
+
+    /// What the account would have to enrol.
+    pub fn lacking(&self, language: Language, wanted: FactorSet, usable: FactorSet) -> String {
+        let table = self.table(language);
+        let missing: Vec<_> = wanted.iter().filter(|factor| !usable.contains(*factor)).collect();
+        if missing.len() == wanted.iter().count() {
+            return table.answer("lacking_all").to_owned();
+        }
+        let words = missing.into_iter().map(|factor| match factor {
+            Factor::Totp => table.answer("lacking_totp"),
+            Factor::Sms => table.answer("lacking_sms"),
+            other => other.word(),
+        });
+        let words = words.collect::<Vec<_>>().join(table.answer("lacking_and"));
+        fill(table.answer("lacking_some"), &[("factors", &words)])
+    }
+
+    pub fn no_number(&self, language: Language) -> &str {
+        self.table(language).answer("no_number")
     }
 
     fn table(&self, language: Language) -> &Table {
@@ -84,84 +191,40 @@ impl Default for Pages {
     }
 }
 
-/// `{{ t.valid_until|fill(time=expires) }}`. The result is escaped like any other text.
-fn fill_filter(template: &str, values: Kwargs) -> Result<String, minijinja::Error> {
-    let mut pairs = Vec::new();
-    for name in values.args() {
-        pairs.push((name, values.get::<Value>(name)?.to_string()));
-    }
-    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, &**value)).collect();
-    Ok(fill(template, &pairs))
-}
-
-/// An address-like value in groups of four, set apart by style and not by characters: a copy of it is the value.
-fn grouped(value: &str) -> Value {
-    let whole = escape(value);
-    if !is_address_like(value) {
-        return Value::from_safe_string(whole);
-    }
-    let characters: Vec<char> = value.chars().collect();
-    let groups: Vec<String> = characters
-        .chunks(4)
-        .map(|group| format!("<span>{}</span>", escape(&group.iter().collect::<String>())))
-        .collect();
-    let groups = groups.join("<wbr>");
-    Value::from_safe_string(format!(r#"<data class="grouped" value="{whole}">{groups}</data>"#))
-}
-
-/// Long, without spaces, with a letter (an amount has none) and not an e-mail address.
-fn is_address_like(value: &str) -> bool {
-    value.len() > 16
-        && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@')
-        && value.bytes().any(|byte| byte.is_ascii_alphabetic())
-}
-
-/// For text and quoted attributes. A slash is harmless in both, and addresses stay readable.
-fn escape(text: &str) -> String {
-    minijinja::HtmlEscape(text).to_string().replace("&#x2f;", "/")
-}
-
-const TEMPLATES: [(&str, &str); 6] = [
-    ("base.html", include_str!("html/base.html")),
-    ("parts.html", include_str!("html/parts.html")),
-    ("challenge.html", include_str!("html/challenge.html")),
-    ("approved.html", include_str!("html/approved.html")),
-    ("closed.html", include_str!("html/closed.html")),
-    ("refusal.html", include_str!("html/refusal.html")),
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_grouped_by_elements_only() {
-        let shown = grouped("bc1qxy2kgdygjrsqtz<").to_string();
-        assert_eq!(
-            shown,
-            "<data class=\"grouped\" value=\"bc1qxy2kgdygjrsqtz&lt;\"><span>bc1q</span><wbr>\
-             <span>xy2k</span><wbr><span>gdyg</span><wbr><span>jrsq</span><wbr>\
-             <span>tz&lt;</span></data>"
-        );
-    }
-
-    #[test]
-    fn amounts_and_short_values_are_not_grouped() {
-        assert_eq!(grouped("0.000000000000000001").to_string(), "0.000000000000000001");
-        assert_eq!(grouped("USDT-TRC20").to_string(), "USDT-TRC20");
-        assert_eq!(grouped("<b>").to_string(), "&lt;b&gt;");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_value_escapes_its_markup(value in ".{0,40}|[!-~]{17,40}") {
-            let shown = grouped(&value).to_string();
-            let bare = shown
-                .replace("<data class=\"grouped\" value=\"", "")
-                .replace("\"><span>", "")
-                .replace("</span></data>", "")
-                .replace("</span><wbr><span>", "");
-            proptest::prop_assert!(!bare.contains(['<', '>', '"']), "{bare}");
+impl Branded {
+    fn render(
+        &self,
+        template: &str,
+        values: &Value,
+        expect: Option<&Expect<'_>>,
+    ) -> Result<String, Error> {
+        let text = self.templates.get_template(template)?.render(values)?;
+        let page = Page::read(&text);
+        let missing = expect.and_then(|expect| expect.missing_in(&page));
+        match missing.or(page.forbidden) {
+            Some(why) => Err(Error::new(ErrorKind::InvalidOperation, why)),
+            None => Ok(text),
         }
     }
+}
+
+/// A template's name and text.
+fn by_name(source: &Source) -> (&str, &str) {
+    let name = source.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    (name, &source.text)
+}
+
+fn of_template(source: &Source, error: &Error) -> Fault {
+    let own = error.name() == Some(by_name(source).0);
+    let line = error.line().and_then(|line| line_of(&source.text, line));
+    let span = error.range().or(line).filter(|_| own).unwrap_or(0..0);
+    let said = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    Fault::new(source, span, said).help("the template of the same name in src/pages/html works")
+}
+
+/// The bytes of a line, counted from 1.
+fn line_of(text: &str, line: usize) -> Option<Range<usize>> {
+    let start: usize = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
+    let length = text.get(start..)?.lines().next().map_or(0, str::len);
+    Some(start..start + length)
 }

@@ -14,13 +14,16 @@ use serde::Serialize;
 use super::language::Language;
 use super::outcome::words;
 use super::refusal::Refusal;
-use super::view::date_and_time;
+use super::said::Said;
+use super::times::date_and_time;
 use super::{AnswerResult, Audience, Pages};
 use crate::body::Body;
 use crate::rejection::Rejection;
-use crate::stepup::challenge::{Challenge, State};
+use crate::stepup::challenge::{Challenge, Destination, State};
+use crate::stepup::code::Mac;
+use crate::stepup::device::Device;
 use crate::stepup::message::fill;
-use crate::types::{ChallengeId, RequestId, Shown, UnixMs};
+use crate::types::{ChallengeId, Factor, RequestId, Shown, UnixMs};
 
 /// How an exchange's own clients expect an error.
 #[derive(Clone, Copy)]
@@ -49,6 +52,14 @@ pub struct Ctx<'a> {
     pub site: &'a str,
     /// Token for the forms of the challenge that is shown; empty if none is.
     pub csrf: &'a str,
+    /// The request that a page is about: another one, where a refusal is read again.
+    pub subject: &'a str,
+    /// Path of this site where whoever is refused can begin again.
+    pub back: Option<&'a str>,
+    /// Signs the addresses of refusals; where there is none, a refusal has no address.
+    pub sign: Option<Mac<'a>>,
+    /// The factor that the person wants to use.
+    pub factor: Option<Factor>,
 }
 
 /// Where a challenge lives on its site.
@@ -73,7 +84,10 @@ impl Pages {
     pub fn rejection(&self, rejection: &Rejection, ctx: &Ctx<'_>) -> Response<Body> {
         let refusal = Refusal::of(rejection, ctx.now);
         let mut response = match ctx.audience {
-            Audience::Page => self.html(refusal.status, self.refusal_page(&refusal, ctx), ctx),
+            Audience::Page => {
+                let said = Said::of(&refusal, ctx.now, ctx.back, ctx.request.as_str());
+                self.html(refusal.status, self.refusal_page(&said, ctx), ctx)
+            }
             Audience::Api => self.refusal_problem(&refusal, ctx),
         };
         if let Some(seconds) = refusal.retry_after_s {
@@ -85,6 +99,13 @@ impl Pages {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         response
+    }
+
+    /// `GET /.stepgate/said/{token}`: a refusal read again, if this site ever said it. Programs have its first answer.
+    pub fn said_again(&self, token: &str, ctx: &Ctx<'_>) -> Option<Response<Body>> {
+        let said = ctx.sign.and_then(|mac| Said::read(token, ctx.site, mac, ctx.now))?;
+        (ctx.audience == Audience::Page)
+            .then(|| self.html(StatusCode::OK, self.refusal_page(&said, ctx), ctx))
     }
 
     /// `GET /.stepgate/challenge/{id}`.
@@ -259,7 +280,7 @@ impl Pages {
         };
         let mut response = whole(status, "text/html; charset=utf-8", page, ctx);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+        put(headers, CONTENT_SECURITY_POLICY, &page_policy(ctx.host));
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
         // Not `no-referrer`: with it a browser sends `Origin: null` for our own forms.
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
@@ -283,6 +304,13 @@ pub fn challenge_json(challenge: &Challenge, now: UnixMs) -> Vec<u8> {
         why: challenge.requirement.terms.iter().filter_map(|term| term.why.as_deref()).collect(),
         place: &challenge.place,
         client: challenge.client.to_string(),
+        device: challenge.device.as_ref(),
+        asked_at: challenge.created.seconds(),
+        address_known: challenge.destination.map(|it| it != Destination::Unknown),
+        address_since: match challenge.destination {
+            Some(Destination::KnownSince(since)) => Some(since.seconds()),
+            _ => None,
+        },
         sent_to: challenge.sent.as_ref().map(|sent| &*sent.masked_number),
         held: challenge.held.is_some(),
     })
@@ -402,6 +430,13 @@ struct ChallengeCard<'a> {
     place: &'a str,
     client: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a Device>,
+    asked_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address_known: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address_since: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     sent_to: Option<&'a str>,
     held: bool,
 }
@@ -424,6 +459,17 @@ pub(super) const STEPGATE_REQUEST: HeaderName = HeaderName::from_static("stepgat
 const STEP_UP_CHALLENGE: HeaderName = HeaderName::from_static("step-up-challenge");
 const STEP_UP_FACTORS: HeaderName = HeaderName::from_static("step-up-factors");
 const STEP_UP_EXPIRES: HeaderName = HeaderName::from_static("step-up-expires");
-/// No script at all, our own style sheet, forms only to this site, framed only by this site.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; \
-                           frame-ancestors 'self'; base-uri 'none'";
+
+/// Style, script and logo from below our own prefix and nowhere else, not even from the rest of the site: what users
+/// upload there is no script of ours. Forms only to this site, framed only by this site.
+fn page_policy(host: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:-[]".contains(&byte);
+    let own = match !host.is_empty() && host.bytes().all(plain) {
+        true => format!("https://{host}/.stepgate/"),
+        false => "'none'".to_owned(),
+    };
+    format!(
+        "default-src 'none'; style-src {own}; script-src {own}; img-src {own}; form-action 'self'; \
+         frame-ancestors 'self'; base-uri 'none'"
+    )
+}

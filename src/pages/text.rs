@@ -31,6 +31,7 @@ pub(super) struct Table {
 /// The part of a table that a dialog in somebody's page needs.
 #[derive(Debug, Serialize)]
 pub(super) struct Script<'a> {
+    language: &'static str,
     ui: &'a Section,
     action: &'a Section,
     field: &'a Section,
@@ -69,8 +70,9 @@ impl Table {
         name_or_own_words(&self.field, name)
     }
     /// What the script for single-page applications says, in its own words.
-    pub fn script(&self) -> Script<'_> {
+    pub fn script(&self, language: Language) -> Script<'_> {
         Script {
+            language: language.tag(),
             ui: &self.ui,
             action: &self.action,
             field: &self.field,
@@ -166,6 +168,29 @@ mod tests {
             table.refusal_title.keys().collect::<Vec<_>>(),
             table.refusal_text.keys().collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn every_sentence_of_the_pages_is_said_somewhere() {
+        let said = [
+            include_str!("html/base.html"),
+            include_str!("html/parts.html"),
+            include_str!("html/challenge.html"),
+            include_str!("html/approved.html"),
+            include_str!("html/closed.html"),
+            include_str!("html/refusal.html"),
+            include_str!("script/client.js"),
+            include_str!("view.rs"),
+            include_str!("times.rs"),
+        ];
+        let says = |text: &str, key: &str| {
+            [format!("t.{key}"), format!("t.ui.{key}"), format!("\"{key}\"")]
+                .iter()
+                .any(|word| text.contains(word.as_str()))
+        };
+        for key in Table::of(Language::En).ui.keys() {
+            assert!(said.iter().any(|text| says(text, key)), "ui.{key}");
+        }
     }
 
     #[test]

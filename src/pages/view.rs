@@ -5,17 +5,20 @@
 use std::borrow::Cow;
 
 use minijinja::value::Serde;
-use minijinja::{Value, context};
+use minijinja::{Error, Value, context};
 use serde::Serialize;
 
-use super::refusal::Refusal;
+use super::inspect::{Expect, Form};
 use super::respond::{Ctx, challenge_path};
-use super::{AnswerResult, Pages, escape};
-use crate::stepup::challenge::{Challenge, State};
+use super::said::Said;
+use super::text::Table;
+use super::times::{clock, date, machine, span};
+use super::{AnswerResult, Language, Pages};
+use crate::stepup::challenge::{Challenge, Destination, Scope, State};
 use crate::stepup::message::fill;
-use crate::types::{Factor, UnixMs};
+use crate::types::Factor;
 
-/// A line above the forms.
+/// What an answer leaves beside the field on a page that is still open.
 #[derive(Serialize)]
 pub(super) struct Notice {
     /// `good` or `bad`.
@@ -25,9 +28,27 @@ pub(super) struct Notice {
 
 /// One line of the transaction, with its name in the reader's language.
 #[derive(Serialize)]
-struct Line<'a> {
-    label: Cow<'a, str>,
-    value: &'a str,
+pub(super) struct Line<'a> {
+    /// `amount`, `address`, …: for the style sheet, and empty for what a pack invented.
+    pub kind: &'static str,
+    pub label: Cow<'a, str>,
+    pub value: &'a str,
+}
+
+#[derive(Serialize)]
+struct Link<'a> {
+    href: Cow<'a, str>,
+    text: &'a str,
+}
+
+/// How a page looks at first glance: its colours by `kind`, its picture by `icon`.
+struct Look<'a> {
+    template: &'static str,
+    kind: &'static str,
+    icon: &'static str,
+    title: &'a str,
+    /// Where the same page is read in another language.
+    address: Option<String>,
 }
 
 impl Pages {
@@ -37,10 +58,12 @@ impl Pages {
         challenge: &Challenge,
         notice: Option<Notice>,
         ctx: &Ctx<'_>,
-    ) -> Result<String, minijinja::Error> {
+    ) -> Result<String, Error> {
         match challenge.state_at(ctx.now) {
             State::Open => self.open_page(challenge, notice, ctx),
             State::Approved => self.approved_page(challenge, ctx),
+            // An approval that lasts is used as soon as it is given; whoever gave it can still go on.
+            State::Used if goes_on(challenge) => self.approved_page(challenge, ctx),
             closed => self.closed_page(challenge, closed.word(), ctx),
         }
     }
@@ -50,9 +73,11 @@ impl Pages {
         challenge: &Challenge,
         notice: Option<Notice>,
         ctx: &Ctx<'_>,
-    ) -> Result<String, minijinja::Error> {
+    ) -> Result<String, Error> {
         let table = self.table(ctx.language);
-        let factors = challenge.factors_open();
+        let halfway = !challenge.proven.is_empty();
+        let notice =
+            notice.or_else(|| halfway.then(|| self.answer_notice(AnswerResult::More, ctx)));
         let transaction = challenge.approves_transaction();
         let title = if transaction {
             let action = table.action(challenge.action.as_str());
@@ -61,48 +86,80 @@ impl Pages {
             table.ui("place_title").to_owned()
         };
         let sent = challenge.sent.as_ref().filter(|sent| ctx.now < sent.expires);
+        let asked = asked_for(challenge, sent.is_some(), ctx.factor);
+        let field = match asked {
+            Some(Factor::Sms) => sent.is_some(),
+            other => other.is_some(),
+        };
         let whys: Vec<&str> =
             challenge.requirement.terms.iter().filter_map(|term| term.why.as_deref()).collect();
+        let lines = lines(table, challenge);
+        let path = challenge_path(&challenge.id);
+        let open = challenge.factors_open();
         let values = context! {
             notice => Value::from(Serde(&notice)),
             approves_transaction => transaction,
-            shown => self.lines(challenge, ctx),
+            shown => Value::from(Serde(&lines)),
+            destination => destination(table, challenge, ctx),
             whys => Value::from(Serde(&whys)),
             place => &*challenge.place,
             client => challenge.client.to_string(),
-            address => Value::from_safe_string(escape(&challenge_path(&challenge.id))),
+            device => device(table, challenge),
+            asked_at => clock(challenge.created),
+            address => &*path,
             csrf => ctx.csrf,
-            totp => factors.contains(Factor::Totp),
-            sms => factors.contains(Factor::Sms),
+            // The factor that this page asks for; whether it has a field for its code yet; the others.
+            factor => asked.map(Factor::word),
+            field => field,
             sent_to => sent.map(|sent| &*sent.masked_number),
+            may_use_totp => asked != Some(Factor::Totp) && open.contains(Factor::Totp),
+            may_use_sms => asked != Some(Factor::Sms) && open.contains(Factor::Sms),
             attempts_left => challenge.attempts_left,
-            expires => time_of_day(challenge.expires),
+            expires => clock(challenge.expires),
+            ends => machine(challenge.expires),
         };
-        let kind = if transaction { "transaction" } else { "place" };
-        self.page("challenge.html", kind, &title, values, ctx)
+        let (kind, icon) = if transaction { ("transaction", "money") } else { ("place", "person") };
+        let address = Some(match ctx.factor {
+            Some(factor) => format!("{path}?with={}", factor.word()),
+            None => path.clone(),
+        });
+        let look = Look { template: "challenge.html", kind, icon, title: &title, address };
+        let answer = field.then_some(Form { step: "/answer", code: true });
+        let forms = answer.into_iter().chain([Form { step: "/reject", code: false }]).collect();
+        let expect = Expect { lines: &lines, path: &path, csrf: ctx.csrf, forms };
+        self.page(look, values, Some(&expect), ctx)
     }
 
-    fn approved_page(
-        &self,
-        challenge: &Challenge,
-        ctx: &Ctx<'_>,
-    ) -> Result<String, minijinja::Error> {
+    fn approved_page(&self, challenge: &Challenge, ctx: &Ctx<'_>) -> Result<String, Error> {
         let table = self.table(ctx.language);
         let text = match (&challenge.held, challenge.approves_transaction()) {
             (Some(_), _) => table.ui("approved_held"),
             (None, true) if challenge.return_to.is_none() => table.ui("approved_repeat"),
             (None, _) => table.ui("approved_place"),
         };
+        let (lines, path) = (lines(table, challenge), challenge_path(&challenge.id));
         let values = context! {
             text => text,
-            shown => self.lines(challenge, ctx),
+            shown => Value::from(Serde(&lines)),
+            destination => destination(table, challenge, ctx),
             held => challenge.held.is_some(),
-            return_to => link(challenge.return_to.as_deref()),
-            address => Value::from_safe_string(escape(&challenge_path(&challenge.id))),
+            return_to => own_path(challenge.return_to.as_deref()),
+            address => &*path,
             csrf => ctx.csrf,
-            expires => time_of_day(challenge.expires),
+            expires => clock(challenge.expires),
+            ends => machine(challenge.expires),
         };
-        self.page("approved.html", "good", table.ui("approved_title"), values, ctx)
+        let look = Look {
+            template: "approved.html",
+            kind: "good",
+            icon: "check",
+            title: table.ui("approved_title"),
+            address: Some(path.clone()),
+        };
+        let release = challenge.held.as_ref().map(|_| Form { step: "/release", code: false });
+        let forms = release.into_iter().collect();
+        let expect = Expect { lines: &lines, path: &path, csrf: ctx.csrf, forms };
+        self.page(look, values, Some(&expect), ctx)
     }
 
     /// `word` is a state, or `frozen` for a rejection that froze the account.
@@ -111,32 +168,85 @@ impl Pages {
         challenge: &Challenge,
         word: &str,
         ctx: &Ctx<'_>,
-    ) -> Result<String, minijinja::Error> {
-        let (title, text) = self.table(ctx.language).state(word);
+    ) -> Result<String, Error> {
+        let table = self.table(ctx.language);
+        let (title, text) = table.state(word);
         // Going back is for those who still want it: not after a refusal by the owner.
         let back = matches!(word, "used" | "expired").then_some(challenge.return_to.as_deref());
+        let (lines, path) = (lines(table, challenge), challenge_path(&challenge.id));
         let values = context! {
             text => text,
-            shown => self.lines(challenge, ctx),
-            return_to => link(back.flatten()),
+            shown => Value::from(Serde(&lines)),
+            destination => destination(table, challenge, ctx),
+            return_to => own_path(back.flatten()),
+            // Whoever refused may have more to fear than this one request.
+            may_freeze => word == "rejected",
+            address => &*path,
+            csrf => ctx.csrf,
         };
-        let kind = if word == "used" { "plain" } else { "bad" };
-        self.page("closed.html", kind, title, values, ctx)
+        let (kind, icon) = match word {
+            "used" => ("plain", "check"),
+            "expired" => ("wait", "clock"),
+            "locked" | "frozen" => ("bad", "lock"),
+            _ => ("bad", "stop"),
+        };
+        let address = Some(path.clone());
+        let look = Look { template: "closed.html", kind, icon, title, address };
+        let expect = Expect { lines: &lines, path: &path, csrf: ctx.csrf, forms: Vec::new() };
+        self.page(look, values, Some(&expect), ctx)
     }
 
-    pub(super) fn refusal_page(
-        &self,
-        refusal: &Refusal,
-        ctx: &Ctx<'_>,
-    ) -> Result<String, minijinja::Error> {
-        let (title, text) = self.table(ctx.language).refusal(refusal.kind);
-        let values = context! {
-            text => text,
-            why => refusal.why.as_deref(),
-            until => refusal.until.map(date_and_time),
-            retry_after_s => refusal.retry_after_s,
+    pub(super) fn refusal_page(&self, said: &Said, ctx: &Ctx<'_>) -> Result<String, Error> {
+        let table = self.table(ctx.language);
+        let (title, text) = table.refusal(&said.kind);
+        let (kind, icon) = match &*said.kind {
+            "held" | "too_many" => ("wait", "clock"),
+            "frozen" => ("bad", "lock"),
+            "unavailable" | "bad_gateway" | "no_answer" | "too_slow" => ("wait", "warning"),
+            "unknown_outcome" => ("bad", "warning"),
+            "unauthenticated" => ("place", "person"),
+            "not_found" => ("plain", "question"),
+            _ => ("bad", "stop"),
         };
-        self.page("refusal.html", "bad", title, values, ctx)
+        let end = said.until.or(said.again);
+        let left = end.map(|end| end.since_ms(ctx.now));
+        let over = left == Some(0);
+        // Read again after its wait, a refusal is no refusal any more.
+        let waited = over && matches!(&*said.kind, "held" | "too_many");
+        let title = if waited { table.ui("wait_over_title") } else { title };
+        let links = self.ways_on(said, over, table);
+        let values = context! {
+            what => &*said.kind,
+            text => Some(text).filter(|_| !waited),
+            why => said.why.as_deref().filter(|_| !waited),
+            // A hold's end, or the time from which it may be tried again; and whether that has come.
+            until => end.map(date),
+            ends => end.map(machine),
+            span => left.map(|left| span(table, left)),
+            over => over,
+            links => Value::from(Serde(&links)),
+        };
+        let token = ctx.sign.and_then(|mac| said.token(ctx.site, mac));
+        let address = token.map(|token| format!("/.stepgate/said/{token}"));
+        let look = Look { template: "refusal.html", kind, icon, title, address };
+        self.page(look, values, None, &Ctx { subject: &said.request, ..*ctx })
+    }
+
+    /// Where somebody can go who was refused. Nothing that may have been carried out is offered again.
+    fn ways_on<'a>(&'a self, said: &'a Said, over: bool, table: &'a Table) -> Vec<Link<'a>> {
+        let brand = self.brand();
+        let back = own_path(said.back.as_deref()).map(Cow::Borrowed);
+        let link = |href: &'a str, key| Link { href: href.into(), text: table.ui(key) };
+        match &*said.kind {
+            "unauthenticated" => vec![link(&brand.sign_in, "sign_in")],
+            "unknown_outcome" => vec![link(&brand.home, "look_at_account")],
+            "held" | "too_many" if !over => vec![link(&brand.home, "home")],
+            "held" | "too_many" | "unavailable" | "bad_gateway" | "no_answer" | "too_slow" => {
+                let again = back.map(|href| Link { href, text: table.ui("try_again") });
+                again.into_iter().chain([link(&brand.home, "home")]).collect()
+            }
+            _ => vec![link(&brand.home, "home")],
+        }
     }
 
     /// The notice that an answer leaves on a page that is still open.
@@ -150,59 +260,109 @@ impl Pages {
         Notice { kind: "good", text }
     }
 
-    fn lines(&self, challenge: &Challenge, ctx: &Ctx<'_>) -> Value {
-        let table = self.table(ctx.language);
-        let lines: Vec<Line<'_>> = challenge
-            .shown
-            .iter()
-            .map(|shown| Line { label: table.field(&shown.name), value: &shown.value })
-            .collect();
-        Value::from(Serde(lines))
-    }
-
     fn page(
         &self,
-        template: &str,
-        kind: &str,
-        title: &str,
+        look: Look<'_>,
         values: Value,
+        expect: Option<&Expect<'_>>,
         ctx: &Ctx<'_>,
-    ) -> Result<String, minijinja::Error> {
+    ) -> Result<String, Error> {
         let table = self.table(ctx.language);
-        self.templates.get_template(template)?.render(context! {
+        let brand = self.brand();
+        let languages: Vec<Choice> = Language::ALL
+            .into_iter()
+            .filter_map(|language| Choice::of(language, look.address.as_deref()?, ctx.language))
+            .collect();
+        let values = context! {
             lang => ctx.language.tag(),
+            language => ctx.language.name(),
+            languages => Value::from(Serde(&languages)),
             site => ctx.site,
-            request => ctx.request.as_str(),
-            kind => kind,
-            title => title,
+            home => &*brand.home,
+            support => brand.support.as_deref(),
+            logo => brand.logo.is_some(),
+            brand_style => brand.css.is_some(),
+            request => ctx.subject,
+            kind => look.kind,
+            icon => look.icon,
+            title => look.title,
             t => Value::from(Serde(&table.ui)),
             ..values
-        })
+        };
+        self.render(look.template, &values, expect)
     }
 }
 
-fn link(path: Option<&str>) -> Option<Value> {
-    own_path(path).map(|path| Value::from_safe_string(escape(path)))
+/// One language of the switch.
+#[derive(Serialize)]
+struct Choice {
+    tag: &'static str,
+    name: &'static str,
+    href: String,
+    current: bool,
+}
+
+impl Choice {
+    fn of(language: Language, address: &str, current: Language) -> Option<Self> {
+        let mark = if address.contains('?') { '&' } else { '?' };
+        let href = format!("{address}{mark}lang={}", language.tag());
+        let current = language == current;
+        Some(Self { tag: language.tag(), name: language.name(), href, current })
+    }
+}
+
+fn goes_on(challenge: &Challenge) -> bool {
+    challenge.held.is_some() || matches!(challenge.scope, Scope::Place(_))
+}
+
+/// The one factor that the page asks for: the one that was chosen, else the one whose code is on its way, else the app.
+fn asked_for(challenge: &Challenge, sent: bool, chosen: Option<Factor>) -> Option<Factor> {
+    let open = challenge.factors_open();
+    let preferred = if sent { [Factor::Sms, Factor::Totp] } else { [Factor::Totp, Factor::Sms] };
+    chosen
+        .into_iter()
+        .chain(preferred)
+        .find(|factor| open.contains(*factor) && matches!(factor, Factor::Totp | Factor::Sms))
+}
+
+fn lines<'a>(table: &'a Table, challenge: &'a Challenge) -> Vec<Line<'a>> {
+    let line = |shown: &'a crate::types::Shown| Line {
+        kind: KINDS.into_iter().find(|kind| **kind == *shown.name).unwrap_or(""),
+        label: table.field(&shown.name),
+        value: &shown.value,
+    };
+    challenge.shown.iter().map(line).collect()
+}
+
+/// Lines that the style sheet knows.
+const KINDS: [&str; 5] = ["amount", "asset", "address", "network", "tag"];
+
+/// What the address book says of where it goes: `{known, text}`.
+fn destination(table: &Table, challenge: &Challenge, ctx: &Ctx<'_>) -> Option<Value> {
+    let (known, text) = match challenge.destination? {
+        Destination::Unknown => (false, table.ui("address_unknown").to_owned()),
+        Destination::KnownSince(since) => {
+            let span = span(table, ctx.now.since_ms(since));
+            (true, fill(table.ui("address_known"), &[("span", &span)]))
+        }
+    };
+    Some(context! { known => known, text => text })
+}
+
+fn device(table: &Table, challenge: &Challenge) -> Option<String> {
+    let device = challenge.device.as_ref()?;
+    Some(match &device.system {
+        None => device.program.to_string(),
+        Some(system) => {
+            let pairs = [("program", &*device.program), ("system", &**system)];
+            fill(table.ui("device_on"), &pairs)
+        }
+    })
 }
 
 /// A path on this site, or nothing: `//host` and `/\host` would lead elsewhere.
-fn own_path(path: Option<&str>) -> Option<&str> {
+pub(super) fn own_path(path: Option<&str>) -> Option<&str> {
     path.filter(|path| path.starts_with('/') && !path.starts_with("//") && !path.contains('\\'))
-}
-
-fn time_of_day(at: UnixMs) -> String {
-    written(at, "%H:%M:%S")
-}
-
-/// To the second: cut to the minute, the end of a hold would be named before it comes.
-pub(super) fn date_and_time(at: UnixMs) -> String {
-    written(at, "%Y-%m-%d %H:%M:%S")
-}
-
-/// In UTC, and said so beside it. A time outside the calendar is written as its seconds.
-fn written(at: UnixMs, format: &str) -> String {
-    jiff::Timestamp::from_millisecond(at.0)
-        .map_or_else(|_| at.seconds().to_string(), |time| time.strftime(format).to_string())
 }
 
 #[cfg(test)]
@@ -216,12 +376,5 @@ mod tests {
             assert_eq!(own_path(Some(path)), None, "{path}");
         }
         assert_eq!(own_path(None), None);
-    }
-
-    #[test]
-    fn times_are_written_in_utc_and_never_fail() {
-        assert_eq!(time_of_day(UnixMs(1_790_000_000_000)), "14:13:20");
-        assert_eq!(date_and_time(UnixMs(1_790_000_000_000)), "2026-09-21 14:13:20");
-        assert_eq!(date_and_time(UnixMs(i64::MAX)), (i64::MAX / 1000).to_string());
     }
 }

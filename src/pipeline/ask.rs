@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header;
 
 use super::facts::Surroundings;
 use super::{End, Visit};
@@ -15,12 +16,14 @@ use crate::crypto::random_id;
 use crate::factors;
 use crate::gateway::{Gateway, Worker};
 use crate::identify::Identity;
+use crate::inbound::Inbound;
 use crate::pages::Audience;
 use crate::policy::verdict::Requirement;
 use crate::rejection::Rejection;
 use crate::sms;
 use crate::stepup::challenge::{Challenge, Scope, SentCode, State};
 use crate::stepup::code::{sms_code, sms_mac};
+use crate::stepup::device::Device;
 use crate::stepup::phone::Number;
 use crate::store::{CodeQueued, NumberKey, Opened};
 use crate::types::{ActionName, ChallengeId, Factor, FactorSet, IntentDigest, Shown};
@@ -30,6 +33,8 @@ pub(super) struct Subject<'a> {
     pub action: &'a ActionName,
     pub intent: IntentDigest,
     pub shown: &'a [Shown],
+    /// Value would leave, to one destination.
+    pub leaves: bool,
     pub body: &'a Bytes,
     /// A code came with the action: nothing is held and nothing is sent.
     pub inline: bool,
@@ -49,6 +54,7 @@ pub(super) async fn about_intent(
     let mut challenge = blank(gateway, visit, identity, scope, requirement);
     challenge.action = subject.action.clone();
     challenge.shown = subject.shown.to_vec();
+    challenge.destination = subject.leaves.then(|| surroundings.destination()).flatten();
     if visit.audience() == Audience::Page && !subject.inline {
         challenge.held = Some(held::seal(gateway, &challenge, &visit.head, subject.body)?);
     }
@@ -78,7 +84,9 @@ pub(super) async fn about_place(
 
 /// The challenge in the words of whoever asked.
 pub(super) fn answer_with(gateway: &Gateway, visit: &Visit, challenge: &Challenge) -> End {
-    End::Answer(visit.about(gateway, &challenge.id, |ctx| gateway.pages.challenge(challenge, ctx)))
+    End::Answer(
+        visit.about(gateway, &challenge.id, |ctx| visit.site.pages.challenge(challenge, ctx)),
+    )
 }
 
 fn blank(
@@ -100,6 +108,8 @@ fn blank(
         shown: Vec::new(),
         client: head.client,
         place: visit.place_key.clone(),
+        device: device(head),
+        destination: None,
         policy: visit.site.policy.version().clone(),
         request: head.request.clone(),
         created: head.received,
@@ -114,28 +124,9 @@ fn blank(
     }
 }
 
-/// What the account would have to enrol.
-pub(crate) fn lacking(requirement: &Requirement, usable: FactorSet) -> Arc<str> {
-    let wanted = requirement.factors();
-    let missing: Vec<_> = wanted.iter().filter(|factor| !usable.contains(*factor)).collect();
-    if missing.len() == wanted.iter().count() {
-        return "This needs a confirmation code, and the account has no way to give one yet. \
-                Enrol an authenticator app or a phone number first."
-            .into();
-    }
-    let missing: Vec<_> = missing
-        .into_iter()
-        .map(|factor| match factor {
-            Factor::Totp => "a code from an authenticator app",
-            Factor::Sms => "a code by text message",
-            other => other.word(),
-        })
-        .collect();
-    format!(
-        "This needs {} as well, which the account cannot give yet. Enrol it first.",
-        missing.join(" and ")
-    )
-    .into()
+fn device(head: &Inbound) -> Option<Device> {
+    let agent = head.headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Device::of(agent)
 }
 
 async fn open(
@@ -149,7 +140,9 @@ async fn open(
     let usable = usable(gateway, surroundings.standing().factors, identity);
     let challenge = Challenge { usable, ..challenge };
     if !challenge.requirement.met_by(usable) {
-        return Err(Rejection::Denied { why: Some(lacking(&challenge.requirement, usable)) }.into());
+        let (pages, wanted) = (&visit.site.pages, challenge.requirement.factors());
+        let why = pages.lacking(visit.language(), wanted, usable);
+        return Err(Rejection::Denied { why: Some(why.into()) }.into());
     }
     let opened = gateway.store.open_challenge(challenge, visit.head.received).await;
     let challenge = match opened.map_err(|error| End::from(visit.store_failed(&error)))? {
@@ -218,7 +211,8 @@ pub(crate) async fn queue_code(
     identity: &Identity,
 ) -> Result<CodeQueued, End> {
     let Some(number) = number(gateway, visit, challenge, identity).await? else {
-        return Err(Rejection::Denied { why: Some("No phone number can be used.".into()) }.into());
+        let why = visit.site.pages.no_number(visit.language());
+        return Err(Rejection::Denied { why: Some(why.into()) }.into());
     };
     let mac = |label: &str, parts: &[&[u8]]| gateway.keyring.mac(label, parts);
     let code = sms_code(&*gateway.entropy);
@@ -228,8 +222,9 @@ pub(crate) async fn queue_code(
         expires: now.plus_ms(gateway.limits.sms_code_ms),
         masked_number: number.masked().into(),
     };
-    let (site, host) = (visit.site.name.as_str(), &visit.head.host);
-    let text = gateway.pages.sms(visit.language(), challenge, site, host, &code);
+    let (pages, host) = (&visit.site.pages, &visit.head.host);
+    let site = pages.name(visit.site.name.as_str());
+    let text = pages.sms(visit.language(), challenge, site, host, &code);
     let key = NumberKey(IntentDigest(mac("number", &[number.as_str().as_bytes()])).hex());
     let sealed = sms::seal(&gateway.keyring, &challenge.id, number.as_str(), &text);
     let queued =

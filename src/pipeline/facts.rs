@@ -12,6 +12,7 @@ use crate::identify::Identity;
 use crate::locate::travel::{country_age, geo_facts};
 use crate::locate::{Place, Sighting};
 use crate::policy::facts::{AddressFacts, Counters, Decimal, Fact, Facts, Geo, HoldRunning};
+use crate::stepup::challenge::Destination;
 use crate::store::Standing;
 use crate::types::{ActionName, CredentialKind, Fields, UnixMs};
 
@@ -79,6 +80,14 @@ impl<'a> Surroundings<'a> {
 
     pub(super) fn frozen(&self) -> bool {
         self.standing.frozen.is_some()
+    }
+
+    /// What the account's address book knows of the one destination, if the action has one.
+    pub(super) fn destination(&self) -> Option<Destination> {
+        let AddressFacts { known, age_ms, .. } = self.address?;
+        let age_ms = i64::try_from(age_ms).unwrap_or(i64::MAX);
+        let since = UnixMs(self.visit.head.received.0.saturating_sub(age_ms));
+        Some(if known { Destination::KnownSince(since) } else { Destination::Unknown })
     }
 
     /// The facts of one element of an action.

@@ -68,6 +68,7 @@ pub(super) async fn run(
         action: &attempt.action.name,
         intent: attempt.intent,
         shown: &attempt.action.shown,
+        leaves: leaves(&attempt.action),
         body: &attempt.body,
         inline: inline.is_some(),
     };
@@ -301,6 +302,11 @@ pub(crate) fn destination(action: &Action) -> Option<Arc<str>> {
     });
     let first = keys.next()??;
     keys.all(|key| key.as_ref() == Some(&first)).then_some(first)
+}
+
+/// Whether value would go to one destination. What changes the address book itself sends nothing there.
+fn leaves(action: &Action) -> bool {
+    !action.name.as_str().starts_with("address_book.") && destination(action).is_some()
 }
 
 /// Record, send, observe, settle: in a task of its own that runs to its end even if the client goes away, so that

@@ -115,13 +115,17 @@ pub(super) fn refuse_early(
             bearer: false,
             site: "",
             csrf: "",
+            subject: request.as_str(),
+            back: None,
+            sign: None,
+            factor: None,
         },
     )
 }
 
 /// A refusal in the site's own words.
 pub(crate) fn refuse(gateway: &Gateway, visit: &Visit, rejection: &Rejection) -> Response<Body> {
-    visit.with_context(|ctx| gateway.pages.rejection(rejection, ctx))
+    visit.refusing(gateway, |ctx| visit.site.pages.rejection(rejection, ctx))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::identify::{Identity, LastToken};
 use crate::inbound::Inbound;
 use crate::locate::Place;
 use crate::metrics::PolicyKind;
-use crate::pages::language::negotiate;
+use crate::pages::language::{self, negotiate};
 use crate::pages::{self, Audience, Ctx, Language, Native, csrf};
 use crate::policy::facts::{Elevation, Facts, HoldRunning};
 use crate::policy::shadow::Observed;
@@ -51,9 +51,15 @@ pub(crate) struct Visit {
     pub tasks: TaskTracker,
     /// It is a message of a private WebSocket.
     pub(super) frame: Option<Frame>,
-    /// To whom it would be answered and which languages they take, once the headers have gone upstream.
-    spoken: Option<(Audience, Option<HeaderValue>)>,
+    /// To whom it would be answered and in which language, once the headers have gone upstream.
+    spoken: Option<(Audience, Speaks)>,
     learnt: Mutex<Learnt>,
+}
+
+/// The language of an answer: a person's is known, a program's is worked out if it is needed after all.
+enum Speaks {
+    Known(Language),
+    Accepts(Option<HeaderValue>),
 }
 
 /// What later stages add.
@@ -282,8 +288,14 @@ impl Visit {
     /// The head for the upstream. The headers go with it, because copying them is the dearest thing that ordinary
     /// traffic could be made to pay for.
     pub(super) fn part_with_head(&mut self) -> Inbound {
-        let languages = self.head.headers.get(header::ACCEPT_LANGUAGE).cloned();
-        self.spoken = Some((self.audience(), languages));
+        let audience = self.audience();
+        let speaks = match audience {
+            Audience::Page => Speaks::Known(self.language()),
+            Audience::Api => {
+                Speaks::Accepts(self.head.headers.get(header::ACCEPT_LANGUAGE).cloned())
+            }
+        };
+        self.spoken = Some((audience, speaks));
         let headers = std::mem::take(&mut self.head.headers);
         Inbound { headers, ..self.head.clone() }
     }
@@ -292,12 +304,35 @@ impl Visit {
         self.spoken.as_ref().map_or_else(|| pages::audience(&self.head), |(audience, _)| *audience)
     }
 
+    /// What the person chose on a page, else what the client says it accepts.
     pub(crate) fn language(&self) -> Language {
         let accepts = match &self.spoken {
-            Some((_, languages)) => languages.as_ref(),
+            Some((_, Speaks::Known(language))) => return *language,
+            Some((_, Speaks::Accepts(languages))) => languages.as_ref(),
             None => self.head.headers.get(header::ACCEPT_LANGUAGE),
         };
-        negotiate(accepts.and_then(|value| value.to_str().ok()))
+        let chosen = match self.spoken.is_none() && self.audience() == Audience::Page {
+            true => self.language_asked().or_else(|| language::remembered(&self.head.headers)),
+            false => None,
+        };
+        chosen.unwrap_or_else(|| negotiate(accepts.and_then(|value| value.to_str().ok())))
+    }
+
+    /// What the switch on a page of ours asks for.
+    pub(crate) fn language_asked(&self) -> Option<Language> {
+        let own = self.learnt().own;
+        own.then(|| language::asked(self.head.query())).flatten()
+    }
+
+    /// Where a person can begin again who is refused: the page that was asked for, or the one that its form stood on.
+    fn back(&self) -> Option<&str> {
+        let short = |path: &&str| path.starts_with('/') && path.len() <= BACK_BYTES_MAX;
+        if self.head.method.is_safe() {
+            return Some(&*self.head.target).filter(short);
+        }
+        let from = self.head.headers.get(header::REFERER)?.to_str().ok()?;
+        let path = from.strip_prefix("https://")?.strip_prefix(&*self.head.authority)?;
+        Some(path).filter(short)
     }
 
     /// Where a browser wanted to go, if going there again is harmless.
@@ -344,8 +379,12 @@ impl Visit {
             language: self.language(),
             now: self.head.received,
             bearer,
-            site: self.site.name.as_str(),
+            site: self.site.pages.name(self.site.name.as_str()),
             csrf: "",
+            subject: self.head.request.as_str(),
+            back: self.back(),
+            sign: None,
+            factor: None,
         })
     }
 
@@ -362,6 +401,12 @@ impl Visit {
             _ => String::new(),
         };
         self.with_context(|ctx| f(&Ctx { csrf: &token, ..*ctx }))
+    }
+
+    /// The same for a refusal: its page has an address of its own.
+    pub(crate) fn refusing<T>(&self, gateway: &Gateway, f: impl FnOnce(&Ctx<'_>) -> T) -> T {
+        let mac = |label: &str, parts: &[&[u8]]| gateway.keyring.mac(label, parts);
+        self.with_context(|ctx| f(&Ctx { sign: Some(&mac), ..*ctx }))
     }
 
     /// What the upstream is told beside the request itself.
@@ -591,6 +636,8 @@ impl Visit {
     }
 }
 
+/// Longer paths are not linked.
+const BACK_BYTES_MAX: usize = 512;
 const STEPGATE_REQUEST: HeaderName = HeaderName::from_static("stepgate-request");
 
 /// The last line of a guarded request, written when the upstream has answered or has not.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::device::Device;
 use crate::policy::verdict::Requirement;
 use crate::types::{
     AccountId, ActionName, ChallengeId, Credential, FactorSet, IntentDigest, PolicyVersion,
@@ -59,6 +60,14 @@ pub struct SentCode {
     pub masked_number: Arc<str>,
 }
 
+/// Where the value would go, as the account's address book knew it when it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    Unknown,
+    KnownSince(UnixMs),
+}
+
 /// One challenge as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Challenge {
@@ -74,6 +83,12 @@ pub struct Challenge {
     /// Where it was asked from.
     pub client: IpAddr,
     pub place: Arc<str>,
+    /// What it was asked with, as far as that says so of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
+    /// None if it has none, or several, or is about the address book itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Destination>,
     pub policy: PolicyVersion,
     /// The request that opened it.
     pub request: RequestId,

@@ -6,6 +6,7 @@
 pub mod attempts;
 pub mod challenge;
 pub mod code;
+pub mod device;
 pub mod message;
 pub mod phone;
 pub mod totp;

@@ -65,7 +65,7 @@ impl Workdir {
             }
             fs::remove_dir_all(&self.0)?;
         }
-        for folder in ["secrets", "state", "audit", "geo", "policies", "totp"] {
+        for folder in ["secrets", "state", "audit", "geo", "policies", "totp", "brand"] {
             fs::create_dir_all(self.path(folder))?;
         }
         fs::write(self.path(MARK), "")?;
@@ -79,6 +79,7 @@ impl Workdir {
         self.copy_policies()?;
         self.write_secrets(facts)?;
         fs::write(self.path("prices.toml"), PRICES)?;
+        fs::write(self.path("brand/brand.toml"), BRAND)?;
         fs::write(self.path("stepgate.toml"), configuration(facts))?;
         Ok(())
     }
@@ -132,6 +133,9 @@ impl Workdir {
 /// What the toy exchange's coins are worth, for rules that look at `usd_value`.
 const PRICES: &str = "[usd]\nBTC = \"60000\"\nETH = \"3000\"\nUSDT = \"1\"\n";
 
+/// What the gateway's own pages call the site, and where they send people who are not signed in.
+const BRAND: &str = "name = \"Demo exchange\"\nsign_in = \"/login\"\n";
+
 fn configuration(facts: &Facts<'_>) -> String {
     let Facts { gateway, admin, exchange_url, issuer, audience, .. } = facts;
     format!(
@@ -173,6 +177,7 @@ actions = ["policies/okx.actions.toml", "policies/demo.actions.toml"]
 policy = "policies/demo.policy.toml"
 accounts = "demo"
 inject = true
+brand = "brand"                       # brand.toml, brand.css, a logo, own templates
 
 [[site.identity]]
 kind = "jwt"

@@ -4,6 +4,7 @@ mod admin;
 mod audit;
 mod backup;
 mod binary;
+mod brand;
 mod broken_input;
 mod bypass;
 mod check;
@@ -45,6 +46,7 @@ mod shadow_policy;
 mod store_contract;
 mod store_link;
 mod streaming;
+mod switch;
 mod ticker;
 #[path = "../tidy.rs"]
 mod tidy;

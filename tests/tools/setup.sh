@@ -10,6 +10,10 @@ LIBRARIES="ccxt==4.5.90 python-okx==0.4.4 binance-connector==3.13.0"
 EDITORS="taplo==0.9.3 tombi==1.9.6"
 FOR=${1:-test}
 VENV=target/venv
+# axe-core 4.12.1, as a package of the Python registry carries it. Its sum is that of the script itself.
+AXE_PACKAGE="axe-playwright-python==0.1.8"
+AXE=target/axe/axe.min.js
+AXE_SUM=84494fec757e4710dc751c8d7a636e457f4532f08f85c86dc9070133fbff53bc
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -70,6 +74,10 @@ test | differential)
     python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
     ;;
 esac
+# Screenshots of pages in Chinese and Japanese are of boxes without a font that has them: the smallest one.
+if [ "$FOR" = test ] && [ ! -e /usr/share/fonts/truetype/wqy/wqy-microhei.ttc ]; then
+    missing="$missing fonts-wqy-microhei"
+fi
 # And ruby without Sinatra is no use.
 if [ "$FOR" = differential ]; then
     ruby -e 'require "sinatra/base"' >/dev/null 2>&1 || missing="$missing ruby-sinatra"
@@ -114,6 +122,16 @@ else
     mkdir -p target
     python3 -m venv "$VENV"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check $LIBRARIES $EDITORS
+fi
+if echo "$AXE_SUM  $AXE" | sha256sum --check --status 2>/dev/null; then
+    say "axe-core is there"
+else
+    say "fetching axe-core ($AXE_PACKAGE)"
+    rm -rf target/axe
+    "$VENV/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps -d target/axe "$AXE_PACKAGE"
+    "$VENV/bin/python" -m zipfile -e target/axe/axe_playwright_python-*.whl target/axe/package
+    cp target/axe/package/axe_playwright_python/axe.min.js "$AXE"
+    echo "$AXE_SUM  $AXE" | sha256sum --check --status || fail "$AXE is not the one that was expected"
 fi
 for component in fmt clippy; do
     cargo "$component" --version >/dev/null 2>&1 || {

@@ -109,8 +109,12 @@ impl Counter<'_> {
             bearer: self.bearer,
             site: self.site.name.as_str(),
             csrf: "",
+            subject: head.request.as_str(),
+            back: None,
+            sign: None,
+            factor: None,
         };
-        f(&Pages::new(), &ctx)
+        f(&self.site.pages, &ctx)
     }
 
     async fn told(&self, says: &str, response: Response<Body>) -> Customer {

@@ -24,7 +24,7 @@ use crate::gateway::Site;
 use crate::identify::Identity;
 use crate::locate::{Locate, Place};
 use crate::metrics::Metrics;
-use crate::pipeline::lacking;
+use crate::pages::language::negotiate;
 use crate::policy::explain::asked_for;
 use crate::policy::verdict::{Decision, Requirement, Verdict};
 use crate::rejection::Rejection;
@@ -323,7 +323,10 @@ impl Teller<'_> {
     ) -> End {
         let usable = self.usable(identity, known, &requirement);
         if !requirement.met_by(usable) {
-            let why = Some(lacking(&requirement, usable));
+            let accepts = self.written.head.headers.get(http::header::ACCEPT_LANGUAGE);
+            let language = negotiate(accepts.and_then(|value| value.to_str().ok()));
+            let why = self.site.pages.lacking(language, requirement.factors(), usable);
+            let why = Some(why.into());
             return End::Rejected(Rejection::Denied { why });
         }
         let head = &self.written.head;
@@ -354,6 +357,8 @@ impl Teller<'_> {
             shown,
             client: head.client,
             place: self.place.key(head.client),
+            device: None,
+            destination: None,
             policy: self.site.policy.version().clone(),
             request: head.request.clone(),
             created: head.received,

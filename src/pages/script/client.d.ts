@@ -30,6 +30,13 @@ interface StepgateChallenge {
   why: string[];
   place: string;
   client: string;
+  /** What it was asked with, as far as that says so of itself. */
+  device?: { program: string; system?: string };
+  /** Unix seconds. */
+  asked_at: number;
+  /** Whether the destination stands in the account's address book, and since when (Unix seconds). */
+  address_known?: boolean;
+  address_since?: number;
   /** Masked number, once a text message was sent. */
   sent_to?: string;
   held: boolean;

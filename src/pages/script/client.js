@@ -194,27 +194,30 @@
   // --- Our dialog: native, modal, in a shadow root, with the sentences of the pages.
 
   const STYLE = `
-    dialog { --ink:#1b2430; --soft:#5b6673; --line:#d9dfe6; --paper:#fff; --accent:#9a5b00; --bad:#ab1f2a; --calm:#1f5fae;
-      box-sizing:border-box; width:32rem; max-width:calc(100vw - 1rem); max-height:calc(100vh - 1rem); overflow:auto;
-      padding:1.25rem 1.5rem; border:1px solid var(--line); border-top:5px solid var(--accent); border-radius:8px;
+    dialog { --ink:#1b2430; --soft:#55606d; --line:#d5dce4; --paper:#fff; --edge:#6b7683; --accent:#8a4f00; --bad:#ab1f2a;
+      box-sizing:border-box; width:34rem; max-width:calc(100vw - 1rem); max-height:calc(100vh - 1rem); overflow:auto;
+      padding:0 1.25rem 1.25rem; border:3px solid var(--accent); border-radius:10px;
       background:var(--paper); color:var(--ink); overflow-wrap:anywhere; color-scheme:light dark;
-      font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","PingFang TC","Hiragino Sans",sans-serif }
-    dialog.place { --accent:#1f5fae }
-    @media (prefers-color-scheme:dark) { dialog { --ink:#e7ebf0; --soft:#a0abb8; --line:#38424e; --paper:#1c232c;
-      --accent:#e6ab52; --bad:#f08a92; --calm:#7fb2f0 } dialog.place { --accent:#7fb2f0 } }
+      font:16px/1.5 system-ui,sans-serif }
+    dialog.place { --accent:#1b5aa6; border-width:1px }
+    @media (prefers-color-scheme:dark) { dialog { --ink:#e7ebf0; --soft:#a9b4c0; --line:#3a4551; --paper:#1b222b; --edge:#8894a1;
+      --accent:#f0b65c; --bad:#f5929a } dialog.place { --accent:#86b8f4 } }
     dialog::backdrop { background:rgb(0 0 0 / .6) }
-    h2 { margin:0 0 .5rem; font-size:1.3rem; line-height:1.25 } p { margin:.6rem 0 } form { margin:.8rem 0 0 }
-    dl { margin:.8rem 0; border:1px solid var(--line); border-radius:6px } dl div { padding:.4rem .75rem }
+    h2 { margin:0 -1.25rem .75rem; padding:.9rem 1.25rem; font-size:1.3rem; line-height:1.25; border-bottom:1px solid var(--line) }
+    .transaction h2 { background:var(--accent); color:var(--paper) }
+    h3 { margin:0; font-size:1rem } p,form { margin:.6rem 0 }
+    dl { margin:.8rem 0; border:1px solid var(--edge); border-radius:8px } dl div { padding:.4rem .75rem }
     dl div + div { border-top:1px solid var(--line) } dt,.soft { color:var(--soft); font-size:.875rem } dd { margin:0; font-weight:600 }
-    dd span { margin-right:.45em } label { display:block; font-weight:600; margin-bottom:.3rem }
+    dd span { display:inline-block; margin-right:.5em } label { display:block; font-weight:600; margin-bottom:.3rem }
     input[name=code] { box-sizing:border-box; width:100%; min-height:46px; padding:.3rem .75rem; letter-spacing:.15em;
-      font:600 1.35rem/1 ui-monospace,"DejaVu Sans Mono",monospace; color:inherit; background:transparent; border:1px solid var(--soft); border-radius:6px }
-    button { min-height:46px; margin:.5rem .5rem 0 0; padding:.4rem 1.2rem; font:inherit; font-weight:600; cursor:pointer;
-      color:var(--paper); background:var(--accent); border:1px solid var(--accent); border-radius:6px }
-    button.quiet { color:var(--ink); background:transparent; border-color:var(--soft) } button.danger { background:var(--bad); border-color:var(--bad) }
-    [role=alert] { color:var(--bad); font-weight:600 } summary { color:var(--bad); font-weight:600; cursor:pointer }
-    .check { display:flex; gap:.5rem; font-weight:400 } details { margin-top:1rem; padding-top:.6rem; border-top:1px solid var(--line) }
-    :focus-visible { outline:3px solid var(--calm); outline-offset:2px }`;
+      font:600 1.35rem/1 ui-monospace,monospace; color:inherit; background:transparent; border:2px solid var(--edge); border-radius:8px }
+    button { min-height:46px; margin:.5rem .5rem 0 0; padding:.4rem 1.2rem; font:inherit; font-weight:700; cursor:pointer;
+      color:var(--paper); background:var(--accent); border:2px solid var(--accent); border-radius:8px }
+    .quiet,.danger { color:var(--ink); background:transparent; border-color:var(--edge) } .danger,h3 { color:var(--bad); border-color:var(--bad) }
+    [role=alert] { color:var(--bad); font-weight:600 } [hidden] { display:none }
+    .check { display:flex; gap:.5rem; font-weight:400 } .check input { flex:none; width:24px; height:24px; margin:0 }
+    section { margin-top:1rem; padding:.75rem; border:1px solid var(--bad); border-radius:8px }
+    :focus-visible { outline:3px solid; outline-offset:2px }`;
 
   /** An element, with its properties and children; text stays text. */
   function make(tag, props, ...children) {
@@ -225,7 +228,7 @@
 
   const filled = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
   const named = (names, name) => names[name] || name.replace(/[_.]/g, " ");
-  const clock = (seconds) => new Date(seconds * 1000).toISOString().slice(11, 16);
+  const clock = (seconds, language) => new Date(seconds * 1000).toLocaleTimeString(language);
 
   /** A long address in groups of four, set apart by style: a copy of it is the value. */
   function grouped(value) {
@@ -245,10 +248,10 @@
     const { challenge, signal } = detail;
     const money = challenge.about === "transaction";
     const say = make("p", { role: "status" });
-    say.ariaLive = "polite";
     const tellOwner = (text, bad) => {
       say.setAttribute("role", bad ? "alert" : "status");
-      say.textContent = text || "";
+      say.textContent = text;
+      input.ariaInvalid = !!bad;
     };
     const input = make("input", {
       name: "code", type: "text", required: true, autocomplete: "one-time-code", inputMode: "numeric",
@@ -325,15 +328,19 @@
     const lines = challenge.transaction.map((line) =>
       make("div", {}, make("dt", { textContent: named(t.field, line.name) }),
         make("dd", {}, make("bdi", {}, ...grouped(line.value)))));
-    const from = challenge.place === challenge.client ? challenge.client : `${challenge.place} · ${challenge.client}`;
+    if (challenge.address_known === false) {
+      lines.push(make("div", {}, make("dt", { textContent: t.ui.address_book }), make("dd", { textContent: t.ui.address_unknown })));
+    }
+    const device = challenge.device || {};
+    const from = [...new Set([challenge.place, challenge.client, device.program, device.system])].filter(Boolean).join(" · ");
     const body = make("div", {},
       make("p", { textContent: money ? t.ui.transaction_intro : t.ui.place_intro }),
       lines.length ? make("dl", {}, ...lines) : null,
-      ...challenge.why.map((why) => make("p", { className: "soft", textContent: why })),
+      ...challenge.why.map((why) => make("p", { lang: "", textContent: why })),
       make("p", { className: "soft", textContent: `${t.ui.asked_from}: ${from}` }),
       form,
-      make("p", { className: "soft" }, left, " ", filled(t.ui.valid_until, { time: clock(challenge.expires_at) })),
-      make("details", {}, make("summary", { textContent: t.ui.not_me }),
+      make("p", { className: "soft" }, left, " ", filled(t.ui.valid_until, { time: clock(challenge.expires_at, t.language) })),
+      make("section", {}, make("h3", { textContent: t.ui.not_me }),
         make("p", { textContent: t.ui.not_me_intro }),
         make("label", { className: "check" }, freeze, t.ui.not_me_freeze), refuse));
     left.textContent = filled(t.ui.attempts_left, { left: challenge.attempts_left });

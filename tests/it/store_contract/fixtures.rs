@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use stepgate::locate::Sighting;
 use stepgate::policy::verdict::{FactorExpr, Requirement, Term, Valid};
-use stepgate::stepup::challenge::{Challenge, Scope, SentCode, State};
+use stepgate::stepup::challenge::{Challenge, Destination, Scope, SentCode, State};
+use stepgate::stepup::device::Device;
 use stepgate::store::{Begin, Begun, Enrolled, NumberKey, Opened, Proven, Settled, Spent, Store};
 use stepgate::types::*;
 
@@ -59,6 +60,8 @@ pub fn challenge(id: &str) -> Challenge {
         shown: vec![Shown { name: "amount".into(), value: "0.5".into() }],
         client: IpAddr::from([203, 0, 113, 7]),
         place: "DE".into(),
+        device: Device::of("curl/8.9.1"),
+        destination: Some(Destination::KnownSince(NOW)),
         policy: PolicyVersion::new("v1"),
         request: RequestId::new("r1"),
         created: NOW,

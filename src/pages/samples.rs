@@ -1,0 +1,181 @@
+//! One of every page, with values that stand nowhere else: an operator's own templates are tried with them.
+//!
+//! Never shown to anybody. Invariant: every template is rendered in every language, and every branch that an owner's
+//! answers can lead to is among the samples.
+
+use super::refusal::Refusal;
+use super::respond::Ctx;
+use super::said::Said;
+use super::{AnswerResult, Audience, Language, Pages};
+use crate::policy::verdict::{FactorExpr, Requirement, Term};
+use crate::rejection::Rejection;
+use crate::stepup::challenge::{Challenge, Destination, Scope, SentCode, State};
+use crate::stepup::device::Device;
+use crate::types::{
+    AccountId, ActionName, ChallengeId, Credential, CredentialId, CredentialKind, Factor,
+    FactorSet, IntentDigest, PolicyVersion, RequestId, RuleId, Shown, SiteName, UnixMs,
+};
+
+impl Pages {
+    /// Renders all of it.
+    ///
+    /// # Errors
+    /// The first that cannot be rendered, with the template that was asked for.
+    pub(super) fn try_all(&self) -> Result<(), (&'static str, minijinja::Error)> {
+        let request = RequestId::new("01997a3c-5f00-7000-8000-000000000001");
+        for language in Language::ALL {
+            let ctx = context(language, &request);
+            self.try_challenges(&ctx)?;
+            for rejection in rejections() {
+                let refusal = Refusal::of(&rejection, NOW);
+                for now in [NOW, NOW.plus_ms(172_800_000)] {
+                    let said = Said::of(&refusal, NOW, Some("/withdraw"), "r");
+                    let ctx = Ctx { now, ..ctx };
+                    self.refusal_page(&said, &ctx).map_err(|error| ("refusal.html", error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn try_challenges(&self, ctx: &Ctx<'_>) -> Result<(), (&'static str, minijinja::Error)> {
+        for challenge in challenges() {
+            for notice in [None, Some(AnswerResult::Wrong { left: 4 }), Some(AnswerResult::More)] {
+                for factor in [None, Some(Factor::Sms)] {
+                    let ctx = Ctx { factor, ..*ctx };
+                    let notice = notice.map(|result| self.answer_notice(result, &ctx));
+                    let page = self.challenge_page(&challenge, notice, &ctx);
+                    page.map_err(|error| ("challenge.html", error))?;
+                }
+            }
+            for held in [None, Some(vec![1])] {
+                let approved = Challenge { state: State::Approved, held, ..challenge.clone() };
+                let page = self.challenge_page(&approved, None, ctx);
+                page.map_err(|error| ("approved.html", error))?;
+            }
+            for word in ["used", "expired", "locked", "rejected", "frozen"] {
+                let page = self.closed_page(&challenge, word, ctx);
+                page.map_err(|error| ("closed.html", error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn context(language: Language, request: &RequestId) -> Ctx<'_> {
+    Ctx {
+        audience: Audience::Page,
+        request,
+        subject: request.as_str(),
+        native: None,
+        host: "exchange.example",
+        language,
+        now: NOW,
+        bearer: false,
+        site: "Example",
+        csrf: "csrf-token-of-this-challenge",
+        back: Some("/withdraw"),
+        sign: Some(&|_, _| [7; 32]),
+        factor: None,
+    }
+}
+
+/// A transaction, one with many lines and odd values, one to a known address with a code on its way, a sign-in, and
+/// one that nobody can answer.
+fn challenges() -> [Challenge; 5] {
+    let few: Vec<Shown> = [
+        ("amount", "0.7300000000000001"),
+        ("asset", "SAMPLECOIN"),
+        ("address", "bc1qsampleaddress0123456789abcdefghijklmn"),
+        ("network", "Samplenet"),
+        ("tag", "4711"),
+    ]
+    .map(|(name, value)| Shown { name: name.into(), value: value.into() })
+    .into();
+    let many = (0..24).map(|n| Shown {
+        name: format!("sample.field{n}").into(),
+        value: format!("<q{n}> \"&' value-{n}").into(),
+    });
+    let sent = SentCode {
+        mac: "00".into(),
+        expires: NOW.plus_ms(300_000),
+        masked_number: "+49 ••• ••67".into(),
+    };
+    let open = blank(few);
+    [
+        Challenge { shown: many.collect(), usable: only(Factor::Sms), ..open.clone() },
+        Challenge {
+            sent: Some(sent),
+            destination: Some(Destination::KnownSince(NOW)),
+            ..open.clone()
+        },
+        Challenge {
+            scope: Scope::Place("DE".into()),
+            shown: Vec::new(),
+            device: None,
+            destination: None,
+            return_to: Some("/wallet".into()),
+            ..open.clone()
+        },
+        Challenge { usable: FactorSet::default(), ..open.clone() },
+        open,
+    ]
+}
+
+fn only(factor: Factor) -> FactorSet {
+    [factor].into_iter().collect()
+}
+
+fn blank(shown: Vec<Shown>) -> Challenge {
+    let one = |factor| FactorExpr::One(factor);
+    let requirement = Requirement {
+        terms: vec![Term {
+            rule: RuleId::new("sample"),
+            factors: FactorExpr::Any(vec![one(Factor::Totp), one(Factor::Sms)]),
+            valid: None,
+            geographic: false,
+            notify: false,
+            why: Some("Sample <why>.".into()),
+        }],
+    };
+    Challenge {
+        id: ChallengeId::new("sample-challenge"),
+        site: SiteName::new("sample"),
+        account: AccountId::new("sample", "sample"),
+        credential: Credential { kind: CredentialKind::Session, id: CredentialId::new("s") },
+        action: ActionName::new("withdrawal"),
+        scope: Scope::Intent(IntentDigest([7; 32])),
+        requirement,
+        shown,
+        client: [203, 0, 113, 9].into(),
+        place: "DE".into(),
+        device: Device::of("Firefox/127.0 Windows"),
+        destination: Some(Destination::Unknown),
+        policy: PolicyVersion::new("p"),
+        request: RequestId::new("r"),
+        created: NOW,
+        expires: NOW.plus_ms(300_000),
+        attempts_left: 5,
+        usable: FactorSet::ALL,
+        proven: FactorSet::default(),
+        state: State::Open,
+        sent: None,
+        held: None,
+        return_to: None,
+    }
+}
+
+fn rejections() -> Vec<Rejection> {
+    vec![
+        Rejection::Unauthenticated("sample"),
+        Rejection::Denied { why: Some("Sample <why>.".into()) },
+        Rejection::Held { until: NOW.plus_ms(86_400_000), why: None },
+        Rejection::Frozen,
+        Rejection::NotFound,
+        Rejection::TooMany { retry_after_s: 900 },
+        Rejection::Unavailable("sample"),
+        Rejection::NoAnswer { unknown: true },
+    ]
+}
+
+const NOW: UnixMs = UnixMs(1_790_000_000_000);
