@@ -22,7 +22,7 @@ pub fn salvage<T: DeserializeOwned>(source: &Source, faults: &mut Vec<Fault>) ->
     let mut spelt = Vec::new();
     in_other_bases(table.get_ref(), &mut spelt);
     faults.extend(spelt.into_iter().map(|span| not_decimal(source, span)));
-    let mut aside: Vec<String> = Vec::new();
+    let (before, mut aside): (usize, Vec<String>) = (faults.len(), Vec::new());
     loop {
         match T::deserialize(table.clone().into_deserializer()) {
             Ok(file) => return Some(file),
@@ -33,7 +33,13 @@ pub fn salvage<T: DeserializeOwned>(source: &Source, faults: &mut Vec<Fault>) ->
                     return None;
                 }
                 let (fault, mend) = explained(source, &error);
-                faults.push(fault);
+                // What was put right and is still wrong is taken out, so that this ends.
+                let same = |told: &Fault| told.span == fault.span && told.message == fault.message;
+                let again = faults.iter().skip(before).any(same);
+                let mend = if again { Mend::Aside } else { mend };
+                if !again {
+                    faults.push(fault);
+                }
                 // Without a span it is the file itself that lacks something.
                 let span = error.span().filter(|span| !span.is_empty())?;
                 aside.push(put_right(table.get_mut(), &span, &mend)?);
