@@ -130,3 +130,34 @@ pub(super) fn voice(said: Option<(bool, bool)>) -> &'static str {
         Some((false, false)) => "speaks",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Source;
+
+    #[test]
+    fn of_a_batch_each_recorded_element_is_weighed_and_the_others_are_counted() {
+        let text = "version = 1\n[[rule]]\nid = \"large\"\non = \"withdrawal\"\nwhen = \"usd_value > 1_000\"\nrequire = \"totp\"\n[[rule]]\nid = \"young\"\non = \"withdrawal\"\nwhen = \"address.age < 24h\"\nhold = \"24h\"\nshadow = true\n";
+        let source = Source::new("p.toml", text);
+        let policy = crate::policy::load(&source, &[], &[], &mut Vec::new()).unwrap();
+        let line = |policy: &str| {
+            let facts = r#"{"action":"withdrawal","usd_value":"5","usd_value[1]":"5000"}"#;
+            let rules = r#"[{"rule":"large","outcome":"require"}]"#;
+            let line = format!(
+                r#"{{"time":"2026-01-05T12:00:00.000Z","event":"decision","elements":40,"facts":{facts},"rules":{rules},"policy":"{policy}"}}"#
+            );
+            serde_json::from_str::<Record>(&line).unwrap()
+        };
+        let own = anew(&policy, &line(policy.version().as_str()));
+        let verdicts: Vec<&str> = own.elements.iter().take(3).map(|it| it.verdict).collect();
+        assert_eq!((own.same, own.verdict, own.untold), (true, "require", 8));
+        assert_eq!(verdicts, ["allow", "require", "allow"]);
+        assert_eq!(own.unsaid.iter().map(|it| &**it).collect::<Vec<_>>(), ["address.age"]);
+        // In doubt a rule speaks: only this one does otherwise than recorded.
+        let differs = own.differs.iter().map(|it| (&*it.rule, it.recorded, it.weighed));
+        assert_eq!(differs.collect::<Vec<_>>(), [("young", "silent", "shadow")]);
+        let other = anew(&policy, &line("0123456789abcdef"));
+        assert!(!other.same && other.differs.is_empty());
+    }
+}
