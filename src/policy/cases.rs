@@ -57,6 +57,7 @@ use super::{PolicySet, file, story};
 use crate::fault::{Fault, Source};
 use crate::types::{ActionName, Fields, RuleId};
 
+pub use super::case_file::WORDS as COLUMN_WORDS;
 pub use super::coverage::{Gap, Untried};
 
 /// Turns a raw HTTP request into the action and elements that the site's packs see in it.

@@ -67,42 +67,6 @@ pub fn explain(policy: &PolicySet, facts: &Facts<'_>) -> Explanation {
     }
 }
 
-/// A rule as it is written, without any request.
-#[derive(Debug, Serialize)]
-pub struct RuleText {
-    pub rule: RuleId,
-    pub line: usize,
-    pub outcome: String,
-    pub shadow: bool,
-    pub when: Arc<str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unless: Option<Arc<str>>,
-    /// The facts that it looks at, each once.
-    pub looks_at: Vec<Arc<str>>,
-}
-
-/// The rules about an action, in the order of the file.
-pub fn rules_about(policy: &PolicySet, action: &str) -> Vec<RuleText> {
-    let text = |rule: &Rule| {
-        let mut looks_at: Vec<Arc<str>> = Vec::new();
-        for fact in facts_of(rule) {
-            if !looks_at.contains(&fact.name) {
-                looks_at.push(fact.name.clone());
-            }
-        }
-        RuleText {
-            rule: rule.id.clone(),
-            line: rule.line,
-            outcome: rule.say.to_string(),
-            shadow: rule.say.is_shadow(),
-            when: rule.when.text().into(),
-            unless: rule.unless.as_ref().map(|unless| unless.text().into()),
-            looks_at,
-        }
-    };
-    policy.rules_about(action).map(text).collect()
-}
-
 /// Every factor expression of a requirement as a policy would spell it.
 pub fn asked_for(requirement: &Requirement) -> String {
     let mut terms: Vec<String> = Vec::new();
@@ -192,18 +156,22 @@ impl fmt::Display for Explanation {
         if self.rules.is_empty() {
             writeln!(f, "  no rule is about this action")?;
         }
-        for rule in &self.rules {
-            let mark = match (rule.matched, rule.shadow, rule.satisfied) {
-                (false, _, _) => "silent",
-                (true, true, _) => "shadow",
-                (true, false, true) => "satisfied",
-                (true, false, false) => "speaks",
-            };
-            writeln!(f, "  {mark:<10}{}: {} (line {})", rule.rule, rule.outcome, rule.line)?;
-            writeln!(f, "            {}", rule.because)?;
-            for fact in &rule.looked_at {
-                writeln!(f, "            {} = {}", fact.name, fact.value)?;
-            }
+        self.rules.iter().try_for_each(|rule| write!(f, "{rule}"))
+    }
+}
+
+impl fmt::Display for RuleSay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match (self.matched, self.shadow, self.satisfied) {
+            (false, _, _) => "silent",
+            (true, true, _) => "shadow",
+            (true, false, true) => "satisfied",
+            (true, false, false) => "speaks",
+        };
+        writeln!(f, "  {mark:<10}{}: {} (line {})", self.rule, self.outcome, self.line)?;
+        writeln!(f, "            {}", self.because)?;
+        for fact in &self.looked_at {
+            writeln!(f, "            {} = {}", fact.name, fact.value)?;
         }
         Ok(())
     }

@@ -49,8 +49,17 @@ provider = "log"
 [limits]
 attempts_max = 3
 
+[prices]
+url = "https://exchange.example/tickers"
+symbol = "json.data[].instId"
+price = "json.data[].last"
+separator = "-"
+usd = ["USDT"]
+
 [[site]]
 name = "main"
+shadow_policy = "policies/next.policy.toml"
+inject = true
 hosts = ["exchange.example"]
 upstream = ["http://127.0.0.1:9000"]
 actions = ["policies/okx.actions.toml"]
@@ -69,6 +78,8 @@ MISTAKES = [
     ("stepgate.toml", 'provider = "log"', 'provider = "twillio"'),
     ("stepgate.toml", "body_timeout_ms = 30_000", 'body_timeout_ms = "30s"'),
     ("stepgate.toml", 'kind = "jwt"', 'kind = "jwks"'),
+    ("stepgate.toml", 'price = "json.data[].last"', 'price = "data.last"'),
+    ("stepgate.toml", "inject = true", 'inject = "true"'),
     ("stepgate.toml", 'algorithms = ["ES256"]', 'algorithms = ["ES265"]'),
     ("stepgate.toml", 'token = "env:STEPGATE_TOKEN"', 'token = "a-token-in-the-open"'),
     ("demo.policy.toml", "version = 1", 'version = "1"'),
@@ -78,7 +89,14 @@ MISTAKES = [
     ("exchange.policy.toml", "\nshadow = true", '\nshadow = "true"'),
     ("exchange.cases.toml", 'expect = { verdict = "allow"', 'expect = { verdict = "permit"'),
     ("exchange.cases.toml", 'facts = { "geo.country" = "DE" }', 'facts = { "geo.contry" = "DE" }'),
-    ("exchange.cases.toml", 'history = { countries = ["JP"] }', 'history = { country = ["JP"] }'),
+    ("exchange.cases.toml", 'account = { countries = ["JP"] }', 'account = { country = ["JP"] }'),
+    ("exchange.cases.toml", 'place = { country = "DE", ip', 'place = { county = "DE", ip'),
+    ("exchange.cases.toml", 'credential = "api_key"', 'credential = "apikey"'),
+    ("exchange.cases.toml", 'answer = "totp"', 'answer = "topt"'),
+    ("exchange.cases.toml", 'after = "1h"', 'after = "1 h"'),
+    ("exchange.cases.toml", 'columns = ["geo.distance_km", "geo.speed_kmh"', 'columns = ["geo.distance", "geo.speed_kmh"'),
+    ("exchange.cases.toml", 'valid = "session"', 'valid = "sesion"'),
+    ("exchange.cases.toml", 'done = [{ action', 'done = [{ acton'),
     ("okx.actions.toml", 'body = "json"', 'body = "jsno"'),
     ("okx.actions.toml", "status = 401", "status = 1401"),
     ("okx.actions.toml", 'need = ["asset"', 'needs = ["asset"'),

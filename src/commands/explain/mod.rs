@@ -3,6 +3,7 @@
 //! Never changes anything: a running gateway is only asked, and only if told so. Invariant: it classifies and decides with
 //! the same functions as the pipeline.
 
+mod anew;
 mod customer;
 mod decided;
 mod live;

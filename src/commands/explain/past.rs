@@ -4,7 +4,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::recorded::{Past, Rule};
+use super::anew::Anew;
+use super::recorded::{Past, Spoke};
 use super::words::{facts, row, table};
 
 impl Display for Past {
@@ -83,32 +84,69 @@ impl Past {
         for hold in &self.holds {
             writeln!(f, "  held by {} since {}", hold.rule, hold.since)?;
         }
-        let Some(policy) = &self.policy else { return Ok(()) };
-        writeln!(f, "\nrules as recorded under policy {policy} ({})", self.rules.said)?;
-        self.rules.rules.iter().try_for_each(|rule| spoken(f, rule, self.rules.same))?;
+        self.ruled(f)?;
+        if self.policy.is_none() {
+            return Ok(());
+        }
         let verdict = self.verdict.as_deref().unwrap_or("no rule spoke");
         writeln!(f)?;
         row(f, "verdict", verdict)
     }
+
+    /// What the rules say now is what they said then, if it is the same policy.
+    fn ruled(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let same = self.rules.anew.as_ref().filter(|anew| anew.same);
+        if let Some(policy) = &self.policy
+            && same.is_none()
+        {
+            let cannot = self.rules.cannot.as_ref();
+            let cannot = cannot.map(|why| format!(" (they cannot be weighed again: {why})"));
+            writeln!(f, "\nrules as recorded under policy {policy}{}", cannot.unwrap_or_default())?;
+            self.rules.recorded.iter().try_for_each(|rule| spoke(f, rule))?;
+            if self.rules.recorded.is_empty() {
+                writeln!(f, "  no rule spoke")?;
+            }
+        }
+        let Some(anew) = &self.rules.anew else { return Ok(()) };
+        let present = if anew.same { "" } else { "the present " };
+        writeln!(f, "\nrules under {present}policy {}, from the recorded facts", anew.policy)?;
+        rules(f, anew)?;
+        if !anew.same {
+            return row(f, "  would be", anew.verdict);
+        }
+        let is_other = |rule: &&Spoke| {
+            anew.elements.iter().flat_map(|it| &it.rules).all(|it| it.rule.as_str() != &*rule.rule)
+        };
+        let mut of_pack = self.rules.recorded.iter().filter(is_other);
+        of_pack.try_for_each(|rule| spoke(f, rule))
+    }
 }
 
-fn spoken(f: &mut Formatter<'_>, rule: &Rule, same: bool) -> fmt::Result {
-    let outcome = match (&rule.text, &rule.outcome) {
-        (Some(text), _) if same => format!("{} (line {})", text.outcome, text.line),
-        (_, Some(outcome)) => outcome.to_string(),
-        (Some(_), None) => "not in the record".to_owned(),
-        (None, None) => String::new(),
-    };
-    writeln!(f, "  {:<10}{}: {outcome}", rule.voice, rule.rule)?;
-    let Some(text) = &rule.text else {
-        return writeln!(f, "            not in the configuration's policy");
-    };
-    let now =
-        if same { String::new() } else { format!("now {} on line {}: ", text.outcome, text.line) };
-    let unless = text.unless.as_ref().map(|unless| format!("; unless {unless}"));
-    writeln!(f, "            {now}{}{}", text.when, unless.unwrap_or_default())?;
-    for (name, value) in &rule.looked_at {
-        writeln!(f, "            {name} = {value}")?;
+fn spoke(f: &mut Formatter<'_>, rule: &Spoke) -> fmt::Result {
+    writeln!(f, "  {:<10}{}: {}", rule.voice, rule.rule, rule.outcome)
+}
+
+fn rules(f: &mut Formatter<'_>, anew: &Anew) -> fmt::Result {
+    let count = anew.elements.len() + anew.untold;
+    for (at, element) in anew.elements.iter().enumerate() {
+        if count > 1 {
+            writeln!(f, "  element {} of {count}: {}", at + 1, element.verdict)?;
+        }
+        if element.rules.is_empty() {
+            writeln!(f, "  no rule is about this action")?;
+        }
+        element.rules.iter().try_for_each(|rule| write!(f, "{rule}"))?;
+    }
+    if anew.untold > 0 {
+        writeln!(f, "  {} more elements are not in the record", anew.untold)?;
+    }
+    if !anew.unsaid.is_empty() {
+        let names: Vec<&str> = anew.unsaid.iter().map(|name| &**name).collect();
+        writeln!(f, "  not in the record: {}", names.join(", "))?;
+    }
+    for other in &anew.differs {
+        let (rule, recorded, weighed) = (&other.rule, other.recorded, other.weighed);
+        writeln!(f, "  otherwise than recorded: {rule} {weighed}, recorded as {recorded}")?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What the audit log knows of one request or one challenge, in the order of time.
 //!
-//! Never decides anything again: what is told is what was recorded. Invariant: every line that names the request, or a
-//! challenge that the request named, is told.
+//! Never mixes what was recorded with what the rules say now: that stands beside it, under its own heading. Invariant:
+//! every line that names the request, or a challenge that the request named, is told.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,12 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
+use super::anew::{Anew, voice, weighed};
 use super::log::{Hit, Searched, search, value_after};
 use super::{loaded, print};
-use crate::assemble;
 use crate::audit::{Event, PlaceNoted, Record, RequestState, RuleNoted};
-use crate::fetch::Fetch;
-use crate::metrics::Metrics;
-use crate::policy::explain::{RuleText, rules_about};
 use crate::policy::facts::{Elevation, HoldRunning};
 use crate::policy::reasons::{FactReason, of_told};
-use crate::serve::render;
 use crate::types::{Credential, Shown, SiteName, UnixMs};
 
 /// Everything that the logs say.
@@ -54,29 +50,25 @@ pub(super) struct Past {
     pub cut: bool,
 }
 
-/// What the rules said then, beside what they say in the configuration's policy.
+/// What the rules said then, beside what they say of the same facts now.
 #[derive(Serialize)]
 pub(super) struct Rules {
-    /// How the policy of the configuration relates to the one that decided.
-    pub said: String,
-    /// The configuration's policy is the one that decided.
-    pub same: bool,
-    pub rules: Vec<Rule>,
+    /// Those that spoke, as recorded.
+    pub recorded: Vec<Spoke>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anew: Option<Anew>,
+    /// Why they cannot be weighed again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cannot: Option<String>,
 }
 
+/// A rule that spoke.
 #[derive(Serialize)]
-pub(super) struct Rule {
+pub(super) struct Spoke {
     pub rule: Arc<str>,
-    /// `speaks`, `satisfied`, `shadow` or `silent`, as recorded.
+    /// `speaks`, `satisfied` or `shadow`.
     pub voice: &'static str,
-    /// As recorded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Arc<str>>,
-    /// As it is written in the configuration's policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<RuleText>,
-    /// The recorded facts that it looks at.
-    pub looked_at: Vec<(Arc<str>, Arc<str>)>,
+    pub outcome: Arc<str>,
 }
 
 /// One line of the log.
@@ -272,82 +264,18 @@ fn past(
     }
 }
 
-/// What the record says of each rule; beside it, the rules as the configuration has them now.
 fn rules(path: &Path, record: Option<&Record>) -> Rules {
-    let (texts, said, same) = match present(path, record) {
-        Ok((texts, same)) if same => (texts, "the same as in the configuration".to_owned(), true),
-        Ok((texts, _)) => {
-            let said = "not the configuration's, whose text stands beside it; `stepgate replay` decides anew";
-            (texts, said.to_owned(), false)
-        }
-        Err(why) => (Vec::new(), format!("the configuration's cannot be compared: {why:#}"), false),
-    };
     let recorded = record.map_or(&[][..], |record| &record.rules);
-    let looked_at = |text: &RuleText| {
-        let value = |name: &Arc<str>| (name.clone(), fact(record, name));
-        text.looks_at.iter().map(value).collect()
+    let spoke = |noted: &RuleNoted| Spoke {
+        rule: noted.rule.as_str().into(),
+        voice: voice(Some((noted.shadow, noted.satisfied))),
+        outcome: noted.outcome.clone(),
     };
-    let mut rules: Vec<Rule> = Vec::new();
-    for text in texts {
-        let noted = recorded.iter().find(|noted| noted.rule == text.rule);
-        rules.push(Rule {
-            rule: text.rule.as_str().into(),
-            voice: voice(noted),
-            outcome: noted.map(|noted| noted.outcome.clone()),
-            looked_at: looked_at(&text),
-            text: Some(text),
-        });
-    }
-    // Rules that are no longer there, or that stand for the pack.
-    for noted in recorded {
-        if !rules.iter().any(|rule| *rule.rule == *noted.rule.as_str()) {
-            rules.push(Rule {
-                rule: noted.rule.as_str().into(),
-                voice: voice(Some(noted)),
-                outcome: Some(noted.outcome.clone()),
-                text: None,
-                looked_at: Vec::new(),
-            });
-        }
-    }
-    Rules { said, same, rules }
-}
-
-fn voice(noted: Option<&RuleNoted>) -> &'static str {
-    match noted {
-        None => "silent",
-        Some(noted) if noted.shadow => "shadow",
-        Some(noted) if noted.satisfied => "satisfied",
-        Some(_) => "speaks",
-    }
-}
-
-/// The recorded value of a fact. Counters that are zero and fields that were not there are not written.
-fn fact(record: Option<&Record>, name: &str) -> Arc<str> {
-    let facts = record.map(|record| &record.facts).filter(|facts| !facts.is_empty());
-    let Some(facts) = facts else { return "not recorded".into() };
-    let all_counters = facts.get("counters");
-    match facts.get(name) {
-        Some(value) => value.clone(),
-        None if name.starts_with("counters.") => all_counters.cloned().unwrap_or("0".into()),
-        None => "absent".into(),
-    }
-}
-
-/// The rules of the configuration about the record's action, and whether they are the ones that decided.
-fn present(path: &Path, record: Option<&Record>) -> anyhow::Result<(Vec<RuleText>, bool)> {
-    let record = record.context("no line says what was decided")?;
-    let config = loaded(path)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let fetch = Fetch::new(None, runtime.handle().clone())?;
-    let assembled = assemble::assemble(&config, &fetch, &Metrics::default(), None)
-        .map_err(|faults| anyhow::anyhow!("{}", render(&faults)))?;
-    let name = record.site.as_ref().context("no line names a site")?;
-    let site = assembled.live.sites().find(|site| site.name == *name);
-    let site = site.with_context(|| format!("it has no site `{name}`"))?;
-    let action = record.action.as_ref().map_or("ordinary", |action| action.as_str());
-    let same = record.policy.as_ref() == Some(site.policy.version());
-    Ok((rules_about(&site.policy, action), same))
+    let (anew, cannot) = match weighed(path, record) {
+        Ok(anew) => (Some(anew), None),
+        Err(why) => (None, Some(format!("{why:#}"))),
+    };
+    Rules { recorded: recorded.iter().map(spoke).collect(), anew, cannot }
 }
 
 fn happened(noted: &Noted, id: &str) -> Happened {

@@ -187,15 +187,33 @@ struct Limits {
     sms_per_day_max: Option<u64>,
 }
 
-/// What assets are worth.
+/// What assets are worth: from a `file`, or from the `url` of a ticker.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Prices {
     /// `[usd]` with `BTC = "64250.5"`.
     #[schemars(example = &"prices.toml")]
-    file: String,
-    /// An older file says nothing; 900 if it is not said.
+    file: Option<String>,
+    /// A ticker, over https; http is for this machine only.
+    #[schemars(example = &"https://www.okx.com/api/v5/market/tickers?instType=SPOT")]
+    url: Option<String>,
+    /// How often the ticker is asked; 60 if it is not said.
+    #[schemars(range(min = 1, max = 86_400))]
+    every_s: Option<u64>,
+    /// Older prices say nothing; 900 if it is not said.
     age_max_s: Option<u64>,
+    /// Where the ticker's answer says which instrument.
+    #[schemars(regex(pattern = r"^json.*\[\]"), example = &"json.data[].instId")]
+    symbol: Option<String>,
+    /// Where it says its price.
+    #[schemars(regex(pattern = r"^json.*\[\]"), example = &"json.data[].last")]
+    price: Option<String>,
+    /// What stands between asset and quote; nothing if it is not said.
+    #[schemars(example = &"-")]
+    separator: Option<String>,
+    /// Quotes that count as one dollar each.
+    #[schemars(example = &["USDT", "USD"])]
+    usd: Option<Vec<String>>,
 }
 
 /// One protected exchange front.
@@ -212,11 +230,16 @@ struct Site {
     upstream: Vec<String>,
     /// The exchange is spoken to in HTTP/2.
     upstream_h2: Option<bool>,
+    /// Puts the script of the dialog into the head of HTML pages, so that no page has to be changed.
+    inject: Option<bool>,
     /// Packs.
     #[schemars(example = &["policies/okx.actions.toml"])]
     actions: Option<Vec<String>>,
     #[schemars(example = &"policies/exchange.policy.toml")]
     policy: String,
+    /// A policy that decides beside it, for the record only.
+    #[schemars(example = &"policies/next.policy.toml")]
+    shadow_policy: Option<String>,
     /// Sites with the same word share accounts, freezes and geography; the site's name if it is not said.
     accounts: Option<String>,
     /// Who is asking: tried in order.

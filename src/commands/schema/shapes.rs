@@ -29,6 +29,15 @@ pub(super) enum Texts {
     More(Vec<String>),
 }
 
+/// A text; a whole number, `true` and `false` count as they are spelt.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum Word {
+    Text(String),
+    Number(i64),
+    Flag(bool),
+}
+
 /// A length of time: a number and `s`, `m`, `h` or `d`.
 #[derive(JsonSchema)]
 #[schemars(transparent, example = &"24h", example = &"30m", example = &"7d")]
@@ -101,7 +110,7 @@ impl JsonSchema for Facts {
             let specs = FACTS.iter().filter(|spec| spec.name.starts_with(prefix));
             let said: Vec<String> =
                 specs.map(|spec| format!("`{}`: {}", spec.name, spec.meaning)).collect();
-            json!({ "type": "string", "description": said.join("; ") })
+            json!({ "type": ["string", "integer"], "description": said.join("; ") })
         };
         for group in ["counters", "field"] {
             keys.insert(group.to_owned(), json!({ "type": "object" }));
@@ -111,13 +120,17 @@ impl JsonSchema for Facts {
             "description": "Facts by name, each as a rule would write its value, or `absent`, or `unreadable`.",
             "properties": keys,
             "patternProperties": {
-                r"^counters\..+\.(count|usd)_(1h|24h|7d)$": family("counters."),
-                r"^field\..+$": family("field."),
+                COUNTER: family("counters."),
+                FIELD: family("field."),
             },
             "additionalProperties": false,
         })
     }
 }
+
+/// Names of facts that go on in the author's own words.
+pub(super) const COUNTER: &str = r"^counters\..+\.(count|usd)_(1h|24h|7d)$";
+pub(super) const FIELD: &str = r"^field\..+$";
 
 fn value_of(spec: &FactSpec) -> Value {
     let unit = match spec.unit() {
@@ -131,11 +144,14 @@ fn value_of(spec: &FactSpec) -> Value {
         spec.when_absent,
         spec.when_unreadable
     );
-    let words: Vec<&str> = match spec.kind {
-        Kind::Flag => vec!["true", "false"],
-        Kind::Word(words) => words.to_vec(),
+    // A whole number is the text of it; `true` and `false` may stand without quotes.
+    let words: Vec<Value> = match spec.kind {
+        Kind::Flag => vec![json!("true"), json!("false"), json!(true), json!(false)],
+        Kind::Word(words) => words.iter().map(|word| json!(word)).collect(),
+        Kind::Number => return json!({ "type": ["string", "integer"], "description": description }),
         _ => return json!({ "type": "string", "description": description }),
     };
-    let words: Vec<&str> = words.into_iter().chain(["absent", "unreadable"]).collect();
+    let states = [json!("absent"), json!("unreadable")];
+    let words: Vec<Value> = words.into_iter().chain(states).collect();
     json!({ "enum": words, "description": description })
 }

@@ -42,7 +42,22 @@ const TABLES: &[(Kind, &str, &str)] = &[
     (Kind::Cases, "", "?\n"),
     (Kind::Cases, "Case", "[[case]]\n?\n"),
     (Kind::Cases, "Request", "[[case]]\n[case.request]\n?\n"),
+    (Kind::Cases, "Account", "[[case]]\n[case.account]\n?\n"),
+    (Kind::Cases, "Address", "[[case]]\n[[case.account.addresses]]\n?\n"),
+    (Kind::Cases, "Done", "[[case]]\n[[case.account.done]]\n?\n"),
     (Kind::Cases, "History", "[[case]]\n[case.history]\n?\n"),
+    (Kind::Cases, "Place", "[[case]]\nrequest = { action = \"ordinary\" }\n[case.place]\n?\n"),
+    (
+        Kind::Cases,
+        "Then",
+        "[[case]]\nrequest = { action = \"ordinary\" }\nexpect = { verdict = \"allow\" }\n[[case.then]]\n?\n",
+    ),
+    (Kind::Cases, "CaseTable", "[[table]]\n?\n"),
+    (
+        Kind::Cases,
+        "ExpectOfAll",
+        "[[table]]\nname = \"a\"\ncolumns = []\nrows = [[]]\n[table.expect]\n?\n",
+    ),
     (Kind::Cases, "Elevation", "[[case]]\n[[case.elevations]]\n?\n"),
     (Kind::Cases, "Hold", "[[case]]\n[[case.holds]]\n?\n"),
     (Kind::Cases, "Expect", "[[case]]\n[case.expect]\n?\n"),
@@ -91,11 +106,12 @@ fn known(kind: Kind, text: &str) -> BTreeSet<String> {
     let said = faults.iter().find(|fault| fault.message.contains(ODD));
     let said = said.unwrap_or_else(|| panic!("{text}: {faults:#?}"));
     let help = said.help.as_deref().unwrap_or("");
-    let (_, names) = ["known here: ", "the keys here are ", "one of: "]
+    // Where one key alone is known, that one must have been meant.
+    let (_, names) = ["known here: ", "the keys here are ", "one of: ", "did you mean "]
         .into_iter()
         .find_map(|words| help.split_once(words))
         .unwrap_or_else(|| panic!("{text}: {said:?}"));
-    names.split(", ").map(|name| name.trim_matches('`').to_owned()).collect()
+    names.split(", ").map(|name| name.trim_matches(['`', '?']).to_owned()).collect()
 }
 
 fn table<'s>(schema: &'s Value, name: &str) -> &'s Value {
@@ -166,6 +182,14 @@ fn closed_lists_of_words_are_the_loaders_own() {
         faults(Kind::Cases, &text).iter().any(|fault| fault.message.contains("unknown verdict"))
     };
     assert!(words(Kind::Cases, "Verdict").iter().all(|word| !case(word)) && case("permit"));
+    let credential = |word: &str| {
+        let text =
+            format!("[[case]]\nrequest = {{ action = \"login\" }}\ncredential = \"{word}\"\n");
+        faults(Kind::Cases, &text).iter().any(|it| it.message.contains("unknown credential"))
+    };
+    assert!(
+        words(Kind::Cases, "Credential").iter().all(|word| !credential(word)) && credential("x")
+    );
     let unlisted = |word: &str| {
         let text =
             format!("version = 1\nexchange = \"t\"\nunclassified = {{ write = \"{word}\" }}\n");

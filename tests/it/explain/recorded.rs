@@ -72,7 +72,12 @@ async fn the_same_as_json_names_lines_and_other_requests() {
     let past: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&past["id"], &past["kind"]), (&last.as_str().into(), &"request".into()));
     assert_eq!(past["challenges"], serde_json::json!([challenge]));
-    assert_eq!(past["rules"]["same"], true, "{past:#}");
+    let anew = &past["rules"]["anew"];
+    assert_eq!((&anew["same"], &anew["verdict"]), (&true.into(), &past["verdict"]), "{past:#}");
+    assert_eq!(
+        (&anew["unsaid"], &anew["differs"]),
+        (&serde_json::json!([]), &serde_json::json!([]))
+    );
     let happened = past["happened"].as_array().unwrap();
     let events: Vec<&str> = happened.iter().map(|it| it["event"].as_str().unwrap()).collect();
     let order = ["challenge_opened", "attempt_failed", "challenge_approved", "intent", "outcome"];
@@ -97,11 +102,29 @@ async fn a_refusal_says_why_and_another_policy_is_named_another() {
 
     std::fs::write(world.dir().join("policies/site.policy.toml"), kit::POLICY).unwrap();
     let text = words(&world, &id);
-    assert!(text.contains("not the configuration's"), "{text}");
-    assert!(text.contains("never: deny") && text.contains("now require totp or sms"), "{text}");
+    insta::assert_snapshot!("explain_under_another_policy", without_facts(&text));
     std::fs::write(world.dir().join("policies/site.policy.toml"), "rubbish").unwrap();
     let text = words(&world, &id);
-    assert!(text.contains("cannot be compared") && text.contains("never: deny"), "{text}");
+    assert!(text.contains("cannot be weighed again") && text.contains("never: deny"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_record_does_not_say_is_named_and_not_guessed() {
+    let world = World::start().await;
+    let [.., last] = withdrawn(&world).await;
+    let log = std::fs::read_to_string(world.dir().join("audit/stepgate.jsonl")).unwrap();
+    let gone = log.replace("\"geo.new_country\":\"false\",", "");
+    assert_ne!(gone, log);
+    std::fs::write(world.dir().join("cut.jsonl"), gone).unwrap();
+    let (fine, text) = explain(&world, &last, &["--audit", "cut.jsonl"]);
+    assert!(fine, "{text}");
+    for says in [
+        "geo.new_country = unreadable",
+        "not in the record: geo.new_country",
+        "otherwise than recorded: remote-login speaks, recorded as silent",
+    ] {
+        assert!(text.contains(says), "{says}: {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
