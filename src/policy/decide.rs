@@ -206,6 +206,24 @@ mod tests {
     }
 
     #[test]
+    fn an_action_is_read_if_its_rules_need_it_or_if_somebody_counts_it() {
+        let read = |rules: &str| load(rules).names(&crate::types::ActionName::new("order"));
+        let rule = |when: &str, says: &str| {
+            format!("[[rule]]\nid = \"r\"\non = \"order\"\n{when}\n{says}\n")
+        };
+        assert!(!read(&rule("when = \"geo.new_country\"", "require = \"totp\"")));
+        assert!(!read(
+            &rule("when = \"geo.new_country\"", "require = \"totp\"").replace("order", "*")
+        ));
+        assert!(read(&rule("when = \"geo.new_country\"", "hold = \"1h\"")));
+        assert!(read(&rule("", "require = \"totp\"")));
+        assert!(read(&rule("when = \"geo.new_country and amount > 1\"", "deny = true")));
+        let other = "[[rule]]\nid = \"c\"\non = \"withdrawal\"\n\
+                     when = \"counters.order.count_1h > 500\"\nrequire = \"totp\"\n";
+        assert!(read(other));
+    }
+
+    #[test]
     fn quiet_traffic_allocates_nothing_for_what_is_said() {
         let decision = shipped().decide(&[at_home("ordinary").facts()]);
         assert!(matches!(decision.verdict, Verdict::Allow(_)));

@@ -65,7 +65,7 @@ pub struct PolicySet {
     rules: Vec<Rule>,
     /// Action → the rules about it, those for every action included, in the order of the file.
     index: HashMap<Arc<str>, Box<[usize]>, RandomState>,
-    /// Actions that some rule names other than by `*`, and cannot weigh without reading them.
+    /// Actions that some rule names other than by `*` and cannot weigh without reading them, or counts.
     named: HashSet<Arc<str>>,
     vocabulary: Vocabulary,
     version: PolicyVersion,
@@ -122,13 +122,19 @@ impl PolicySet {
             let named = |on: &Pattern| *on != Pattern::Every && on.covers(name);
             rule.on.iter().any(named) && !rule.is_weighed_ahead()
         };
-        let named = |name: &&Arc<str>| rules.iter().any(|rule| reads(rule, name));
+        // What is not read is not counted, and a counter that stays at zero would be no counter.
+        let counts = |rule: &Rule, name: &str| {
+            let conditions = [Some(&rule.when), rule.unless.as_ref()].into_iter().flatten();
+            conditions.flat_map(|it| it.facts()).any(|fact| fact.counts() == Some(name))
+        };
+        let wants = |rule: &Rule, name: &str| reads(rule, name) || counts(rule, name);
+        let named = |name: &&Arc<str>| rules.iter().any(|rule| wants(rule, name));
         let named = vocabulary.iter().filter(named).cloned().collect();
         Self { rules, index, named, vocabulary, version }
     }
 
-    /// Whether requests of this action have to be read before they are decided on: some rule names it other than by `*`,
-    /// and looks at more than ordinary traffic shows.
+    /// Whether requests of this action have to be read before they are decided on: some rule names it other than by `*`
+    /// and looks at more than ordinary traffic shows, or looks at its counters.
     pub fn names(&self, action: &ActionName) -> bool {
         self.named.contains(action.as_str())
     }

@@ -185,6 +185,14 @@ impl FactRef {
         }
     }
 
+    /// The action that it counts, if it is a counter.
+    pub fn counts(&self) -> Option<&str> {
+        match &self.read {
+            Read::Count(action, _) | Read::Usd(action, _) => Some(action),
+            _ => None,
+        }
+    }
+
     /// Whether it is known of every request, without its body and without asking the store about the action.
     pub fn is_known_ahead(&self) -> bool {
         ["geo.", "session.", "credential.", "account.", "client.", "time."]

@@ -240,6 +240,9 @@ struct Site {
     /// A policy that decides beside it, for the record only.
     #[schemars(example = &"policies/next.policy.toml")]
     shadow_policy: Option<String>,
+    /// A folder with `brand.toml`, `brand.css`, a logo and templates: the look of this site's pages.
+    #[schemars(example = &"brand")]
+    brand: Option<String>,
     /// Sites with the same word share accounts, freezes and geography; the site's name if it is not said.
     accounts: Option<String>,
     /// Who is asking: tried in order.
