@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    HeaderMap, HeaderName,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
 };
 use http::{Response, StatusCode};
 use hyper::body::{Body as HttpBody, Frame};
@@ -36,7 +36,19 @@ fn tag_for(response: &Response<Body>) -> Option<String> {
     let headers = response.headers();
     let status = response.status();
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::PARTIAL_CONTENT, StatusCode::NOT_MODIFIED];
-    let plain = headers.get(CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+    let plain = headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding == "identity");
+    let says = |name: HeaderName, word: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values
+            .flat_map(|value| value.split([',', ';']))
+            .any(|it| it.trim().eq_ignore_ascii_case(word))
+    };
+    // A page that is saved and not shown, and one that nobody may change (RFC 9110 section 7.7).
+    let untouchable =
+        says(CONTENT_DISPOSITION, "attachment") || says(CACHE_CONTROL, "no-transform");
+    if untouchable {
+        return None;
+    }
     if bodiless.contains(&status) || !plain || !is_html(headers) {
         return None;
     }
@@ -56,7 +68,9 @@ fn is_html(headers: &HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let media_type = media_type.to_ascii_lowercase();
     let essence = media_type.split(';').next().unwrap_or("").trim();
-    essence == "text/html" && !media_type.contains("utf-16") && !media_type.contains("iso-2022")
+    let charset = media_type.split("charset=").nth(1).map(|it| it.trim_matches(['"', ' ']));
+    essence == "text/html"
+        && charset.is_none_or(|it| LIKE_ASCII.iter().any(|of| it.starts_with(of)))
 }
 
 /// A page on its way to the browser.
@@ -156,6 +170,9 @@ fn lock(sink: &Sink) -> std::sync::MutexGuard<'_, Vec<u8>> {
     sink.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Names of encodings in which ASCII is spelt as itself.
+const LIKE_ASCII: [&str; 9] =
+    ["utf-8", "us-ascii", "iso-8859-", "windows-", "gb", "big5", "shift_jis", "euc-", "koi8"];
 const SCRIPT: &str = "/.stepgate/client.js";
 /// One tag of a page; a page with a longer one passes as it is.
 const TAG_BYTES_MAX: usize = 256 * 1024;
@@ -216,7 +233,11 @@ mod tests {
         for headers in [
             vec![("content-type", "application/json")],
             vec![("content-type", "text/html; charset=UTF-16LE")],
+            vec![("content-type", "text/html; charset=\"unicode\"")],
             vec![HTML, ("content-encoding", "gzip")],
+            vec![HTML, ("content-encoding", "identity"), ("content-encoding", "gzip")],
+            vec![HTML, ("content-disposition", "attachment; filename=a.html")],
+            vec![HTML, ("cache-control", "private, no-transform")],
             vec![HTML, ("content-security-policy", "script-src 'sha256-abc'")],
         ] {
             assert_eq!(page(&headers, html).await.1, html, "{headers:?}");

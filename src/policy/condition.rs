@@ -76,6 +76,11 @@ impl Condition {
         self.expr.clears_at(facts)
     }
 
+    /// See `Expr::came_at`.
+    pub fn came_at(&self, facts: &Facts<'_>) -> Option<UnixMs> {
+        self.expr.came_at(facts)
+    }
+
     /// The facts that it mentions, in the order of its text.
     pub fn facts(&self) -> Vec<&FactRef> {
         let mut facts = Vec::new();

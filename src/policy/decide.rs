@@ -88,7 +88,7 @@ impl Tally {
             Outcome::Freeze => reason(&mut self.freeze, rule),
             Outcome::Deny => reason(&mut self.deny, rule),
             Outcome::Hold { ms } => match holds_until(rule, *ms, facts) {
-                Some(until) => self.hold(rule, until, facts),
+                Some(until) => self.hold(rule, (*ms, until), facts),
                 None => return true,
             },
             Outcome::Require { factors, valid } => {
@@ -115,14 +115,14 @@ impl Tally {
         });
     }
 
-    fn hold(&mut self, rule: &Rule, until: UnixMs, facts: &Facts<'_>) {
+    fn hold(&mut self, rule: &Rule, (ms, until): (u64, UnixMs), facts: &Facts<'_>) {
         let why = || rule.why.clone();
         let hold = self.hold.get_or_insert_with(|| Hold { until, why: why(), starts: Vec::new() });
         if until > hold.until {
             hold.until = until;
             hold.why = why();
         }
-        if rule.held_since(facts).is_none() && !hold.starts.contains(&rule.id) {
+        if rule.held_since(ms, facts).is_none() && !hold.starts.contains(&rule.id) {
             hold.starts.push(rule.id.clone());
         }
     }
@@ -138,7 +138,7 @@ fn reason(slot: &mut Why, rule: &Rule) {
 /// When the hold ends: after its time, or when the condition clears by itself if that is sooner.
 /// `None` if it has been served.
 pub(super) fn holds_until(rule: &Rule, ms: u64, facts: &Facts<'_>) -> Option<UnixMs> {
-    let since = rule.held_since(facts).unwrap_or(facts.now);
+    let since = rule.held_since(ms, facts).unwrap_or(facts.now);
     let until = since.plus_ms(ms);
     if facts.now >= until {
         return None;
@@ -206,21 +206,16 @@ mod tests {
     }
 
     #[test]
-    fn an_action_is_read_if_its_rules_need_it_or_if_somebody_counts_it() {
+    fn an_action_is_read_if_some_rule_names_it_or_counts_it() {
         let read = |rules: &str| load(rules).names(&crate::types::ActionName::new("order"));
-        let rule = |when: &str, says: &str| {
-            format!("[[rule]]\nid = \"r\"\non = \"order\"\n{when}\n{says}\n")
+        let rule = |on: &str, when: &str| {
+            format!("[[rule]]\nid = \"r\"\non = \"{on}\"\nwhen = \"{when}\"\nrequire = \"totp\"\n")
         };
-        assert!(!read(&rule("when = \"geo.new_country\"", "require = \"totp\"")));
-        assert!(!read(
-            &rule("when = \"geo.new_country\"", "require = \"totp\"").replace("order", "*")
-        ));
-        assert!(read(&rule("when = \"geo.new_country\"", "hold = \"1h\"")));
-        assert!(read(&rule("", "require = \"totp\"")));
-        assert!(read(&rule("when = \"geo.new_country and amount > 1\"", "deny = true")));
-        let other = "[[rule]]\nid = \"c\"\non = \"withdrawal\"\n\
-                     when = \"counters.order.count_1h > 500\"\nrequire = \"totp\"\n";
-        assert!(read(other));
+        assert!(read(&rule("order", "geo.new_country")));
+        assert!(!read(&rule("*", "geo.new_country")));
+        assert!(!read(&rule("withdrawal", "counters.transfer.count_1h > 5")));
+        // What is not read is not counted.
+        assert!(read(&rule("withdrawal", "counters.order.count_1h > 500")));
     }
 
     #[test]
@@ -283,6 +278,30 @@ mod tests {
         assert_eq!(until, staged.now.plus_ms(3 * 3_600_000));
         assert_eq!(why.as_deref(), Some("long"));
         assert_eq!(starts, [RuleId::new("new")]);
+    }
+
+    #[test]
+    fn a_served_hold_serves_for_its_cause_and_as_long_again() {
+        let rule = |when: &str, hold: &str| {
+            load(&format!("[[rule]]\nid = \"r\"\non = \"order\"\n{when}\nhold = \"{hold}\""))
+        };
+        let says = |policy: &PolicySet, held_h: u64, changed: &str| {
+            let mut staged = Staged::new("order", Fields::default(), History::default());
+            let vocabulary = super::super::vocabulary::Vocabulary::new(&[]);
+            staged.set("account.security_change_age", changed, &vocabulary).unwrap();
+            staged.settle();
+            let since = UnixMs(staged.now.0.saturating_sub_unsigned(held_h * 3_600_000));
+            let hold = crate::policy::facts::HoldRunning { rule: RuleId::new("r"), since };
+            staged.holds.push(hold);
+            policy.decide(&[staged.facts()]).verdict.word()
+        };
+        let plain = rule("", "30h");
+        assert_eq!(says(&plain, 29, "absent"), "hold");
+        assert_eq!((says(&plain, 30, "absent"), says(&plain, 59, "absent")), ("allow", "allow"));
+        assert_eq!(says(&plain, 60, "absent"), "hold", "it begins anew");
+        // A second change, an hour after the hold for the first was served.
+        let change = rule("when = \"account.security_change_age < 24h\"", "6h");
+        assert_eq!((says(&change, 7, "8h"), says(&change, 7, "1h")), ("allow", "hold"));
     }
 
     /// Who spoke aloud and is not satisfied.

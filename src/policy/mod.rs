@@ -65,7 +65,7 @@ pub struct PolicySet {
     rules: Vec<Rule>,
     /// Action → the rules about it, those for every action included, in the order of the file.
     index: HashMap<Arc<str>, Box<[usize]>, RandomState>,
-    /// Actions that some rule names other than by `*` and cannot weigh without reading them, or counts.
+    /// Actions that some rule names other than by `*`, or counts.
     named: HashSet<Arc<str>>,
     vocabulary: Vocabulary,
     version: PolicyVersion,
@@ -120,7 +120,7 @@ impl PolicySet {
         let index = vocabulary.iter().map(|name| (name.clone(), about(name, |_| true))).collect();
         let reads = |rule: &Rule, name: &str| {
             let named = |on: &Pattern| *on != Pattern::Every && on.covers(name);
-            rule.on.iter().any(named) && !rule.is_weighed_ahead()
+            rule.on.iter().any(named)
         };
         // What is not read is not counted, and a counter that stays at zero would be no counter.
         let counts = |rule: &Rule, name: &str| {
@@ -133,8 +133,8 @@ impl PolicySet {
         Self { rules, index, named, vocabulary, version }
     }
 
-    /// Whether requests of this action have to be read before they are decided on: some rule names it other than by `*`
-    /// and looks at more than ordinary traffic shows, or looks at its counters.
+    /// Whether requests of this action are read and checked before they are decided on: some rule names it other than
+    /// by `*`, or looks at its counters.
     pub fn names(&self, action: &ActionName) -> bool {
         self.named.contains(action.as_str())
     }

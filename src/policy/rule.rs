@@ -179,18 +179,9 @@ pub struct Weighed {
     pub matches: bool,
 }
 
-impl Rule {
-    /// Whether it can be weighed on what is known of every request, so that requests of which it does not speak need not
-    /// be read: trading calls of bots stay as fast as they are. A rule that always speaks gains nothing by that, and a
-    /// hold has to be remembered.
-    pub fn is_weighed_ahead(&self) -> bool {
-        let mut facts = self.when.facts();
-        let conditional = !facts.is_empty() || self.unless.is_some();
-        facts.extend(self.unless.iter().flat_map(|condition| condition.facts()));
-        let holds = matches!(self.say, Say::Aloud(Outcome::Hold { .. }));
-        conditional && !holds && facts.iter().all(|fact| fact.is_known_ahead())
-    }
+const DAY_MS: u64 = 86_400_000;
 
+impl Rule {
     /// Whether the rule speaks of a request with these facts, and why.
     pub fn weigh(&self, facts: &Facts<'_>) -> Weighed {
         self.weigh_in(&Reading::new(facts))
@@ -222,8 +213,15 @@ impl Rule {
         })
     }
 
-    /// Since when the rule's hold has been running for this destination.
-    pub fn held_since(&self, facts: &Facts<'_>) -> Option<UnixMs> {
-        facts.holds.iter().filter(|hold| hold.rule == self.id).map(|hold| hold.since).min()
+    /// Since when the rule's hold of `ms` has been running for this destination. One that was served serves for as long
+    /// again, a day at least; and never for what came after it began, such as a second change of factors (INCIDENTS 14).
+    pub fn held_since(&self, ms: u64, facts: &Facts<'_>) -> Option<UnixMs> {
+        let good_ms = ms.saturating_add(ms.max(DAY_MS));
+        let cause = self.when.came_at(facts);
+        let good = |since: &UnixMs| {
+            facts.now < since.plus_ms(good_ms) && cause.is_none_or(|cause| cause <= *since)
+        };
+        let begun = facts.holds.iter().filter(|hold| hold.rule == self.id).map(|hold| hold.since);
+        begun.filter(good).max()
     }
 }

@@ -193,14 +193,6 @@ impl FactRef {
         }
     }
 
-    /// Whether it is known of every request, without its body and without asking the store about the action.
-    pub fn is_known_ahead(&self) -> bool {
-        ["geo.", "session.", "credential.", "account.", "client.", "time."]
-            .iter()
-            .any(|group| self.name.starts_with(group))
-            || matches!(&*self.name, "site" | "action")
-    }
-
     /// Whether it depends on where the client is.
     pub fn is_geographic(&self) -> bool {
         self.name.starts_with("geo.")

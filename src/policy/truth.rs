@@ -128,6 +128,18 @@ impl Expr {
         }
     }
 
+    /// When the latest of what it calls young came to be: the address was added, the factor changed. Something of no age
+    /// at all was never there before, and has no beginning.
+    pub fn came_at(&self, facts: &Facts<'_>) -> Option<UnixMs> {
+        match self {
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter().filter_map(|part| part.came_at(facts)).max()
+            }
+            Self::Not(_) => None,
+            Self::Atom(atom) => atom.came_at(facts),
+        }
+    }
+
     /// Calls `see` with each fact that the condition mentions, in the order of its text.
     pub fn each_fact<'e>(&'e self, see: &mut impl FnMut(&'e FactRef)) {
         match self {
@@ -229,6 +241,16 @@ impl Atom {
             }
         }
         sum
+    }
+
+    fn came_at(&self, facts: &Facts<'_>) -> Option<UnixMs> {
+        self.clears_at(facts)?;
+        match self.facts.first()?.read(facts) {
+            Fact::Known(Value::Duration(age @ 1..)) => {
+                Some(UnixMs(facts.now.0.saturating_sub_unsigned(age)))
+            }
+            _ => None,
+        }
     }
 
     fn clears_at(&self, facts: &Facts<'_>) -> Option<UnixMs> {

@@ -78,7 +78,7 @@ macro_rules! contract {
                     counters_are_exact_decimals_and_forget_after_their_window,
                     an_address_is_known_once_the_exchange_accepted_it,
                     an_address_is_verified_by_the_owners_proof,
-                    a_hold_begins_once_and_is_found_for_its_destination_only,
+                    a_hold_that_begins_again_begins_anew_and_is_found_for_its_destination_only,
                     an_address_that_comes_back_begins_its_hold_anew,
                     a_hold_without_a_destination_belongs_to_its_intent,
                     the_open_challenge_is_shown_to_the_beginning,

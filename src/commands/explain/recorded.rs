@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::anew::{Anew, voice, weighed};
 use super::log::{Hit, Searched, search, value_after};
@@ -164,8 +165,38 @@ fn told(path: &Path, id: &str, logs: &[PathBuf]) -> anyhow::Result<Past> {
 }
 
 fn read(hit: &Hit<'_>) -> anyhow::Result<Record> {
-    serde_json::from_slice(hit.line)
-        .with_context(|| format!("{}:{}: not a record, or cut off", hit.file.display(), hit.number))
+    let read = || -> serde_json::Result<Record> {
+        let mut line = serde_json::from_slice(hit.line)?;
+        make_visible(&mut line);
+        serde_json::from_value(line)
+    };
+    let place = || format!("{}:{}: not a record, or cut off", hit.file.display(), hit.number);
+    read().map_err(|_| anyhow::anyhow!(place()))
+}
+
+/// Characters that a terminal would obey instead of showing them are spelt out: a log may have been tampered with.
+fn make_visible(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = visible(text),
+        Value::Array(items) => items.iter_mut().for_each(make_visible),
+        Value::Object(members) => {
+            members.values_mut().for_each(make_visible);
+            let named = std::mem::take(members).into_iter();
+            *members = named.map(|(name, value)| (visible(&name), value)).collect();
+        }
+        _ => {}
+    }
+}
+
+fn visible(text: &str) -> String {
+    let spell = |c: char| if is_obeyed(c) { c.escape_default().to_string() } else { c.into() };
+    text.chars().map(spell).collect()
+}
+
+/// Controls, and marks that turn the direction of writing or are not seen.
+fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A code that came with the action makes a second attempt, which is told by `+`.
@@ -354,6 +385,20 @@ const LINES_MAX: usize = 1000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_spelt_out() {
+        let mut line = serde_json::json!({
+            "facts": { "a\u{1b}b": "x\ny" }, "list": ["\u{202e}z", 1], "plain": "日本 ok"
+        });
+        make_visible(&mut line);
+        let text = line.to_string();
+        assert!(!text.chars().any(is_obeyed), "{text}");
+        assert_eq!(
+            (&line["facts"]["a\\u{1b}b"], &line["plain"]),
+            (&"x\\ny".into(), &"日本 ok".into())
+        );
+    }
 
     #[test]
     fn ids_are_taken_as_people_paste_them() {

@@ -390,13 +390,14 @@
 
   // --- fetch
 
+  const idOf = (value) => /^[\w-]{43}$/.test(value) && value;
   const own = (url) => new URL(url, document.baseURI).origin === location.origin;
 
   window.fetch = async function fetch(input, init) {
     const call = plan(input, init);
     let response = await call.first();
     for (let round = 0; round < ROUNDS; round++) {
-      const id = own(response.url || call.url) && response.headers.get("step-up-challenge");
+      const id = own(response.url || call.url) && idOf(response.headers.get("step-up-challenge"));
       if (!id || !(await ask(call, id))) break;
       const again = call.again();
       if (!again) break;
@@ -500,12 +501,12 @@
     }
     #asks() {
       const inner = this.#inner;
-      return this.#round < ROUNDS && own(inner.responseURL) && inner.getResponseHeader("step-up-challenge") !== null;
+      return this.#round < ROUNDS && own(inner.responseURL) && idOf(inner.getResponseHeader("step-up-challenge"));
     }
     async #ask(inner) {
       const stop = (this.#stop = new AbortController());
       const call = { headers: new Headers(this.#headers), omit: false, signal: stop.signal };
-      const id = inner.getResponseHeader("step-up-challenge");
+      const id = idOf(inner.getResponseHeader("step-up-challenge"));
       const approved = await ask(call, id).catch(() => false);
       if (inner !== this.#inner || this.#aborted) return;
       if (approved) return this.#again(inner);

@@ -140,9 +140,9 @@ pub(super) fn abandon(
     let key = Holds::key(&attempt.who, attempt.destination.as_deref());
     let mut known = Holds::load(desk, &key, freezes, now)?;
     for rule in holds {
-        if !known.running.iter().any(|hold| hold.rule == rule) {
-            known.running.push(HoldRunning { rule, since: now });
-        }
+        // The one before was served, and is over.
+        known.running.retain(|hold| hold.rule != rule);
+        known.running.push(HoldRunning { rule, since: now });
     }
     known.save(desk, &key, now)
 }

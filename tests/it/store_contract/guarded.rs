@@ -172,15 +172,19 @@ pub async fn an_address_is_verified_by_the_owners_proof(make: Make) {
     assert!(begun(&store, to("y", "e"), NOW).await.address.expect("facts").verified);
 }
 
-pub async fn a_hold_begins_once_and_is_found_for_its_destination_only(make: Make) {
+pub async fn a_hold_that_begins_again_begins_anew_and_is_found_for_its_destination_only(
+    make: Make,
+) {
     let store = make(Limits::default());
     assert_eq!(begun(&store, to("x", "a"), NOW).await.holds, []);
     abandon(&store, "a", &["young"], NOW).await;
     begun(&store, to("x", "b"), after(HOUR)).await;
-    abandon(&store, "b", &["young", "large"], after(HOUR)).await;
+    abandon(&store, "b", &["large"], after(HOUR)).await;
+    begun(&store, to("x", "f"), after(HOUR)).await;
+    abandon(&store, "f", &["young"], after(2 * HOUR)).await;
     let holds = begun(&store, to("x", "c"), after(2 * HOUR)).await.holds;
     let found: Vec<_> = holds.iter().map(|hold| (hold.rule.as_str(), hold.since)).collect();
-    assert_eq!(found, [("young", NOW), ("large", after(HOUR))]);
+    assert_eq!(found, [("large", after(HOUR)), ("young", after(2 * HOUR))]);
     assert_eq!(begun(&store, to("y", "d"), after(HOUR)).await.holds, []);
     let of_bob = Begin { account: account("bob"), ..to("x", "e") };
     assert_eq!(begun(&store, of_bob, after(HOUR)).await.holds, []);

@@ -24,21 +24,24 @@ local rules = split(ARGV[5])
 if #rules == 0 then
   return 1
 end
-local holds, runs = { freezes }, {}
+-- Of a rule whose hold begins, the one before was served, and is over.
+local holds, begins = { freezes }, {}
+for _, rule in ipairs(rules) do
+  begins[rule] = true
+end
 if stored[1] == freezes then
   for i = 2, #stored, 2 do
-    if now < stored[i + 1] + 30 * DAY then
+    if not begins[stored[i]] and now < stored[i + 1] + 30 * DAY then
       holds[#holds + 1] = stored[i]
       holds[#holds + 1] = stored[i + 1]
-      runs[stored[i]] = true
     end
   end
 end
 for _, rule in ipairs(rules) do
-  if not runs[rule] then
+  if begins[rule] then
     holds[#holds + 1] = rule
     holds[#holds + 1] = digits(now)
-    runs[rule] = true
+    begins[rule] = nil
   end
 end
 redis.call('SET', key, join(holds))
