@@ -486,10 +486,11 @@ fn who_lets_unlisted_writes_pass_still_has_those_refused_beside_the_known_ways_o
 
 /// Guarded actions that the shipped policy asks nobody about, knowingly: they move nothing out of the account's owner's
 /// reach, or bots repeat them all the time.
-const LEFT_FREE: [&str; 14] = [
+const LEFT_FREE: [&str; 15] = [
     "account.upgrade",
     "address_book.remove",
     "api_key.delete",
+    "batch_order",
     "cancel_all_after",
     "convert",
     "copy_trading",

@@ -487,6 +487,8 @@ impl<W: Write> Maker<W> {
                 record.event = Event::Refusal;
                 let holds = self.accounts[plan.who].holds.entry(seen.destination()).or_default();
                 let since = UnixMs(plan.at);
+                // As a store does: the one before was served, and is over.
+                holds.retain(|hold| !starts.contains(&hold.rule));
                 holds.extend(starts.iter().map(|rule| HoldRunning { rule: rule.clone(), since }));
                 self.line(record);
                 true
@@ -626,6 +628,9 @@ impl<W: Write> Maker<W> {
             let planted = under(all, Changed::LongerWait);
             planted.put("newly_held", request, seen);
             planted.held_again += u64::from(again);
+        }
+        if matches!(plan.what, What::Withdraw(..)) && seen.is_served_under_longer_wait(old) {
+            under(all, Changed::LongerWait).put("no_longer_held", request, seen);
         }
         let listed = plan.what != What::Look && old != "hold";
         if listed && seen.network == "hosting" && seen.kind == CredentialKind::Session {
@@ -805,6 +810,14 @@ impl Seen {
                 old == "require" && since.is_some_and(|since| self.now.0 - since < 72 * HOUR)
             }
         }
+    }
+
+    /// Never added; the hold of a day was served, and that is over by now, while one of three days serves for longer.
+    fn is_served_under_longer_wait(&self, old: &str) -> bool {
+        let since = self.holds.iter().map(|hold| hold.since.0).max();
+        let age = since.map(|since| self.now.0 - since);
+        let served = age.is_some_and(|age| (72 * HOUR..144 * HOUR).contains(&age));
+        self.address_age.is_none() && old == "hold" && served
     }
 
     fn destination(&self) -> String {
