@@ -285,15 +285,18 @@ mod tests {
         let rule = |when: &str, hold: &str| {
             load(&format!("[[rule]]\nid = \"r\"\non = \"order\"\n{when}\nhold = \"{hold}\""))
         };
-        let says = |policy: &PolicySet, held_h: u64, changed: &str| {
+        let of = |policy: &PolicySet, held_h: u64, name: &str, age: &str| {
             let mut staged = Staged::new("order", Fields::default(), History::default());
             let vocabulary = super::super::vocabulary::Vocabulary::new(&[]);
-            staged.set("account.security_change_age", changed, &vocabulary).unwrap();
+            staged.set(name, age, &vocabulary).unwrap();
             staged.settle();
             let since = UnixMs(staged.now.0.saturating_sub_unsigned(held_h * 3_600_000));
             let hold = crate::policy::facts::HoldRunning { rule: RuleId::new("r"), since };
             staged.holds.push(hold);
             policy.decide(&[staged.facts()]).verdict.word()
+        };
+        let says = |policy: &PolicySet, held_h, age: &str| {
+            of(policy, held_h, "account.security_change_age", age)
         };
         let plain = rule("", "30h");
         assert_eq!(says(&plain, 29, "absent"), "hold");
@@ -302,6 +305,9 @@ mod tests {
         // A second change, an hour after the hold for the first was served.
         let change = rule("when = \"account.security_change_age < 24h\"", "6h");
         assert_eq!((says(&change, 7, "8h"), says(&change, 7, "1h")), ("allow", "hold"));
+        // The payment that was held an hour ago made the destination known: the next one need not wait again.
+        let young = rule("when = \"address.age < 24h\"", "24h");
+        assert_eq!(of(&young, 25, "address.age", "1h"), "allow");
     }
 
     /// Who spoke aloud and is not satisfied.

@@ -245,7 +245,12 @@ impl Atom {
 
     fn came_at(&self, facts: &Facts<'_>) -> Option<UnixMs> {
         self.clears_at(facts)?;
-        match self.facts.first()?.read(facts) {
+        let age = self.facts.first()?;
+        // A destination is known from the payment on that its hold was for; one added anew begins its hold in the store.
+        if age.name.starts_with("address.") {
+            return None;
+        }
+        match age.read(facts) {
             Fact::Known(Value::Duration(age @ 1..)) => {
                 Some(UnixMs(facts.now.0.saturating_sub_unsigned(age)))
             }
