@@ -84,10 +84,9 @@ async fn each_message_is_decided_by_the_policy_that_is_in_force_when_it_comes() 
     scene.approve(&id).await;
     let refused = bot.ask(withdraw(2, "0.5")).await;
     assert!(super::refused(&refused).contains("Not today."), "{refused}");
-    let audit = scene.world.audit();
-    let of =
-        |event: &str| audit.iter().find(|line| line["event"] == event).unwrap()["policy"].clone();
-    assert_ne!(of("challenge_opened"), of("refusal"));
+    let (asked, refused) =
+        (scene.world.noted("challenge_opened").await, scene.world.noted("refusal").await);
+    assert_ne!(asked["policy"], refused["policy"]);
     assert!(scene.sockets.with("withdraw").is_empty());
 }
 
