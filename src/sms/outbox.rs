@@ -229,7 +229,10 @@ mod tests {
             prove(&ChallengeId, &AccountId, Factor, Option<u64>, Option<String>, UnixMs) -> Task<'_, Proven>;
             reject(&ChallengeId, &AccountId, bool, UnixMs) -> Task<'_, Option<Challenge>>;
             take_held(&ChallengeId, &AccountId, &Credential, UnixMs) -> Task<'_, Option<Vec<u8>>>;
-            send_code(&ChallengeId, &AccountId, NumberKey, SentCode, Vec<u8>, UnixMs) -> Task<'_, CodeQueued>;
+            send_code(&ChallengeId, &AccountId, Charge, SentCode, Vec<u8>, UnixMs) -> Task<'_, CodeQueued>;
+            code_verified(&str, UnixMs) -> Task<'_, Option<Arc<str>>>;
+            sms_stops(UnixMs) -> Task<'_, Vec<crate::stepup::budget::Stop>>;
+            lift_sms_stop(&str, UnixMs) -> Task<'_, bool>;
             freeze(&AccountId, Arc<str>, UnixMs) -> Task<'_, ()>;
             thaw(&AccountId, UnixMs) -> Task<'_, bool>;
             enrol(&AccountId, Enrolled, UnixMs) -> Task<'_, ()>;

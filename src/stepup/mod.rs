@@ -4,6 +4,7 @@
 //! of the intent it was met for.
 
 pub mod attempts;
+pub mod budget;
 pub mod challenge;
 pub mod code;
 pub mod device;

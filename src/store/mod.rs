@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::locate::travel::Sighting;
 use crate::policy::facts::{AddressFacts, Counters, Elevation, HoldRunning};
 use crate::stepup::Proof;
+use crate::stepup::budget::{Meter, Refusal, Stop, Watch};
 use crate::stepup::challenge::{Challenge, Scope, SentCode};
 use crate::types::{
     AccountId, ActionName, AttemptId, ChallengeId, Credential, Factor, FactorSet, IntentDigest,
@@ -218,7 +219,10 @@ pub enum Proven {
 #[derive(Debug)]
 pub enum CodeQueued {
     Queued(Challenge),
+    /// Too many to this number, or step-up is blocked on the account.
     Limited { retry_after_ms: u64 },
+    /// A budget for text messages is used up, or nothing is sent to this country or range for a while.
+    OverBudget(Refusal),
     Closed(Challenge),
     Missing,
 }
@@ -238,6 +242,21 @@ pub struct Message {
 /// A number as counters know it: HMAC, never the number.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NumberKey(pub String);
+
+/// Everything that a code is counted against before it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    pub number: NumberKey,
+    pub meters: Vec<Meter>,
+    pub watches: Vec<Watch>,
+}
+
+/// Within the limits per number alone.
+impl From<NumberKey> for Charge {
+    fn from(number: NumberKey) -> Self {
+        Self { number, meters: Vec::new(), watches: Vec::new() }
+    }
+}
 
 /// What an operator sees of an account.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -396,16 +415,28 @@ pub trait Store: Send + Sync {
         now: UnixMs,
     ) -> Task<'_, Option<Vec<u8>>>;
 
-    /// Puts a code on the challenge and its message into the durable outbox, within the limits per number.
+    /// Puts a code on the challenge and its message into the durable outbox, within the limits per number and the
+    /// budgets: all of them are counted before, in one transaction, or none. A crash in between may only leave counted
+    /// what was not sent.
     fn send_code(
         &self,
         id: &ChallengeId,
         account: &AccountId,
-        number: NumberKey,
+        charge: Charge,
         sent: SentCode,
         sealed: Vec<u8>,
         now: UnixMs,
     ) -> Task<'_, CodeQueued>;
+
+    /// The code with this MAC came back: it counts as verified, once, wherever it was counted as sent. Answers the
+    /// country's prefix.
+    fn code_verified(&self, mac: &str, now: UnixMs) -> Task<'_, Option<Arc<str>>>;
+
+    /// Countries and ranges that nothing is sent to at present.
+    fn sms_stops(&self, now: UnixMs) -> Task<'_, Vec<Stop>>;
+
+    /// Lets codes be sent again; `false` if nothing was stopped under this name.
+    fn lift_sms_stop(&self, subject: &str, now: UnixMs) -> Task<'_, bool>;
 
     /// Leases the oldest message that is due, for `lease_ms`; expired ones are dropped.
     fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>>;

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod asking;
+mod budget;
 mod docs;
 mod examine;
 mod export;
@@ -31,10 +32,11 @@ use self::rows::{Desk, FOR_EVER, Key, Kind, Rows as _, STATE, Shelf, unavailable
 use self::writer::{Job, Writer};
 use super::moved::{Export, Kept};
 use super::{
-    AccountCard, Begin, Begun, CodeQueued, Consult, Consulted, Enrolled, Learn, Message, Notice,
-    NumberKey, Opened, Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    AccountCard, Begin, Begun, Charge, CodeQueued, Consult, Consulted, Enrolled, Learn, Message,
+    Notice, Opened, Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use crate::locate::travel::Sighting;
+use crate::stepup::budget::Stop;
 use crate::stepup::challenge::{Challenge, Limits, SentCode};
 use crate::store::view::{View, is_news};
 use crate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId, UnixMs};
@@ -308,7 +310,7 @@ impl Store for Embedded {
         &self,
         id: &ChallengeId,
         account: &AccountId,
-        number: NumberKey,
+        charge: Charge,
         sent: SentCode,
         sealed: Vec<u8>,
         now: UnixMs,
@@ -316,8 +318,22 @@ impl Store for Embedded {
         let limits = Arc::clone(&self.limits);
         let (id, account) = (id.clone(), account.clone());
         Box::pin(self.ask(Some(now), move |desk| {
-            outbox::send_code(desk, &limits, (&id, &account), &number, sent, sealed, now)
+            outbox::send_code(desk, &limits, (&id, &account), &charge, sent, sealed, now)
         }))
+    }
+
+    fn code_verified(&self, mac: &str, now: UnixMs) -> Task<'_, Option<Arc<str>>> {
+        let mac = mac.to_owned();
+        Box::pin(self.ask(Some(now), move |desk| budget::verified(desk, &mac, now)))
+    }
+
+    fn sms_stops(&self, now: UnixMs) -> Task<'_, Vec<Stop>> {
+        Box::pin(async move { self.read(|rows| budget::stops(rows, now)) })
+    }
+
+    fn lift_sms_stop(&self, subject: &str, now: UnixMs) -> Task<'_, bool> {
+        let subject = subject.to_owned();
+        Box::pin(self.ask(Some(now), move |desk| budget::lift(desk, &subject, now)))
     }
 
     fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>> {

@@ -3,18 +3,19 @@
 //! Never sees a number or a text: both are sealed. Invariant: at most one code of a challenge is
 //! alive, and a message whose code is dead is not sent any more.
 
+use super::budget;
 use super::docs::{Account, Outgoing, as_of, challenge_of, load_challenge, save_challenge};
 use super::rows::{Desk, FOR_EVER, Key, Kind, Rows};
 use crate::stepup::attempts::{DAY_MS, wait_for_code};
 use crate::stepup::challenge::{Challenge, Limits, SentCode, State};
-use crate::store::{CodeQueued, Message, NumberKey, StoreError};
+use crate::store::{Charge, CodeQueued, Message, StoreError};
 use crate::types::{AccountId, ChallengeId, UnixMs};
 
 pub(super) fn send_code(
     desk: &mut Desk<'_>,
     limits: &Limits,
     (id, owner): (&ChallengeId, &AccountId),
-    number: &NumberKey,
+    charge: &Charge,
     sent: SentCode,
     sealed: Vec<u8>,
     now: UnixMs,
@@ -27,12 +28,16 @@ pub(super) fn send_code(
     if let Some(until) = account.tally.blocked(limits, now) {
         return Ok(CodeQueued::Limited { retry_after_ms: until.since_ms(now) });
     }
-    let sends_key = Key::new(Kind::Sends).part(&number.0);
+    let sends_key = Key::new(Kind::Sends).part(&charge.number.0);
     let mut sends: Vec<UnixMs> = desk.find(&sends_key)?.unwrap_or_default();
     sends.retain(|at| now < at.plus_ms(DAY_MS));
     if let Some(retry_after_ms) = wait_for_code(&sends, limits, now) {
         return Ok(CodeQueued::Limited { retry_after_ms });
     }
+    if let Some(refusal) = budget::refused(desk, charge, now)? {
+        return Ok(CodeQueued::OverBudget(refusal));
+    }
+    budget::count(desk, charge, &sent.mac, now)?;
     sends.push(now);
     desk.put(&sends_key, now.plus_ms(DAY_MS), &sends)?;
     let expires = sent.expires.min(now.plus_ms(limits.sms_code_ms));

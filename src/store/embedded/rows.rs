@@ -40,6 +40,14 @@ pub(super) enum Kind {
     Sequence = 13,
     Kept = 14,
     Lent = 15,
+    /// How many codes were sent within a budget's window.
+    Meter = 20,
+    /// How many codes came back of those that were sent.
+    Watch = 21,
+    /// Where a code that was sent is counted.
+    Counted = 22,
+    /// What nothing is sent to at present.
+    Stop = 23,
     /// (keep until, key) of every row that does not stay for ever.
     Expiry = 255,
 }

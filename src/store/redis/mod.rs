@@ -22,6 +22,8 @@
 //! | `{t}d<a>` | hash: address book; a year |
 //! | `{t}h<a>d<destination>`, `{t}h<a>i<intent>` | holds that run; 30 days |
 //! | `{out}n<number>` | when codes were sent to a number; a day |
+//! | `{out}b…`, `{out}v…`, `{out}c<mac>` | codes within a budget; how many came back; where one is counted; a window |
+//! | `{out}x` | hash: countries and ranges that nothing is sent to |
 //! | `{out}i`, `{out}w`, `{out}o<id>` | the outbox: last id, what is due when, a message |
 //! | `{common}k<name>`, `{common}l<name>` | common keys; what is lent |
 //! | `{nodes}n<id>` | a gateway that lives (30 s), or has gone |
@@ -37,6 +39,7 @@
 
 mod account;
 mod asking;
+mod budget;
 mod common;
 mod export;
 mod guarded;
@@ -62,10 +65,11 @@ use self::tasks::{Seen, Tasks};
 use super::moved::{Export, Kept};
 use super::view::{View, is_news};
 use super::{
-    AccountCard, Begin, Begun, CodeQueued, Consult, Consulted, Enrolled, Figures, Learn, Message,
-    Notice, NumberKey, Opened, Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    AccountCard, Begin, Begun, Charge, CodeQueued, Consult, Consulted, Enrolled, Figures, Learn,
+    Message, Notice, Opened, Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use crate::locate::travel::Sighting;
+use crate::stepup::budget::Stop;
 use crate::stepup::challenge::{Challenge, Limits, SentCode};
 use crate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId, UnixMs};
 use crate::world::{Clock, Entropy as _, SystemEntropy};
@@ -387,13 +391,27 @@ impl Store for Redis {
         &self,
         id: &ChallengeId,
         account: &AccountId,
-        number: NumberKey,
+        charge: Charge,
         sent: SentCode,
         sealed: Vec<u8>,
         now: UnixMs,
     ) -> Task<'_, CodeQueued> {
         let (id, account) = (id.clone(), account.clone());
-        Box::pin(async move { self.do_send_code(&id, &account, &number, sent, sealed, now).await })
+        Box::pin(async move { self.do_send_code(&id, &account, &charge, sent, sealed, now).await })
+    }
+
+    fn code_verified(&self, mac: &str, now: UnixMs) -> Task<'_, Option<Arc<str>>> {
+        let mac = mac.as_bytes().to_vec();
+        Box::pin(self.do_code_verified(mac, now))
+    }
+
+    fn sms_stops(&self, now: UnixMs) -> Task<'_, Vec<Stop>> {
+        Box::pin(self.do_sms_stops(now))
+    }
+
+    fn lift_sms_stop(&self, subject: &str, now: UnixMs) -> Task<'_, bool> {
+        let subject = subject.as_bytes().to_vec();
+        Box::pin(self.do_lift_sms_stop(subject, now))
     }
 
     fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>> {

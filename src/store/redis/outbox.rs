@@ -9,7 +9,7 @@ use super::keys::{OUT, account_from, account_text};
 use super::reply::{Reply, corrupt, next};
 use super::{Redis, scripts};
 use crate::stepup::challenge::{Challenge, SentCode, State};
-use crate::store::{CodeQueued, Message, NumberKey, StoreError};
+use crate::store::{Charge, CodeQueued, Message, StoreError};
 use crate::types::{AccountId, ChallengeId, UnixMs};
 
 impl Redis {
@@ -17,7 +17,7 @@ impl Redis {
         &self,
         id: &ChallengeId,
         account: &AccountId,
-        number: &NumberKey,
+        charge: &Charge,
         sent: SentCode,
         sealed: Vec<u8>,
         now: UnixMs,
@@ -26,8 +26,8 @@ impl Redis {
         let sent = SentCode { expires, ..sent };
         let asked = self.put_code(id, account, None, now).await?;
         let CodeQueued::Queued(_) = asked else { return Ok(asked) };
-        if let Some(retry_after_ms) = self.reserve(number, now).await? {
-            return Ok(CodeQueued::Limited { retry_after_ms });
+        if let Some(refused) = self.reserve(charge, &sent.mac, now).await? {
+            return Ok(refused);
         }
         let put = self.put_code(id, account, Some(&sent), now).await?;
         if let CodeQueued::Queued(_) = put {
@@ -69,17 +69,6 @@ impl Redis {
             "missing" => CodeQueued::Missing,
             _ => return Err(corrupt("an answer")),
         })
-    }
-
-    async fn reserve(&self, number: &NumberKey, now: UnixMs) -> Result<Option<u64>, StoreError> {
-        let limits = &self.shared.limits;
-        let args = vec![
-            number.0.clone().into_bytes(),
-            limits.sms_per_10min_max.to_string().into_bytes(),
-            limits.sms_per_day_max.to_string().into_bytes(),
-        ];
-        let reply = self.shared.ask(&scripts::RESERVE, OUT, now, args).await?;
-        reply.present().map(ms).transpose()
     }
 
     pub(super) async fn do_next_message(
@@ -125,6 +114,6 @@ fn is_alive(challenge: &Challenge, mac: &str) -> bool {
     challenge.state == State::Open && challenge.sent.as_ref().is_some_and(|sent| sent.mac == mac)
 }
 
-fn ms(reply: Reply) -> Result<u64, StoreError> {
+pub(super) fn ms(reply: Reply) -> Result<u64, StoreError> {
     u64::try_from(reply.number()?).map_err(|_| corrupt("a number"))
 }

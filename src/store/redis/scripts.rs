@@ -36,7 +36,9 @@ scripts! {
     REJECT = "prelude" "account" "reject";
     TAKE_HELD = "prelude" "account" "take_held";
     PUT_CODE = "prelude" "account" "put_code";
-    RESERVE = "prelude" "reserve";
+    RESERVE = "prelude" "budget" "reserve";
+    CODE_VERIFIED = "prelude" "budget" "code_verified";
+    SMS_STOPS = "prelude" "sms_stops";
     ENQUEUE = "prelude" "enqueue";
     LEASE = "prelude" "lease";
     MESSAGE_DONE = "prelude" "message_done";

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use stepgate::locate::Sighting;
+use stepgate::stepup::budget::Stop;
 use stepgate::stepup::challenge::{Challenge, SentCode};
 use stepgate::store::moved::{Export, Kept};
 use stepgate::store::{
-    AccountCard, Begin, Begun, CodeQueued, Enrolled, Learn, Message, Notice, NumberKey, Opened,
+    AccountCard, Begin, Begun, Charge, CodeQueued, Enrolled, Learn, Message, Notice, Opened,
     Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use stepgate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId, UnixMs};
@@ -148,12 +149,24 @@ impl Store for Fragile {
         &self,
         id: &ChallengeId,
         account: &AccountId,
-        number: NumberKey,
+        charge: Charge,
         sent: SentCode,
         sealed: Vec<u8>,
         now: UnixMs,
     ) -> Task<'_, CodeQueued> {
-        self.unless_down(self.store.send_code(id, account, number, sent, sealed, now))
+        self.unless_down(self.store.send_code(id, account, charge, sent, sealed, now))
+    }
+
+    fn code_verified(&self, mac: &str, now: UnixMs) -> Task<'_, Option<Arc<str>>> {
+        self.unless_down(self.store.code_verified(mac, now))
+    }
+
+    fn sms_stops(&self, now: UnixMs) -> Task<'_, Vec<Stop>> {
+        self.unless_down(self.store.sms_stops(now))
+    }
+
+    fn lift_sms_stop(&self, subject: &str, now: UnixMs) -> Task<'_, bool> {
+        self.unless_down(self.store.lift_sms_stop(subject, now))
     }
 
     fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>> {
