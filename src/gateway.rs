@@ -24,6 +24,7 @@ use crate::pipeline::{Candidate, Lines};
 use crate::policy::PolicySet;
 use crate::prices::Prices;
 use crate::routes::Routes;
+use crate::stepup::budget::Budget;
 use crate::stepup::challenge::Limits;
 use crate::stepup::phone;
 use crate::store::Store;
@@ -50,6 +51,8 @@ pub struct Gateway {
     pub body_timeout: Duration,
     pub trusted_proxies: Vec<IpNet>,
     pub phones: phone::Settings,
+    /// What text messages may cost.
+    pub budget: Budget,
     /// What is answered where no site is known.
     pub pages: Arc<Pages>,
     /// Rung when a message was queued, so that it goes out at once.

@@ -18,12 +18,15 @@ use crate::sms::log::Log;
 use crate::sms::outbox::{self, Outbox};
 use crate::sms::twilio::Twilio;
 use crate::sms::webhook::Webhook;
-use crate::sms::{self, BoxFuture, Provider, Transport};
+use crate::metrics::Metrics;
+use crate::sms::{self, BoxFuture, Letter, Provider, SendError, Transport};
 use crate::world::Clock;
 
 /// What sends text messages.
 pub(crate) struct Messenger {
     provider: Arc<dyn Provider>,
+    /// As the configuration calls it.
+    name: &'static str,
     /// The provider again, if it is the one that shows texts.
     pub log: Option<Arc<Log>>,
 }
@@ -40,17 +43,17 @@ pub(crate) fn build(
     match &sms.provider {
         SmsProvider::Log { file } => {
             let log = Arc::new(Log::new(file.clone()));
-            Some(Messenger { provider: log.clone(), log: Some(log) })
+            Some(Messenger { provider: log.clone(), name: "log", log: Some(log) })
         }
         SmsProvider::Twilio { url, from, credentials } => {
             let secret = config.secret(credentials, faults)?;
             let made = Twilio::new(transport, url, from, secret.text.trim());
-            made_or_fault(config, credentials, made, faults)
+            made_or_fault(config, credentials, "twilio", made, faults)
         }
         SmsProvider::Webhook { url, credentials } => {
             let key = config.secret(credentials, faults)?;
             let made = Webhook::new(transport, clock.clone(), url, key.text.trim());
-            made_or_fault(config, credentials, made, faults)
+            made_or_fault(config, credentials, "webhook", made, faults)
         }
     }
 }
@@ -58,6 +61,7 @@ pub(crate) fn build(
 fn made_or_fault<P: Provider + 'static, E: std::fmt::Display>(
     config: &Config,
     credentials: &SecretRef,
+    name: &'static str,
     made: Result<P, E>,
     faults: &mut Vec<Fault>,
 ) -> Option<Messenger> {
@@ -66,7 +70,7 @@ fn made_or_fault<P: Provider + 'static, E: std::fmt::Display>(
         SecretRef::Env { span, .. } => span.clone(),
     };
     match made {
-        Ok(provider) => Some(Messenger { provider: Arc::new(provider), log: None }),
+        Ok(provider) => Some(Messenger { provider: Arc::new(provider), name, log: None }),
         Err(error) => {
             faults.push(Fault::new(&config.source, span, format!("[sms] {error}")));
             None
@@ -85,11 +89,37 @@ impl Messenger {
         let outbox = Outbox {
             store: gateway.store.clone(),
             open: Box::new(move |message| sms::open(&keyring, message)),
-            provider: self.provider.clone(),
+            provider: Arc::new(Counted {
+                provider: self.provider.clone(),
+                name: self.name,
+                metrics: gateway.metrics.clone(),
+            }),
             clock: gateway.clock.clone(),
             wake: gateway.outbox.clone(),
         };
         outbox::run(outbox, stop)
+    }
+}
+
+/// A provider, and how often it took a message.
+struct Counted {
+    provider: Arc<dyn Provider>,
+    name: &'static str,
+    metrics: Arc<Metrics>,
+}
+
+impl Provider for Counted {
+    fn send<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<(), SendError>> {
+        Box::pin(async move {
+            let sent = self.provider.send(letter).await;
+            let result = match &sent {
+                Ok(()) => "taken",
+                Err(SendError::Refused { .. } | SendError::Unwritable(_)) => "refused",
+                Err(SendError::Busy { .. } | SendError::Unreachable(_)) => "failed",
+            };
+            self.metrics.sms_sent(self.name, result);
+            sent
+        })
     }
 }
 

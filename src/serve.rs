@@ -237,6 +237,7 @@ fn build(
         body_timeout: Duration::from_millis(config.listen.body_timeout_ms),
         trusted_proxies: config.listen.trusted_proxies.clone(),
         phones: phones(config),
+        budget: config.sms.as_ref().map(|sms| sms.budget.clone()).unwrap_or_default(),
         pages: Pages::plain(),
         outbox: Arc::new(Notify::new()),
         sms: messenger.is_some(),

@@ -20,10 +20,9 @@ use crate::gateway::{Gateway, Worker};
 use crate::identify::Identity;
 use crate::pages::respond::Ctx;
 use crate::pages::{AnswerResult, Audience, Pages, csrf, language};
-use crate::pipeline::{self, End, Visit};
+use crate::pipeline::{self, End, Texted, Visit};
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, State};
-use crate::store::CodeQueued;
 use crate::types::{ChallengeId, CredentialKind, Factor};
 use input::Input;
 use verify::Attempted;
@@ -218,17 +217,19 @@ impl Desk<'_> {
         if challenge.state_at(now) == State::Open && (input.factor != Some(Factor::Sms) || !asks) {
             return Err(Rejection::BadRequest("this challenge has no such factor to send").into());
         }
-        match pipeline::queue_code(self.gateway, self.visit, challenge, self.identity).await? {
-            CodeQueued::Queued(challenge) => {
+        match pipeline::text_code(self.gateway, self.visit, challenge, self.identity).await? {
+            Texted::Sent(challenge) => {
                 let factor = Some(Factor::Sms);
                 let sent = |ctx: &Ctx<'_>| self.pages().sent(&challenge, &Ctx { factor, ..*ctx });
                 Ok(self.answer(&challenge, sent))
             }
-            CodeQueued::Limited { retry_after_ms } => {
-                Err(Rejection::TooMany { retry_after_s: retry_after_ms.div_ceil(1000) }.into())
+            Texted::Not(no_text) => {
+                let said = |ctx: &Ctx<'_>| self.pages().no_text(challenge, no_text, ctx);
+                Ok(self.answer(challenge, said))
             }
-            CodeQueued::Closed(after) => Ok(self.result(challenge, &verify::closed(after, now))),
-            CodeQueued::Missing => Err(not_found()),
+            Texted::Limited { retry_after_s } => Err(Rejection::TooMany { retry_after_s }.into()),
+            Texted::Closed(after) => Ok(self.result(challenge, &verify::closed(after, now))),
+            Texted::Missing => Err(not_found()),
         }
     }
 

@@ -66,8 +66,13 @@ pub(super) async fn attempt(
             return Ok(failed(gateway, visit, challenge, factor, left, result));
         }
     };
+    let code = mac.clone();
     let proven = gateway.store.prove(id, &challenge.account, factor, step, mac, now).await;
-    match proven.map_err(|error| End::from(visit.store_failed(&error)))? {
+    let proven = proven.map_err(|error| End::from(visit.store_failed(&error)))?;
+    if let (Proven::Approved(_) | Proven::More(_), Some(mac)) = (&proven, code) {
+        came_back(gateway, visit, mac);
+    }
+    match proven {
         Proven::Approved(after) => {
             Ok(proved(gateway, visit, after, factor, AnswerResult::Approved))
         }
@@ -77,6 +82,23 @@ pub(super) async fn attempt(
         }
         Proven::Closed(challenge) => Ok(closed(challenge, now)),
     }
+}
+
+/// Counts a code that was right as one of those that are worth their price. Nobody waits for it; one that is not counted
+/// only makes the share look smaller.
+fn came_back(gateway: &Gateway, visit: &Visit, mac: String) {
+    let (store, metrics) = (gateway.store.clone(), gateway.metrics.clone());
+    let now = visit.head.received;
+    visit.tasks.spawn(async move {
+        match store.code_verified(&mac, now).await {
+            Ok(prefix) => {
+                if let Some(prefix) = prefix {
+                    metrics.sms_code_verified(&prefix);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a code that came back was not counted"),
+        }
+    });
 }
 
 enum Compared {

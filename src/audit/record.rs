@@ -54,6 +54,8 @@ pub enum Event {
     /// A signature over the chain so far.
     Checkpoint,
     Notice,
+    /// Too few codes to a country, or from a range, came back: nothing more is sent there for a while.
+    SmsStopped,
     /// What was seen of a write that no action names since the last such record of it.
     RouteSeen,
 }

@@ -6,6 +6,7 @@
 use super::{
     Admin, Config, FileRef, Geo, Listen, RedisStore, SecretRef, Sms, SmsProvider, StoreConfig,
 };
+use crate::stepup::budget::Budget;
 use crate::stepup::challenge::Limits;
 
 /// The members that differ from those that the gateway was started with, and need a restart.
@@ -163,7 +164,8 @@ impl Changed {
         let (Some(started), Some(now)) = (started, now) else {
             return self.unless_same("sms", &started.is_some(), &now.is_some());
         };
-        let Sms { provider, blocked_prefixes } = started;
+        let Sms { provider, blocked_prefixes, budget } = started;
+        self.budget(budget, &now.budget);
         match (provider, &now.provider) {
             (SmsProvider::Log { file: started }, SmsProvider::Log { file: now }) => {
                 self.unless_same("sms.file", started, now);
@@ -186,6 +188,47 @@ impl Changed {
             _ => self.0.push("sms.provider"),
         }
         self.unless_same("sms.blocked_prefixes", blocked_prefixes, &now.blocked_prefixes);
+    }
+
+    fn budget(&mut self, started: &Budget, now: &Budget) {
+        let Budget {
+            per_account_hour_max,
+            per_account_day_max,
+            per_range_hour_max,
+            per_range_day_max,
+            per_prefix_hour_max,
+            per_prefix_day_max,
+            overall_hour_max,
+            overall_day_max,
+            verified_window_ms,
+            verified_sent_min,
+            verified_percent_min,
+            stop_ms,
+        } = started;
+        for (name, started, now) in [
+            ("sms.budget.per_account_hour_max", per_account_hour_max, now.per_account_hour_max),
+            ("sms.budget.per_account_day_max", per_account_day_max, now.per_account_day_max),
+            ("sms.budget.per_range_hour_max", per_range_hour_max, now.per_range_hour_max),
+            ("sms.budget.per_range_day_max", per_range_day_max, now.per_range_day_max),
+            ("sms.budget.overall_hour_max", overall_hour_max, now.overall_hour_max),
+            ("sms.budget.overall_day_max", overall_day_max, now.overall_day_max),
+            ("sms.budget.verified_sent_min", verified_sent_min, now.verified_sent_min),
+            ("sms.budget.verified_percent_min", verified_percent_min, now.verified_percent_min),
+        ] {
+            self.unless_same(name, started, &now);
+        }
+        for (name, started, now) in [
+            ("sms.budget.per_prefix_hour_max", per_prefix_hour_max, &now.per_prefix_hour_max),
+            ("sms.budget.per_prefix_day_max", per_prefix_day_max, &now.per_prefix_day_max),
+        ] {
+            self.unless_same(name, started, now);
+        }
+        for (name, started, now) in [
+            ("sms.budget.verified_window_s", verified_window_ms, now.verified_window_ms),
+            ("sms.budget.stop_s", stop_ms, now.stop_ms),
+        ] {
+            self.unless_same(name, started, &now);
+        }
     }
 
     fn limits(&mut self, started: &Limits, now: &Limits) {
@@ -322,6 +365,23 @@ policy = "a.policy.toml"
             ("sms_per_day_max = 1", "limits.sms_per_day_max"),
         ] {
             assert_eq!(after("[sms]", &limits(line)), [name]);
+        }
+        let budget = |line: &str| format!("file = \"sms.txt\"\n\n[sms.budget]\n{line}");
+        for (line, name) in [
+            ("per_account_hour_max = 1", "sms.budget.per_account_hour_max"),
+            ("per_account_day_max = 1", "sms.budget.per_account_day_max"),
+            ("per_range_hour_max = 1", "sms.budget.per_range_hour_max"),
+            ("per_range_day_max = 1", "sms.budget.per_range_day_max"),
+            ("per_prefix_hour_max = { \"+49\" = 1 }", "sms.budget.per_prefix_hour_max"),
+            ("per_prefix_day_max = { default = 1 }", "sms.budget.per_prefix_day_max"),
+            ("overall_hour_max = 1", "sms.budget.overall_hour_max"),
+            ("overall_day_max = 1", "sms.budget.overall_day_max"),
+            ("verified_window_s = 7200", "sms.budget.verified_window_s"),
+            ("verified_sent_min = 1", "sms.budget.verified_sent_min"),
+            ("verified_percent_min = 77", "sms.budget.verified_percent_min"),
+            ("stop_s = 7200", "sms.budget.stop_s"),
+        ] {
+            assert_eq!(after("file = \"sms.txt\"", &budget(line)), [name]);
         }
     }
 

@@ -162,9 +162,10 @@ impl<'a> Checker<'a> {
                 None
             }
         };
+        let budget = self.budget(&file.budget);
         let blocked_prefixes =
             file.blocked_prefixes.into_iter().map(toml::Spanned::into_inner).collect();
-        Some(Sms { provider: provider?, blocked_prefixes })
+        Some(Sms { provider: provider?, blocked_prefixes, budget })
     }
 
     /// Stricter than the default is accepted, laxer is a fault.
@@ -194,7 +195,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn at_most(&mut self, value: Option<&toml::Spanned<u64>>, limit: u64) -> u64 {
+    pub(super) fn at_most(&mut self, value: Option<&toml::Spanned<u64>>, limit: u64) -> u64 {
         match value {
             Some(value) if *value.get_ref() > limit => {
                 self.fault(value.span(), format!("this may be at most {limit}"))
@@ -206,7 +207,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn longer(&mut self, value: Option<&toml::Spanned<u64>>, limit: u64) -> u64 {
+    pub(super) fn longer(&mut self, value: Option<&toml::Spanned<u64>>, limit: u64) -> u64 {
         match value {
             Some(value) if !(limit..=86_400).contains(value.get_ref()) => {
                 self.fault(value.span(), format!("this must be between {limit} and 86400"))

@@ -2,6 +2,8 @@
 //!
 //! Never leaves this folder: `check` turns it into `Config`. Unknown keys are errors.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -98,6 +100,31 @@ pub(super) struct Sms {
     #[serde(default)]
     pub blocked_prefixes: Vec<Text>,
     pub file: Option<Text>,
+    #[serde(default)]
+    pub budget: Budget,
+}
+
+pub(super) type Count = Option<Spanned<u64>>;
+/// `default`, and prefixes of numbers.
+pub(super) type PerPrefix = BTreeMap<Text, Spanned<u64>>;
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Budget {
+    pub per_account_hour_max: Count,
+    pub per_account_day_max: Count,
+    pub per_range_hour_max: Count,
+    pub per_range_day_max: Count,
+    #[serde(default)]
+    pub per_prefix_hour_max: PerPrefix,
+    #[serde(default)]
+    pub per_prefix_day_max: PerPrefix,
+    pub overall_hour_max: Count,
+    pub overall_day_max: Count,
+    pub verified_window_s: Count,
+    pub verified_sent_min: Count,
+    pub verified_percent_min: Count,
+    pub stop_s: Count,
 }
 
 #[derive(Default, Deserialize)]

@@ -3,6 +3,7 @@
 //! Never keeps a secret inline: secrets come from files or the environment. Paths are relative to the file. What the
 //! named files hold (packs, policies, keys, certificates) is read by the modules that own them.
 
+mod budget;
 mod changed;
 mod check;
 mod file;
@@ -21,6 +22,7 @@ pub use self::changed::{needing_restart, say_restart};
 pub use self::prices::{Prices, PricesFrom};
 pub use self::store::{RedisStore, StoreConfig};
 use crate::fault::{Fault, Source, in_order, salvage, suggest};
+use crate::stepup::budget::Budget;
 use crate::stepup::challenge::Limits;
 
 /// A path as written, and where, so that a fault of the file it names can point at the line.
@@ -104,6 +106,7 @@ pub struct Geo {
 pub struct Sms {
     pub provider: SmsProvider,
     pub blocked_prefixes: Vec<String>,
+    pub budget: Budget,
 }
 
 #[derive(Clone, Debug)]

@@ -26,9 +26,11 @@ use crate::types::{ActionName, Factor, PolicyVersion, RuleId, SiteName};
 
 mod sharded;
 mod shared_store;
+mod texts;
 
 use sharded::{Latency, Sharded};
 use shared_store::SharedStore;
+use texts::Texts;
 
 type Requests = Counter<u64, Sharded>;
 
@@ -57,6 +59,7 @@ pub struct Metrics {
     policy_reload: Family<ResultLabels, Counter>,
     policy_info: Family<PolicyLabels, Gauge>,
     sms_sent: Family<SmsLabels, Counter>,
+    texts: Texts,
     in_flight: Gauge<i64, Sharded>,
     panics: Counter,
     shared_store: SharedStore,
@@ -87,6 +90,7 @@ impl Default for Metrics {
             policy_reload: Family::default(),
             policy_info: Family::default(),
             sms_sent: Family::default(),
+            texts: Texts::default(),
             in_flight: Gauge::default(),
             panics: Counter::default(),
             shared_store: SharedStore::default(),
@@ -119,6 +123,7 @@ impl Metrics {
             self.unclassified.clone(),
         );
         registry.register("sms_sent", "Text messages by provider", self.sms_sent.clone());
+        self.texts.register(registry);
         registry.register_with_unit("store", "Store latency", Unit::Seconds, self.store.clone());
         registry.register_with_unit(
             "upstream",
@@ -342,6 +347,26 @@ impl Metrics {
         self.sms_sent.get_or_create(&SmsLabels { provider, result }).inc();
     }
 
+    /// A code to this prefix was put into the outbox.
+    pub fn sms_code_sent(&self, prefix: &str) {
+        self.texts.sent(prefix);
+    }
+
+    /// A code to this prefix came back.
+    pub fn sms_code_verified(&self, prefix: &str) {
+        self.texts.verified(prefix);
+    }
+
+    /// `reason`: `number`, `account`, `range`, `prefix`, `overall`, `stopped`, `store`.
+    pub fn sms_code_refused(&self, prefix: &str, reason: &'static str) {
+        self.texts.refused(prefix, reason);
+    }
+
+    /// Nothing is sent to a country (`prefix`) or from a `range` any more.
+    pub fn sms_stopped(&self, scope: &'static str) {
+        self.texts.stopped(scope);
+    }
+
     pub fn panicked(&self) {
         self.panics.inc();
     }
@@ -516,6 +541,10 @@ mod tests {
         metrics.challenge(Some(Factor::Sms), "approved");
         metrics.challenge(None, "opened");
         metrics.sms_sent("log", "taken");
+        (0..4).for_each(|_| metrics.sms_code_sent("+49"));
+        metrics.sms_code_verified("+49");
+        metrics.sms_code_refused("+49", "overall");
+        metrics.sms_stopped("range");
         metrics.policy_reloaded(false);
         metrics.audit(3, false);
         metrics.geo_age_s("city", 86_400);
@@ -545,6 +574,11 @@ mod tests {
             r#"stepgate_challenges_total{factor="sms",outcome="approved"} 1"#,
             r#"stepgate_challenges_total{factor="any",outcome="opened"} 1"#,
             r#"stepgate_sms_sent_total{provider="log",result="taken"} 1"#,
+            r#"stepgate_sms_codes_total{prefix="+49",outcome="sent"} 4"#,
+            r#"stepgate_sms_codes_total{prefix="+49",outcome="verified"} 1"#,
+            r#"stepgate_sms_verified_percent{prefix="+49"} 25"#,
+            r#"stepgate_sms_refused_total{prefix="+49",reason="overall"} 1"#,
+            r#"stepgate_sms_stops_total{scope="range"} 1"#,
             r#"stepgate_policy_reload_total{result="refused"} 1"#,
             "stepgate_audit_dropped 3",
             "stepgate_audit_healthy 0",

@@ -33,7 +33,7 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 
 pub use audience::{Audience, audience};
 pub use language::Language;
-pub use outcome::AnswerResult;
+pub use outcome::{AnswerResult, NoText};
 pub use respond::{Ctx, Native};
 
 use crate::fault::{Fault, Source};

@@ -6,7 +6,10 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::text::Table;
+use super::times::span;
 use crate::stepup::challenge::{Challenge, State};
+use crate::stepup::message::fill;
+use crate::types::{Factor, FactorSet};
 
 /// The result of `POST …/answer`, and of `send` and `reject` where they fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,49 @@ pub enum AnswerResult {
     /// No such challenge for this account and credential; foreign and missing ones look the same.
     Missing,
 }
+
+/// No text message can be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoText {
+    pub retry_after_s: u64,
+    /// Not for want of a budget: it could not be counted.
+    pub down: bool,
+}
+
+impl NoText {
+    pub(super) fn status(self) -> StatusCode {
+        if self.down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::TOO_MANY_REQUESTS }
+    }
+
+    /// The sentence for the person who waits for a code. Another way is named only if it is enough.
+    pub(super) fn sentence(self, challenge: &Challenge, table: &Table) -> String {
+        let others = challenge.usable.iter().filter(|factor| *factor != Factor::Sms);
+        let without = others.fold(challenge.proven, FactorSet::with);
+        let key = match challenge.requirement.met_by(without) {
+            true => "no_text_other",
+            false => "no_text",
+        };
+        let span = span(table, self.retry_after_s.saturating_mul(1000));
+        fill(table.answer(key), &[("span", &span)])
+    }
+
+    /// The JSON body of a challenge that stays open.
+    pub(super) fn json(self, challenge: &Challenge, table: &Table) -> Vec<u8> {
+        super::respond::json_bytes(&Answer {
+            kind: Some("urn:stepgate:sms-unavailable".to_owned()),
+            title: Some(self.sentence(challenge, table)),
+            status: Some(self.status().as_u16()),
+            error: Some(NO_TEXT),
+            factors: Some(words(challenge.factors_open().iter())),
+            attempts_left: Some(challenge.attempts_left),
+            retry_after: Some(self.retry_after_s),
+            ..Answer::of(State::Open)
+        })
+    }
+}
+
+/// The machine's word for it.
+pub(super) const NO_TEXT: &str = "sms_unavailable";
 
 impl AnswerResult {
     /// What it means that a challenge is not open; `None` if it is.
@@ -153,6 +199,8 @@ struct Answer {
     factors: Option<Vec<&'static str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts_left: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
 }
 
 impl Answer {
@@ -165,11 +213,12 @@ impl Answer {
             error: None,
             factors: None,
             attempts_left: None,
+            retry_after: None,
         }
     }
 }
 
 /// The factors' words, in the order of `Factor::ALL`.
-pub(super) fn words(factors: impl Iterator<Item = crate::types::Factor>) -> Vec<&'static str> {
-    factors.map(crate::types::Factor::word).collect()
+pub(super) fn words(factors: impl Iterator<Item = Factor>) -> Vec<&'static str> {
+    factors.map(Factor::word).collect()
 }

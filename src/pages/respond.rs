@@ -12,11 +12,11 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 use super::language::Language;
-use super::outcome::words;
+use super::outcome::{NO_TEXT, words};
 use super::refusal::Refusal;
 use super::said::Said;
 use super::times::date_and_time;
-use super::{AnswerResult, Audience, Pages};
+use super::{AnswerResult, Audience, NoText, Pages};
 use crate::body::Body;
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, Destination, State};
@@ -60,6 +60,8 @@ pub struct Ctx<'a> {
     pub sign: Option<Mac<'a>>,
     /// The factor that the person wants to use.
     pub factor: Option<Factor>,
+    /// The text message that the challenge needs cannot be sent.
+    pub no_text: Option<NoText>,
 }
 
 /// Where a challenge lives on its site.
@@ -72,7 +74,9 @@ impl Pages {
     pub fn challenge(&self, challenge: &Challenge, ctx: &Ctx<'_>) -> Response<Body> {
         let mut response = match ctx.audience {
             Audience::Page => {
-                self.html(StatusCode::UNAUTHORIZED, self.challenge_page(challenge, None, ctx), ctx)
+                let notice = ctx.no_text.map(|it| self.no_text_notice(challenge, it, ctx));
+                let page = self.challenge_page(challenge, notice, ctx);
+                self.html(StatusCode::UNAUTHORIZED, page, ctx)
             }
             Audience::Api => self.challenge_problem(challenge, ctx),
         };
@@ -190,6 +194,28 @@ impl Pages {
         }
     }
 
+    /// `POST …/send`: no code can be sent now. The challenge stays open for whatever else answers it.
+    pub fn no_text(
+        &self,
+        challenge: &Challenge,
+        no_text: NoText,
+        ctx: &Ctx<'_>,
+    ) -> Response<Body> {
+        let mut response = match ctx.audience {
+            Audience::Page => {
+                let notice = self.no_text_notice(challenge, no_text, ctx);
+                let page = self.challenge_page(challenge, Some(notice), ctx);
+                self.html(no_text.status(), page, ctx)
+            }
+            Audience::Api => {
+                let body = no_text.json(challenge, self.table(ctx.language));
+                problem(no_text.status(), body, ctx)
+            }
+        };
+        response.headers_mut().insert(RETRY_AFTER, no_text.retry_after_s.into());
+        response
+    }
+
     /// `POST …/reject`: the owner said "not me".
     pub fn rejected(&self, challenge: &Challenge, frozen: bool, ctx: &Ctx<'_>) -> Response<Body> {
         match ctx.audience {
@@ -222,7 +248,10 @@ impl Pages {
             (false, false) => "step_up_place",
             (false, true) => "step_up_place_message",
         };
-        let detail = fill(table.api(about), &values);
+        let mut detail = fill(table.api(about), &values);
+        if let Some(no_text) = ctx.no_text {
+            detail = format!("{} {detail}", no_text.sentence(challenge, table));
+        }
         if let Some(native) = ctx.native {
             let status = StatusCode::from_u16(native.status).unwrap_or(StatusCode::UNAUTHORIZED);
             return json(status, (native.render)(&detail), ctx);
@@ -239,6 +268,8 @@ impl Pages {
             challenge_url: &url,
             transaction: &challenge.shown,
             rules: challenge.requirement.terms.iter().map(|term| term.rule.as_str()).collect(),
+            error: ctx.no_text.map(|_| NO_TEXT),
+            retry_after: ctx.no_text.map(|it| it.retry_after_s),
         };
         problem(status, json_bytes(&body), ctx)
     }
@@ -398,6 +429,11 @@ struct StepUpProblem<'a> {
     challenge_url: &'a str,
     transaction: &'a [Shown],
     rules: Vec<&'a str>,
+    /// The code that it needs was not sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
 }
 
 #[derive(Serialize)]

@@ -77,6 +77,7 @@ fn context(language: Language, request: &RequestId) -> Ctx<'_> {
         back: Some("/withdraw"),
         sign: Some(&|_, _| [7; 32]),
         factor: None,
+        no_text: None,
     }
 }
 

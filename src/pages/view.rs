@@ -13,7 +13,7 @@ use super::respond::{Ctx, challenge_path};
 use super::said::Said;
 use super::text::Table;
 use super::times::{clock, date, machine, span};
-use super::{AnswerResult, Language, Pages};
+use super::{AnswerResult, Language, NoText, Pages};
 use crate::stepup::challenge::{Challenge, Destination, Scope, State};
 use crate::stepup::message::fill;
 use crate::types::Factor;
@@ -253,6 +253,15 @@ impl Pages {
     pub(super) fn answer_notice(&self, result: AnswerResult, ctx: &Ctx<'_>) -> Notice {
         let kind = if result == AnswerResult::More { "good" } else { "bad" };
         Notice { kind, text: result.sentence(self.table(ctx.language)) }
+    }
+
+    pub(super) fn no_text_notice(
+        &self,
+        challenge: &Challenge,
+        no_text: NoText,
+        ctx: &Ctx<'_>,
+    ) -> Notice {
+        Notice { kind: "bad", text: no_text.sentence(challenge, self.table(ctx.language)) }
     }
 
     pub(super) fn sent_notice(&self, number: &str, ctx: &Ctx<'_>) -> Notice {

@@ -17,15 +17,16 @@ use crate::factors;
 use crate::gateway::{Gateway, Worker};
 use crate::identify::Identity;
 use crate::inbound::Inbound;
-use crate::pages::Audience;
+use crate::pages::{Audience, NoText};
 use crate::policy::verdict::Requirement;
 use crate::rejection::Rejection;
 use crate::sms;
+use crate::stepup::budget::{Refusal, Why};
 use crate::stepup::challenge::{Challenge, Scope, SentCode, State};
 use crate::stepup::code::{sms_code, sms_mac};
 use crate::stepup::device::Device;
 use crate::stepup::phone::Number;
-use crate::store::{CodeQueued, NumberKey, Opened};
+use crate::store::{Charge, CodeQueued, NumberKey, Opened};
 use crate::types::{ActionName, ChallengeId, Factor, FactorSet, IntentDigest, Shown};
 
 /// What a challenge would be about.
@@ -157,8 +158,16 @@ async fn open(
             let only_sms = challenge.factors_open().iter().eq([Factor::Sms]);
             if only_sms && !inline {
                 // The only thing the owner could ask for next; a failure to send leaves the challenge open.
-                match queue_code(gateway, visit, &challenge, identity).await {
-                    Ok(CodeQueued::Queued(sent)) => sent,
+                match text_code(gateway, visit, &challenge, identity).await {
+                    Ok(Texted::Sent(sent)) => sent,
+                    Ok(Texted::Not(no_text)) => {
+                        visit.no_text(no_text);
+                        challenge
+                    }
+                    Ok(Texted::Limited { retry_after_s }) => {
+                        visit.no_text(NoText { retry_after_s, down: false });
+                        challenge
+                    }
                     _ => challenge,
                 }
             } else {
@@ -203,13 +212,27 @@ async fn number(
     Ok(number.filter(|number| !number.is_blocked(&gateway.phones)))
 }
 
-/// Puts a fresh code for this challenge into the outbox.
-pub(crate) async fn queue_code(
+/// What came of sending a code.
+pub(crate) enum Texted {
+    Sent(Challenge),
+    /// Too many to this number, or step-up is blocked on the account.
+    Limited {
+        retry_after_s: u64,
+    },
+    /// No message can be paid for now, or counted.
+    Not(NoText),
+    Closed(Challenge),
+    Missing,
+}
+
+/// Puts a fresh code for this challenge into the outbox, if there is a budget for it. Without a store that counts
+/// nothing is sent.
+pub(crate) async fn text_code(
     gateway: &Gateway,
     visit: &Visit,
     challenge: &Challenge,
     identity: &Identity,
-) -> Result<CodeQueued, End> {
+) -> Result<Texted, End> {
     let Some(number) = number(gateway, visit, challenge, identity).await? else {
         let why = visit.site.pages.no_number(visit.language());
         return Err(Rejection::Denied { why: Some(why.into()) }.into());
@@ -225,15 +248,66 @@ pub(crate) async fn queue_code(
     let (pages, host) = (&visit.site.pages, &visit.head.host);
     let site = pages.name(visit.site.name.as_str());
     let text = pages.sms(visit.language(), challenge, site, host, &code);
-    let key = NumberKey(IntentDigest(mac("number", &[number.as_str().as_bytes()])).hex());
     let sealed = sms::seal(&gateway.keyring, &challenge.id, number.as_str(), &text);
+    let charge = charge(gateway, visit, challenge, &number);
     let queued =
-        gateway.store.send_code(&challenge.id, &challenge.account, key, sent, sealed, now).await;
-    let queued = queued.map_err(|error| End::from(visit.store_failed(&error)))?;
-    if let CodeQueued::Queued(challenge) = &queued {
-        gateway.outbox.notify_one();
-        visit.note_challenge(gateway, Event::CodeSent, challenge, Some(Factor::Sms));
-        gateway.metrics.challenge(Some(Factor::Sms), "sent");
-    }
-    Ok(queued)
+        gateway.store.send_code(&challenge.id, &challenge.account, charge, sent, sealed, now).await;
+    let prefix = gateway.budget.prefix(&number);
+    Ok(match queued {
+        Ok(CodeQueued::Queued(challenge)) => {
+            gateway.outbox.notify_one();
+            visit.note_challenge(gateway, Event::CodeSent, &challenge, Some(Factor::Sms));
+            gateway.metrics.challenge(Some(Factor::Sms), "sent");
+            gateway.metrics.sms_code_sent(prefix);
+            Texted::Sent(challenge)
+        }
+        Ok(CodeQueued::Limited { retry_after_ms }) => {
+            gateway.metrics.sms_code_refused(prefix, "number");
+            Texted::Limited { retry_after_s: retry_after_ms.div_ceil(1000) }
+        }
+        Ok(CodeQueued::OverBudget(refusal)) => {
+            over_budget(gateway, visit, &refusal, prefix);
+            let retry_after_s = refusal.retry_after_ms.div_ceil(1000).max(1);
+            Texted::Not(NoText { retry_after_s, down: false })
+        }
+        Ok(CodeQueued::Closed(after)) => Texted::Closed(after),
+        Ok(CodeQueued::Missing) => Texted::Missing,
+        Err(error) => {
+            visit.store_failed(&error);
+            gateway.metrics.sms_code_refused(prefix, "store");
+            Texted::Not(NoText { retry_after_s: STORE_AGAIN_S, down: true })
+        }
+    })
 }
+
+/// Everything that a code is counted against.
+fn charge(gateway: &Gateway, visit: &Visit, challenge: &Challenge, number: &Number) -> Charge {
+    let (budget, client) = (&gateway.budget, visit.head.client);
+    let mac = gateway.keyring.mac("number", &[number.as_str().as_bytes()]);
+    Charge {
+        number: NumberKey(IntentDigest(mac).hex()),
+        meters: budget.meters(&challenge.account, client, number),
+        watches: budget.watches(client, number, gateway.limits.sms_code_ms),
+    }
+}
+
+/// Counts it; of a stop that begins operators are told once.
+fn over_budget(gateway: &Gateway, visit: &Visit, refusal: &Refusal, prefix: &str) {
+    let reason = match refusal.why {
+        Why::Spent => refusal.scope.word(),
+        Why::Stopped | Why::Stopping { .. } => "stopped",
+    };
+    gateway.metrics.sms_code_refused(prefix, reason);
+    let Why::Stopping { sent, verified } = refusal.why else { return };
+    let (scope, subject) = (refusal.scope.word(), &*refusal.subject);
+    let stopped_s = refusal.retry_after_ms / 1000;
+    tracing::warn!(scope, subject, sent, verified, stopped_s, "too few codes come back: no text messages for a while");
+    gateway.metrics.sms_stopped(scope);
+    let note = format!(
+        "no text messages for {stopped_s} s, {scope} {subject}: {verified} of {sent} codes were verified"
+    );
+    visit.note(gateway, Event::SmsStopped, |record| record.note = Some(note.into()));
+}
+
+/// A store that gave no answer may give one soon.
+const STORE_AGAIN_S: u64 = 5;

@@ -21,7 +21,7 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-pub(crate) use ask::queue_code;
+pub(crate) use ask::{Texted, text_code};
 use caller::Caller;
 pub use caller::LastCaller;
 pub(crate) use facts::{geo_of, session_age_ms};

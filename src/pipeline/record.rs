@@ -23,7 +23,7 @@ use crate::inbound::Inbound;
 use crate::locate::Place;
 use crate::metrics::PolicyKind;
 use crate::pages::language::{self, negotiate};
-use crate::pages::{self, Audience, Ctx, Language, Native, csrf};
+use crate::pages::{self, Audience, Ctx, Language, Native, NoText, csrf};
 use crate::policy::facts::{Elevation, Facts, HoldRunning};
 use crate::policy::shadow::Observed;
 use crate::policy::told::{self, Told};
@@ -85,6 +85,8 @@ struct Learnt {
     echo: Option<Echo>,
     /// One of the gateway's own addresses.
     own: bool,
+    /// The text message that its challenge needs cannot be sent.
+    no_text: Option<NoText>,
     /// The client's end of a tunnel, if it asked for one.
     upgrade: Option<Tunnel>,
 }
@@ -177,6 +179,11 @@ impl Visit {
         learnt.account = Some(identity.account.clone());
         learnt.credential = Some(identity.credential.clone());
         learnt.bearer = identity.bearer;
+    }
+
+    /// The text message that its challenge needs cannot be sent.
+    pub(super) fn no_text(&self, no_text: NoText) {
+        self.learnt().no_text = Some(no_text);
     }
 
     /// What it would do turned out to be.
@@ -345,9 +352,9 @@ impl Visit {
     /// Runs `f` with what an answer of the gateway's own needs to know.
     pub(crate) fn with_context<T>(&self, f: impl FnOnce(&Ctx<'_>) -> T) -> T {
         let audience = self.audience();
-        let (bearer, own, seen) = {
+        let (bearer, own, seen, no_text) = {
             let learnt = self.learnt();
-            (learnt.bearer, learnt.own, learnt.echo.clone())
+            (learnt.bearer, learnt.own, learnt.echo.clone(), learnt.no_text)
         };
         let native = match audience {
             Audience::Api if !own => self.site.actions.answer_for(&self.head.target),
@@ -385,6 +392,7 @@ impl Visit {
             back: self.back(),
             sign: None,
             factor: None,
+            no_text,
         })
     }
 

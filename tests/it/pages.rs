@@ -117,6 +117,7 @@ fn context<'a>(
         back: Some("/withdraw"),
         sign: Some(&toy_mac),
         factor: None,
+        no_text: None,
     }
 }
 

@@ -150,7 +150,54 @@ struct Sms {
     blocked_prefixes: Option<Vec<String>>,
     /// Where `log` writes instead of sending.
     file: Option<String>,
+    budget: Option<Budget>,
 }
+
+/// What text messages may cost. The numbers can be made stricter, never laxer.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Budget {
+    /// Codes for one account; 5 if it is not said.
+    #[schemars(range(max = 5))]
+    per_account_hour_max: Option<u64>,
+    /// 10 if it is not said.
+    #[schemars(range(max = 10))]
+    per_account_day_max: Option<u64>,
+    /// Codes asked for from one /24, or one /48 in IPv6; 60 if it is not said.
+    #[schemars(range(max = 60))]
+    per_range_hour_max: Option<u64>,
+    /// 300 if it is not said.
+    #[schemars(range(max = 300))]
+    per_range_day_max: Option<u64>,
+    /// Codes to one country: `default` for each, and others for numbers that begin so; the longest that fits counts.
+    /// 2,000 if it is not said.
+    per_prefix_hour_max: Option<PerPrefix>,
+    /// 10,000 if it is not said.
+    per_prefix_day_max: Option<PerPrefix>,
+    /// 10,000 if it is not said.
+    #[schemars(range(max = 10_000))]
+    overall_hour_max: Option<u64>,
+    /// 50,000 if it is not said.
+    #[schemars(range(max = 50_000))]
+    overall_day_max: Option<u64>,
+    /// Over how long it is counted how many codes to a country, or from a range, came back; 3600 if it is not said.
+    #[schemars(range(min = 1_200, max = 86_400))]
+    verified_window_s: Option<u64>,
+    /// Fewer codes say nothing; 30 if it is not said.
+    #[schemars(range(max = 30))]
+    verified_sent_min: Option<u64>,
+    /// If a smaller share came back, nothing more is sent there for a time; 20 if it is not said.
+    #[schemars(range(min = 20, max = 100))]
+    verified_percent_min: Option<u64>,
+    /// For how long; 3600 if it is not said.
+    #[schemars(range(min = 3_600, max = 86_400))]
+    stop_s: Option<u64>,
+}
+
+/// `default`, or how numbers begin, and the most of them.
+#[derive(JsonSchema)]
+#[schemars(transparent, example = &serde_json::json!({ "default": 500, "+49": 200 }))]
+struct PerPrefix(std::collections::BTreeMap<String, u64>);
 
 /// `log` prints codes, for demos; the others send them.
 #[derive(JsonSchema)]

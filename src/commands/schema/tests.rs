@@ -23,6 +23,7 @@ const TABLES: &[(Kind, &str, &str)] = &[
     (Kind::Config, "Geo", "[geo]\n?\n"),
     (Kind::Config, "Audit", "[audit]\n?\n"),
     (Kind::Config, "Sms", "[sms]\n?\n"),
+    (Kind::Config, "Budget", "[sms]\nprovider = \"log\"\n[sms.budget]\n?\n"),
     (Kind::Config, "Limits", "[limits]\n?\n"),
     (Kind::Config, "Prices", "[prices]\n?\n"),
     (Kind::Config, "Site", "[[site]]\n?\n"),

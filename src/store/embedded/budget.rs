@@ -117,7 +117,10 @@ pub(super) fn stops<T: ReadableTable<&'static [u8], &'static [u8]>>(
     now: UnixMs,
 ) -> Result<Vec<Stop>, StoreError> {
     let found = rows.list::<Stop>(&Key::new(Kind::Stop), STOPS_MAX)?;
-    Ok(found.into_iter().map(|(_, stop)| stop).filter(|stop| now < stop.until).collect())
+    let mut stops: Vec<Stop> =
+        found.into_iter().map(|(_, stop)| stop).filter(|stop| now < stop.until).collect();
+    stops.sort_by(|a, b| a.subject.cmp(&b.subject));
+    Ok(stops)
 }
 
 pub(super) fn lift(desk: &mut Desk<'_>, subject: &str, now: UnixMs) -> Result<bool, StoreError> {
