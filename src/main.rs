@@ -112,6 +112,13 @@ enum Command {
         #[command(subcommand)]
         what: Account,
     },
+    /// Text messages, through the running gateway's admin interface.
+    Sms {
+        #[command(flatten)]
+        at: Configured,
+        #[command(subcommand)]
+        what: Sms,
+    },
     /// What the running gateway says of itself.
     Status {
         #[command(flatten)]
@@ -172,6 +179,12 @@ enum Account {
 }
 
 #[derive(Subcommand)]
+enum Sms {
+    /// Send to a country (+49) or for a range (203.0.113.0/24) again that was stopped because too few codes came back.
+    Lift { subject: String },
+}
+
+#[derive(Subcommand)]
 enum Audit {
     /// Prove the chain whole, or name the first break.
     Verify {
@@ -208,6 +221,9 @@ fn main() -> ExitCode {
             Account::Freeze { account } => op.freeze(&account),
             Account::Thaw { account } => op.thaw(&account),
         }),
+        Command::Sms { at, what: Sms::Lift { subject } } => {
+            Operator::at(&at.config).and_then(|op| op.lift_sms_stop(&subject))
+        }
         Command::Status { at, json } => Operator::at(&at.config).and_then(|op| op.status(json)),
         Command::Routes { at, audit, json } => commands::routes::run(&at.config, &audit, json),
         Command::Backup { at, verify: false, file } => commands::backup::take(&at.config, &file),

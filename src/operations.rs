@@ -225,6 +225,8 @@ impl Operations for Desk {
             sites.sort_by(|a, b| a.site.cmp(&b.site));
             sites.dedup();
             let now = self.gateway().clock.now();
+            // The rest is of use without it, and whether the store answers is said by `ready`.
+            let sms_stops = self.gateway().store.sms_stops(now).await.unwrap_or_default();
             Ok(Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started: self.0.started,
@@ -233,6 +235,7 @@ impl Operations for Desk {
                 sites_since: self.0.reloader.since(),
                 last_reload: self.0.reloader.last(),
                 prices: self.gateway().live.load().prices().and_then(|prices| prices.state()),
+                sms_stops,
             })
         })
     }
@@ -334,6 +337,20 @@ impl Operations for Desk {
             let last = log.map(|log| log.last());
             let text = |shown: crate::sms::log::Shown| Text { at, to: shown.to, text: shown.text };
             Ok(last.map(|last| last.into_iter().map(text).collect()))
+        })
+    }
+
+    fn lift_sms_stop(&self, subject: String, order: Order) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let now = self.gateway().clock.now();
+            let lifted = self.gateway().store.lift_sms_stop(&subject, now).await.map_err(down)?;
+            if lifted {
+                let Order { by, reason } = order;
+                let note = format!("operator:{by}: text messages to {subject} go on: {reason}");
+                let record = Record::new(now, Event::Operator).with_note(note);
+                self.gateway().audit.note(record);
+            }
+            Ok(lifted)
         })
     }
 

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::prices;
 use crate::routes::RouteSeen;
+use crate::stepup::budget::Stop;
 use crate::store::{AccountCard, FactorCard};
 use crate::types::{AccountId, Factor, UnixMs};
 
@@ -54,6 +55,8 @@ pub trait Operations: Send + Sync {
     fn reset_factor(&self, account: AccountId, factor: Factor, order: Order) -> Answer<'_, bool>;
     /// The last texts of the provider `log`, newest last; none with any other provider.
     fn texts(&self) -> Answer<'_, Option<Vec<Text>>>;
+    /// Text messages go out again to a prefix, or from a range; `false` if nothing was stopped there.
+    fn lift_sms_stop(&self, subject: String, order: Order) -> Answer<'_, bool>;
     /// Everything that is kept, encrypted, piece by piece.
     fn backup(&self, order: Order) -> Answer<'_, Pieces>;
     /// A backup was put into the store while this gateway was at work on it; `reason` says which.
@@ -115,6 +118,9 @@ pub struct Status {
     /// Of the ticker, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prices: Option<prices::State>,
+    /// Countries and ranges that no text messages are sent to at present.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sms_stops: Vec<Stop>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

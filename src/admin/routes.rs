@@ -77,6 +77,7 @@ enum Place {
     Factors(AccountId),
     Reset(AccountId),
     Texts,
+    LiftSms,
     Backup,
     Restored,
 }
@@ -94,6 +95,7 @@ impl Place {
             ["status"] => Self::Status,
             ["routes"] => Self::Routes,
             ["sms"] => Self::Texts,
+            ["sms", "lift"] => Self::LiftSms,
             ["backup"] => Self::Backup,
             ["restored"] => Self::Restored,
             ["factor", "import"] => Self::Import,
@@ -120,6 +122,7 @@ impl Place {
             | Self::Thaw(_)
             | Self::Import
             | Self::Reset(_)
+            | Self::LiftSms
             | Self::Backup
             | Self::Restored => Method::POST,
             _ => Method::GET,
@@ -161,6 +164,12 @@ async fn perform(operations: &dyn Operations, place: Place, body: &[u8]) -> Resu
             Some(texts) => json_reply(StatusCode::OK, &texts),
             None => return Err(Trouble::NoSuchPlace),
         },
+        Place::LiftSms => {
+            let lift: Lift = read(body)?;
+            let order = Order { by: lift.by, reason: lift.reason };
+            let done = operations.lift_sms_stop(lift.subject, order).await?;
+            json_reply(StatusCode::OK, &json!({"changed": done}))
+        }
         Place::Backup => {
             let pieces = operations.backup(order(body)?).await?;
             with_body(StatusCode::OK, "application/octet-stream", Body::stream(Pouring(pieces)))
@@ -190,6 +199,17 @@ fn ready(readiness: &Readiness) -> Reply {
 #[serde(deny_unknown_fields)]
 struct Reset {
     factor: Factor,
+    #[serde(default = "operator")]
+    by: String,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lift {
+    /// `+49`, `203.0.113.0/24`.
+    subject: String,
     #[serde(default = "operator")]
     by: String,
     #[serde(default)]

@@ -103,6 +103,12 @@ impl Operator {
 
     /// # Errors
     /// If the gateway does not answer.
+    pub fn lift_sms_stop(&self, subject: &str) -> anyhow::Result<ExitCode> {
+        self.post("/sms/lift", json!({ "subject": subject, "by": by() }).to_string())
+    }
+
+    /// # Errors
+    /// If the gateway does not answer.
     pub fn status(&self, json: bool) -> anyhow::Result<ExitCode> {
         let reply = self.runtime.block_on(self.client.get("/status"))?;
         if json || !reply.is_ok() {

@@ -24,6 +24,11 @@ pub fn render(status: &Status) -> String {
     if let Some(state) = &status.prices {
         prices(&mut out, state);
     }
+    for stop in &status.sms_stops {
+        let (scope, subject, until) = (stop.scope.word(), &stop.subject, at(stop.until));
+        line(&mut out, &format!("\nno text messages, {scope} {subject}: too few codes came back; until {until}"));
+        line(&mut out, &format!("  `stepgate sms lift {subject}` lets them go on"));
+    }
     out
 }
 
@@ -115,6 +120,7 @@ mod tests {
             sites_since: UnixMs(1_795_179_600_000),
             last_reload,
             prices: None,
+            sms_stops: vec![],
         }
     }
 
@@ -169,5 +175,21 @@ mod tests {
         assert!(said.contains("what is in force is of 2026-11-20 13:00:00 UTC"), "{said}");
         assert!(said.contains("  error: an unknown action --> p.policy.toml:4:6\n"), "{said}");
         assert!(said.contains("and 2 more") && said.contains("restart: listen.address"), "{said}");
+    }
+
+    #[test]
+    fn a_stop_says_what_it_is_of_and_what_lifts_it() {
+        let stop = crate::stepup::budget::Stop {
+            scope: crate::stepup::budget::Scope::Prefix,
+            subject: "+49".into(),
+            until: UnixMs(1_790_000_000_000),
+        };
+        let text = render(&Status { sms_stops: vec![stop], ..status(None) });
+        for line in [
+            "no text messages, prefix +49: too few codes came back; until 2026-09-21 14:13:20 UTC",
+            "`stepgate sms lift +49` lets them go on",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 }

@@ -83,9 +83,22 @@ impl Provider for Twilio {
                 .send(request, TIMEOUT_MS, ANSWER_BYTES_MAX)
                 .await
                 .map_err(SendError::Unreachable)?;
+            if let Some(code) = own_code(&answer) {
+                // Never its message, which repeats the number.
+                tracing::warn!(message = letter.id, code, "Twilio's error code");
+            }
             judge(&answer)
         })
     }
+}
+
+/// What Twilio calls the error: 21211 for a number that is none, 21408 for a country that the account may not send to.
+fn own_code(answer: &http::Response<Bytes>) -> Option<u64> {
+    if answer.status().is_success() {
+        return None;
+    }
+    let body: serde_json::Value = serde_json::from_slice(answer.body()).ok()?;
+    body.get("code")?.as_u64()
 }
 
 #[cfg(test)]
@@ -118,6 +131,21 @@ mod tests {
         let recorder = Arc::new(Recorder::default());
         let said = twilio(&recorder).send(&letter()).await;
         assert!(matches!(said, Err(SendError::Unreachable(_))));
+    }
+
+    #[test]
+    fn of_an_error_its_code_is_read_and_nothing_else() {
+        let said = |status: u16, body: &'static str| {
+            let mut answer = answer(status);
+            *answer.body_mut() = Bytes::from_static(body.as_bytes());
+            own_code(&answer)
+        };
+        let wrong = r#"{"code":21211,"message":"The 'To' number +4915112345667 is not valid.","status":400}"#;
+        assert_eq!(said(400, wrong), Some(21211));
+        assert_eq!(said(201, r#"{"sid":"SM1","error_code":null}"#), None);
+        for odd in ["", "<html>", "[]", r#"{"code":"x"}"#] {
+            assert_eq!(said(500, odd), None, "{odd}");
+        }
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Operations for Fake {
             sites_since: UnixMs(1),
             last_reload: None,
             prices: None,
+            sms_stops: vec![],
         };
         self.say("status".into(), status)
     }
@@ -126,6 +127,9 @@ impl Operations for Fake {
     }
     fn reset_factor(&self, account: AccountId, factor: Factor, order: Order) -> Answer<'_, bool> {
         self.say(format!("reset {account} {} by {}", factor.word(), order.by), true)
+    }
+    fn lift_sms_stop(&self, subject: String, order: Order) -> Answer<'_, bool> {
+        self.say(format!("lift {subject} by {} for {}", order.by, order.reason), true)
     }
     fn backup(&self, order: Order) -> Answer<'_, Pieces> {
         let (give, pieces) = tokio::sync::mpsc::channel(4);

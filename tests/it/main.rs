@@ -43,6 +43,8 @@ mod reload_sites;
 mod replay;
 mod routes;
 mod shadow_policy;
+mod sms_cost;
+mod sms_provider;
 mod store_contract;
 mod store_link;
 mod streaming;

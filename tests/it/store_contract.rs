@@ -1,6 +1,7 @@
 //! What every store promises, as claims; each store runs all of them.
 
 mod accounts;
+mod budgets;
 mod challenges;
 mod differential;
 mod durable;
@@ -120,6 +121,18 @@ macro_rules! contract {
                     a_message_tried_later_is_due_then,
                     messages_come_oldest_first,
                     a_message_whose_code_is_dead_is_dropped,
+                }
+                budgets {
+                    a_budget_that_is_spent_says_which_and_for_how_long,
+                    a_budget_of_nothing_lets_nothing_go,
+                    what_one_budget_refuses_is_counted_in_none,
+                    what_the_number_or_the_challenge_may_not_have_costs_no_budget,
+                    subjects_and_scopes_have_budgets_of_their_own,
+                    of_two_hundred_parallel_sends_exactly_the_budget_goes_out,
+                    too_few_codes_that_come_back_stop_a_prefix_once_for_a_time,
+                    enough_codes_that_come_back_stop_nothing,
+                    a_code_that_came_back_counts_once_and_in_its_time,
+                    a_stop_that_is_lifted_begins_afresh,
                 }
                 accounts {
                     nothing_is_shown_before_it_was_looked_up,

@@ -10,7 +10,7 @@ use crate::world::World;
 
 const PHONE: &str = "+4915112345667";
 
-async fn sms(world: &World, count: usize) -> Vec<String> {
+pub(super) async fn sms(world: &World, count: usize) -> Vec<String> {
     for _ in 0..300 {
         let text = world.sms();
         let codes: Vec<String> = text

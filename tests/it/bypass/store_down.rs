@@ -21,6 +21,8 @@ use crate::world::{OKX, World};
 struct Fragile {
     store: Arc<dyn Store>,
     down: Arc<AtomicBool>,
+    /// Only the part that counts text messages.
+    no_texts: Arc<AtomicBool>,
 }
 
 impl Fragile {
@@ -154,6 +156,9 @@ impl Store for Fragile {
         sealed: Vec<u8>,
         now: UnixMs,
     ) -> Task<'_, CodeQueued> {
+        if self.no_texts.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(StoreError::Deadline(250)) });
+        }
         self.unless_down(self.store.send_code(id, account, charge, sent, sealed, now))
     }
 
@@ -239,7 +244,7 @@ async fn without_a_store_nothing_guarded_passes_and_nothing_else_stops() {
     let down = Arc::new(AtomicBool::new(false));
     let switch = down.clone();
     let world =
-        World::on(POLICY, OKX, move |store| Arc::new(Fragile { store, down: switch })).await;
+        World::on(POLICY, OKX, move |store| Arc::new(Fragile { store, down: switch, no_texts: Arc::default() })).await;
     world.enrol_totp("alice").await;
     let alice = world.session("alice", "s1").await;
     let open = alice.post_json(TRANSFER, transfer("1")).await.challenge();
@@ -267,4 +272,34 @@ async fn without_a_store_nothing_guarded_passes_and_nothing_else_stops() {
     );
     assert_eq!(guess(&alice, &open, "totp", &world.totp()).await.status, 200, "and the challenge");
     assert_eq!(world.exchange.seen_at(TRANSFER).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_part_that_counts_texts_none_goes_out_and_the_authenticator_still_works() {
+    let no_texts = Arc::new(AtomicBool::new(true));
+    let (down, switch) = (Arc::new(AtomicBool::new(false)), no_texts.clone());
+    let around = move |store| -> Arc<dyn Store> { Arc::new(Fragile { store, down, no_texts: switch }) };
+    let world = World::on(POLICY, OKX, around).await;
+    world.enrol_totp("alice").await;
+    world.enrol_phone("alice", "+4915112345667").await;
+    world.enrol_phone("bob", "+4915112345668").await;
+    let alice = world.session("alice", "s1").await;
+    let bob = world.session("bob", "s1").await;
+
+    let challenge = alice.post_json(TRANSFER, transfer("1")).await.challenge();
+    let send = super::step(&challenge, "send");
+    let refused = alice.post_json(&send, r#"{"factor":"sms"}"#).await;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(refused.json()["error"], "sms_unavailable");
+    assert!(!refused.header("retry-after").is_empty());
+    assert_eq!(guess(&alice, &challenge, "totp", &world.totp()).await.status, 200);
+    assert_eq!(alice.post_json(TRANSFER, transfer("1")).await.status, 200);
+
+    let asked = bob.post_json(TRANSFER, transfer("2")).await;
+    assert!(asked.text().contains("No text message can be sent right now"), "{}", asked.text());
+    no_texts.store(false, Ordering::SeqCst);
+    let again = bob.post_json(&super::step(&asked.challenge(), "send"), r#"{"factor":"sms"}"#).await;
+    assert_eq!(again.status, 202, "{}", again.text());
+    super::sms::sms(&world, 1).await;
+    assert_eq!(world.sms().matches(" #").count(), 1, "only the last was sent");
 }

@@ -7,7 +7,10 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use stepgate::policy::facts::{Counters, Decimal};
 use stepgate::policy::verdict::{FactorExpr, Term, Valid};
 use stepgate::stepup::challenge::{Challenge, Limits, Scope};
-use stepgate::store::{Begin, Begun, Enrolled, Learn, Message, Settled, Store, StoreError};
+use stepgate::stepup::budget::Scope as BudgetScope;
+use stepgate::store::{
+    Begin, Begun, Charge, Enrolled, Learn, Message, Settled, Store, StoreError,
+};
 use stepgate::types::*;
 
 use super::fixtures::*;
@@ -415,7 +418,9 @@ async fn say_one(store: &Arc<dyn Store>, past: &mut Past, step: Step, at: UnixMs
             let (id, who) = past.challenge(pick, at);
             let step = (step != 58).then_some(step);
             let mac = (mac < 3).then(|| format!("m{}", past.made.saturating_sub(mac as u32)));
-            told(store.prove(&id, &who, factor, step, mac, at).await)
+            let code = mac.clone().unwrap_or_default();
+            let proven = told(store.prove(&id, &who, factor, step, mac, at).await);
+            proven + &told(store.code_verified(&code, at).await)
         }
         Step::Reject { pick, freeze } => {
             let (id, who) = past.challenge(pick, at);
@@ -428,15 +433,24 @@ async fn say_one(store: &Arc<dyn Store>, past: &mut Past, step: Step, at: UnixMs
         Step::SendCode { pick, number: n } => {
             let (id, who) = past.challenge(pick, at);
             let mac = format!("m{}", past.made);
-            let (to, sealed) = (number(&n.to_string()), mac.as_bytes().to_vec());
+            let sealed = mac.as_bytes().to_vec();
+            let to = Charge {
+                meters: vec![
+                    meter(BudgetScope::Prefix, &format!("+{}", n % 2), DAY, 5),
+                    meter(BudgetScope::Overall, "", HOUR, 4),
+                ],
+                watches: vec![watch(BudgetScope::Range, &format!("r:{}", n % 2))],
+                ..number(&n.to_string())
+            };
             told(store.send_code(&id, &who, to, code(&mac, at), sealed, at).await)
         }
         Step::NextMessage { lease_ms } => {
+            let stops = told(store.sms_stops(at).await);
             let message = store.next_message(lease_ms, at).await;
             if let Ok(Some(message)) = &message {
                 past.messages.push(message.id);
             }
-            told_message(message)
+            stops + &told_message(message)
         }
         Step::MessageDone { pick, again_ms } => {
             let Some(id) = past.messages.iter().rev().nth(pick % 3) else { return String::new() };

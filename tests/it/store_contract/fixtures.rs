@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use stepgate::locate::Sighting;
 use stepgate::policy::verdict::{FactorExpr, Requirement, Term, Valid};
+use stepgate::stepup::budget::{Meter, Scope as BudgetScope, Watch};
 use stepgate::stepup::challenge::{Challenge, Destination, Scope, SentCode, State};
 use stepgate::stepup::device::Device;
-use stepgate::store::{Begin, Begun, Enrolled, NumberKey, Opened, Proven, Settled, Spent, Store};
+use stepgate::store::{
+    Begin, Begun, Charge, Enrolled, NumberKey, Opened, Proven, Settled, Spent, Store,
+};
 use stepgate::types::*;
 
 pub const NOW: UnixMs = UnixMs(1_790_000_000_000);
@@ -116,8 +119,27 @@ pub fn code(mac: &str, at: UnixMs) -> SentCode {
     }
 }
 
-pub fn number(text: &str) -> NumberKey {
-    NumberKey(text.to_owned())
+/// Within the limits of this number, and no budget.
+pub fn number(text: &str) -> Charge {
+    NumberKey(text.to_owned()).into()
+}
+
+/// So many codes within an hour, or another window.
+pub fn meter(scope: BudgetScope, subject: &str, window_ms: u64, max: u32) -> Meter {
+    Meter { scope, subject: subject.into(), window_ms, max }
+}
+
+/// Half of four codes or more within an hour have to come back.
+pub fn watch(scope: BudgetScope, subject: &str) -> Watch {
+    Watch {
+        scope,
+        subject: subject.into(),
+        window_ms: HOUR,
+        settle_ms: 5 * MINUTE,
+        sent_min: 4,
+        percent_min: 50,
+        stop_ms: 2 * HOUR,
+    }
 }
 
 pub fn seen(country: &str, at: UnixMs) -> Sighting {
