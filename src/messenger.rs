@@ -14,11 +14,11 @@ use crate::config::{Config, SecretRef, SmsProvider};
 use crate::fault::Fault;
 use crate::fetch::Fetch;
 use crate::gateway::Gateway;
+use crate::metrics::Metrics;
 use crate::sms::log::Log;
 use crate::sms::outbox::{self, Outbox};
 use crate::sms::twilio::Twilio;
 use crate::sms::webhook::Webhook;
-use crate::metrics::Metrics;
 use crate::sms::{self, BoxFuture, Letter, Provider, SendError, Transport};
 use crate::world::Clock;
 

@@ -26,7 +26,12 @@ pub fn render(status: &Status) -> String {
     }
     for stop in &status.sms_stops {
         let (scope, subject, until) = (stop.scope.word(), &stop.subject, at(stop.until));
-        line(&mut out, &format!("\nno text messages, {scope} {subject}: too few codes came back; until {until}"));
+        line(
+            &mut out,
+            &format!(
+                "\nno text messages, {scope} {subject}: too few codes came back; until {until}"
+            ),
+        );
         line(&mut out, &format!("  `stepgate sms lift {subject}` lets them go on"));
     }
     out

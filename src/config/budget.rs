@@ -18,13 +18,13 @@ impl Checker<'_> {
             per_prefix_day_max: self.per_prefix(&file.per_prefix_day_max, &d.per_prefix_day_max),
             overall_hour_max: self.count(&file.overall_hour_max, d.overall_hour_max),
             overall_day_max: self.count(&file.overall_day_max, d.overall_day_max),
-            verified_window_ms: self.within(
+            verified_window_ms: self.between(
                 file.verified_window_s.as_ref(),
                 (WINDOW_S_MIN, DAY_S),
                 d.verified_window_ms / 1000,
             ) * 1000,
             verified_sent_min: self.count(&file.verified_sent_min, d.verified_sent_min),
-            verified_percent_min: narrow(self.within(
+            verified_percent_min: narrow(self.between(
                 file.verified_percent_min.as_ref(),
                 (d.verified_percent_min.into(), 100),
                 d.verified_percent_min.into(),
@@ -46,7 +46,10 @@ impl Checker<'_> {
             let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
             if text == "default" {
                 default = max;
-            } else if plain && !digits.starts_with('0') && (1..=PREFIX_DIGITS_MAX).contains(&digits.len()) {
+            } else if plain
+                && !digits.starts_with('0')
+                && (1..=PREFIX_DIGITS_MAX).contains(&digits.len())
+            {
                 named.push((text.clone(), max));
             } else {
                 self.fault(name.span(), format!("`{text}` is not how numbers begin"))
@@ -56,7 +59,7 @@ impl Checker<'_> {
         PerPrefix { default, named }
     }
 
-    fn within(
+    fn between(
         &mut self,
         value: Option<&toml::Spanned<u64>>,
         (least, most): (u64, u64),

@@ -195,12 +195,7 @@ impl Pages {
     }
 
     /// `POST …/send`: no code can be sent now. The challenge stays open for whatever else answers it.
-    pub fn no_text(
-        &self,
-        challenge: &Challenge,
-        no_text: NoText,
-        ctx: &Ctx<'_>,
-    ) -> Response<Body> {
+    pub fn no_text(&self, challenge: &Challenge, no_text: NoText, ctx: &Ctx<'_>) -> Response<Body> {
         let mut response = match ctx.audience {
             Audience::Page => {
                 let notice = self.no_text_notice(challenge, no_text, ctx);

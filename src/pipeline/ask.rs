@@ -301,7 +301,14 @@ fn over_budget(gateway: &Gateway, visit: &Visit, refusal: &Refusal, prefix: &str
     let Why::Stopping { sent, verified } = refusal.why else { return };
     let (scope, subject) = (refusal.scope.word(), &*refusal.subject);
     let stopped_s = refusal.retry_after_ms / 1000;
-    tracing::warn!(scope, subject, sent, verified, stopped_s, "too few codes come back: no text messages for a while");
+    tracing::warn!(
+        scope,
+        subject,
+        sent,
+        verified,
+        stopped_s,
+        "too few codes come back: no text messages for a while"
+    );
     gateway.metrics.sms_stopped(scope);
     let note = format!(
         "no text messages for {stopped_s} s, {scope} {subject}: {verified} of {sent} codes were verified"

@@ -173,10 +173,7 @@ impl Budget {
             percent_min: self.verified_percent_min,
             stop_ms: self.stop_ms,
         };
-        vec![
-            watch(Scope::Prefix, self.prefix(number)),
-            watch(Scope::Range, &range_of(client)),
-        ]
+        vec![watch(Scope::Prefix, self.prefix(number)), watch(Scope::Range, &range_of(client))]
     }
 
     /// The longest prefix of a number that has a name of its own here, else its country's.

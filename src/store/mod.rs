@@ -220,7 +220,9 @@ pub enum Proven {
 pub enum CodeQueued {
     Queued(Challenge),
     /// Too many to this number, or step-up is blocked on the account.
-    Limited { retry_after_ms: u64 },
+    Limited {
+        retry_after_ms: u64,
+    },
     /// A budget for text messages is used up, or nothing is sent to this country or range for a while.
     OverBudget(Refusal),
     Closed(Challenge),

@@ -7,7 +7,7 @@ use http::StatusCode;
 use crate::client::Client;
 use crate::journeys::{WITHDRAW, withdrawal};
 use crate::kit::POLICY;
-use crate::kit::twilio::{Asked, FROM, SID, TOKEN, Says, Twilio};
+use crate::kit::twilio::{Asked, FROM, SID, Says, TOKEN, Twilio};
 use crate::world::{OKX, World};
 
 const BOB: &str = "+4915112345667";

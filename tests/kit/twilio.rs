@@ -138,8 +138,7 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    let form: Vec<(String, String)> =
-        url_decoded(&String::from_utf8_lossy(&body)).collect();
+    let form: Vec<(String, String)> = url_decoded(&String::from_utf8_lossy(&body)).collect();
     let mut asked = Asked {
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
@@ -163,7 +162,8 @@ async fn answer(
         tokio::time::sleep(pause).await;
     }
     let (status, retry_after, body) = said;
-    let mut response = Response::builder().status(status).header("content-type", "application/json");
+    let mut response =
+        Response::builder().status(status).header("content-type", "application/json");
     if let Some(seconds) = retry_after {
         response = response.header("retry-after", seconds);
     }

@@ -33,7 +33,8 @@ pub(super) fn refused(
         }
     }
     for watch in &charge.watches {
-        let returned: Returned = desk.find(&watch_key(watch.scope, &watch.subject))?.unwrap_or_default();
+        let returned: Returned =
+            desk.find(&watch_key(watch.scope, &watch.subject))?.unwrap_or_default();
         if let Some((sent, verified)) = returned.too_few(watch, now) {
             stop(desk, watch, now)?;
             let why = Why::Stopping { sent, verified };

@@ -243,8 +243,10 @@ impl Store for Fragile {
 async fn without_a_store_nothing_guarded_passes_and_nothing_else_stops() {
     let down = Arc::new(AtomicBool::new(false));
     let switch = down.clone();
-    let world =
-        World::on(POLICY, OKX, move |store| Arc::new(Fragile { store, down: switch, no_texts: Arc::default() })).await;
+    let world = World::on(POLICY, OKX, move |store| {
+        Arc::new(Fragile { store, down: switch, no_texts: Arc::default() })
+    })
+    .await;
     world.enrol_totp("alice").await;
     let alice = world.session("alice", "s1").await;
     let open = alice.post_json(TRANSFER, transfer("1")).await.challenge();
@@ -278,7 +280,8 @@ async fn without_a_store_nothing_guarded_passes_and_nothing_else_stops() {
 async fn without_the_part_that_counts_texts_none_goes_out_and_the_authenticator_still_works() {
     let no_texts = Arc::new(AtomicBool::new(true));
     let (down, switch) = (Arc::new(AtomicBool::new(false)), no_texts.clone());
-    let around = move |store| -> Arc<dyn Store> { Arc::new(Fragile { store, down, no_texts: switch }) };
+    let around =
+        move |store| -> Arc<dyn Store> { Arc::new(Fragile { store, down, no_texts: switch }) };
     let world = World::on(POLICY, OKX, around).await;
     world.enrol_totp("alice").await;
     world.enrol_phone("alice", "+4915112345667").await;
@@ -298,7 +301,8 @@ async fn without_the_part_that_counts_texts_none_goes_out_and_the_authenticator_
     let asked = bob.post_json(TRANSFER, transfer("2")).await;
     assert!(asked.text().contains("No text message can be sent right now"), "{}", asked.text());
     no_texts.store(false, Ordering::SeqCst);
-    let again = bob.post_json(&super::step(&asked.challenge(), "send"), r#"{"factor":"sms"}"#).await;
+    let again =
+        bob.post_json(&super::step(&asked.challenge(), "send"), r#"{"factor":"sms"}"#).await;
     assert_eq!(again.status, 202, "{}", again.text());
     super::sms::sms(&world, 1).await;
     assert_eq!(world.sms().matches(" #").count(), 1, "only the last was sent");

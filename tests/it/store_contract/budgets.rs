@@ -152,7 +152,10 @@ pub async fn too_few_codes_that_come_back_stop_a_prefix_once_for_a_time(make: Ma
     let late = after(11 * MINUTE);
     let first = refusal(send(&store, "b", watched("+49"), late).await);
     assert_eq!(first.why, Why::Stopping { sent: 4, verified: 1 });
-    assert_eq!((first.scope, &*first.subject, first.retry_after_ms), (Scope::Prefix, "+49", 2 * HOUR));
+    assert_eq!(
+        (first.scope, &*first.subject, first.retry_after_ms),
+        (Scope::Prefix, "+49", 2 * HOUR)
+    );
     let second = refusal(send(&store, "c", watched("+49"), late).await);
     assert_eq!((second.why, second.retry_after_ms), (Why::Stopped, 2 * HOUR));
     assert!(is_sent(&send(&store, "other", watched("+886"), late).await), "others are not stopped");
@@ -160,7 +163,10 @@ pub async fn too_few_codes_that_come_back_stop_a_prefix_once_for_a_time(make: Ma
     let stop = Stop { scope: Scope::Prefix, subject: "+49".into(), until };
     assert_eq!(store.sms_stops(late).await.expect("answers"), [stop]);
     assert!(!is_sent(&send(&store, "d", watched("+49"), UnixMs(until.0 - 1)).await));
-    assert!(is_sent(&send(&store, "e", watched("+49"), until).await), "what led to it is forgotten");
+    assert!(
+        is_sent(&send(&store, "e", watched("+49"), until).await),
+        "what led to it is forgotten"
+    );
     assert_eq!(store.sms_stops(until).await.expect("answers"), []);
 }
 

@@ -6,11 +6,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use stepgate::policy::facts::{Counters, Decimal};
 use stepgate::policy::verdict::{FactorExpr, Term, Valid};
-use stepgate::stepup::challenge::{Challenge, Limits, Scope};
 use stepgate::stepup::budget::Scope as BudgetScope;
-use stepgate::store::{
-    Begin, Begun, Charge, Enrolled, Learn, Message, Settled, Store, StoreError,
-};
+use stepgate::stepup::challenge::{Challenge, Limits, Scope};
+use stepgate::store::{Begin, Begun, Charge, Enrolled, Learn, Message, Settled, Store, StoreError};
 use stepgate::types::*;
 
 use super::fixtures::*;
