@@ -121,6 +121,7 @@ fn blank(
         sent: None,
         held: None,
         return_to: visit.return_to(),
+        pending: None,
     }
 }
 
