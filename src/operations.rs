@@ -310,13 +310,7 @@ impl Operations for Desk {
     fn factors(&self, account: AccountId) -> Answer<'_, Vec<FactorCard>> {
         Box::pin(async move {
             let factors = self.gateway().store.factors(&account).await.map_err(down)?;
-            let card = |enrolled: Enrolled| FactorCard {
-                factor: enrolled.factor,
-                label: enrolled.label,
-                since: enrolled.since,
-                disabled: enrolled.disabled,
-            };
-            Ok(factors.into_iter().map(card).collect())
+            Ok(factors.into_iter().map(Enrolled::card).collect())
         })
     }
 
@@ -381,13 +375,17 @@ impl Desk {
                 (Factor::Sms, number.as_str().as_bytes().to_vec(), number.masked())
             }
         };
+        let now = self.gateway().clock.now();
         Ok(Enrolled {
             factor,
             secret: factors::seal(&self.gateway().keyring, &import.account, &secret),
             label,
-            since: self.gateway().clock.now(),
+            since: now,
             disabled: false,
             last_step: None,
+            usable_from: now,
+            codes: Vec::new(),
+            language: None,
         })
     }
 }

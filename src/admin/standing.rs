@@ -133,6 +133,9 @@ impl StandingSeen {
             last: self.last,
             elevations: self.elevations,
             factors: self.factors.into_iter().collect::<FactorSet>(),
+            young: FactorSet::default(),
+            ripens: None,
+            enrolled: FactorSet::default(),
             security_changed: self.security_changed,
         };
         Ok(Consulted { standing, counters, address, holds: self.holds })

@@ -29,7 +29,7 @@ impl Checker<'_> {
                 (d.verified_percent_min.into(), 100),
                 d.verified_percent_min.into(),
             )),
-            stop_ms: self.longer(file.stop_s.as_ref(), d.stop_ms / 1000) * 1000,
+            stop_ms: self.longer(file.stop_s.as_ref(), d.stop_ms / 1000, DAY_S) * 1000,
         }
     }
 

@@ -244,6 +244,7 @@ impl Changed {
             sms_code_ms,
             sms_per_10min_max,
             sms_per_day_max,
+            factor_hold_ms,
         } = started;
         self.unless_same(
             "limits.open_per_account_max",
@@ -255,6 +256,7 @@ impl Changed {
             ("limits.grant_s", grant_ms, now.grant_ms),
             ("limits.block_s", block_ms, now.block_ms),
             ("limits.sms_code_s", sms_code_ms, now.sms_code_ms),
+            ("limits.factor_hold_s", factor_hold_ms, now.factor_hold_ms),
         ] {
             self.unless_same(name, started, &now);
         }
@@ -363,6 +365,7 @@ policy = "a.policy.toml"
             ("sms_code_s = 7", "limits.sms_code_s"),
             ("sms_per_10min_max = 1", "limits.sms_per_10min_max"),
             ("sms_per_day_max = 1", "limits.sms_per_day_max"),
+            ("factor_hold_s = 172800", "limits.factor_hold_s"),
         ] {
             assert_eq!(after("[sms]", &limits(line)), [name]);
         }

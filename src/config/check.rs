@@ -180,7 +180,7 @@ impl<'a> Checker<'a> {
                 as usize,
             grant_ms: self.at_most(file.grant_s.as_ref(), d.grant_ms / 1000) * 1000,
             failures_max: narrow(self.at_most(file.failures_max.as_ref(), d.failures_max.into())),
-            block_ms: self.longer(file.block_s.as_ref(), d.block_ms / 1000) * 1000,
+            block_ms: self.longer(file.block_s.as_ref(), d.block_ms / 1000, DAY_S) * 1000,
             block_max_ms: d.block_max_ms,
             failures_disable: narrow(
                 self.at_most(file.failures_disable.as_ref(), d.failures_disable.into()),
@@ -192,6 +192,11 @@ impl<'a> Checker<'a> {
             sms_per_day_max: narrow(
                 self.at_most(file.sms_per_day_max.as_ref(), d.sms_per_day_max.into()),
             ),
+            factor_hold_ms: self.longer(
+                file.factor_hold_s.as_ref(),
+                d.factor_hold_ms / 1000,
+                30 * DAY_S,
+            ) * 1000,
         }
     }
 
@@ -207,10 +212,15 @@ impl<'a> Checker<'a> {
         }
     }
 
-    pub(super) fn longer(&mut self, value: Option<&toml::Spanned<u64>>, limit: u64) -> u64 {
+    pub(super) fn longer(
+        &mut self,
+        value: Option<&toml::Spanned<u64>>,
+        limit: u64,
+        max: u64,
+    ) -> u64 {
         match value {
-            Some(value) if !(limit..=86_400).contains(value.get_ref()) => {
-                self.fault(value.span(), format!("this must be between {limit} and 86400"))
+            Some(value) if !(limit..=max).contains(value.get_ref()) => {
+                self.fault(value.span(), format!("this must be between {limit} and {max}"))
                     .help("the numbers may be made stricter, not laxer");
                 limit
             }
@@ -446,3 +456,5 @@ impl Helped<'_> {
         }
     }
 }
+
+const DAY_S: u64 = 86_400;

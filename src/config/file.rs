@@ -140,6 +140,7 @@ pub(super) struct Limits {
     pub sms_code_s: Option<Spanned<u64>>,
     pub sms_per_10min_max: Option<Spanned<u64>>,
     pub sms_per_day_max: Option<Spanned<u64>>,
+    pub factor_hold_s: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]

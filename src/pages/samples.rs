@@ -163,6 +163,7 @@ fn blank(shown: Vec<Shown>) -> Challenge {
         sent: None,
         held: None,
         return_to: None,
+        pending: None,
     }
 }
 

@@ -122,6 +122,7 @@ fn blank(
         sent: None,
         held: None,
         return_to: visit.return_to(),
+        pending: None,
     }
 }
 

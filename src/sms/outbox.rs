@@ -225,6 +225,7 @@ mod tests {
             recover(UnixMs) -> Task<'_, Vec<Orphan>>;
             open_challenge(Challenge, UnixMs) -> Task<'_, Opened>;
             challenge(&ChallengeId, &AccountId, UnixMs) -> Task<'_, Option<Challenge>>;
+            open_challenges(&AccountId, UnixMs) -> Task<'_, Vec<Challenge>>;
             spend_attempt(&ChallengeId, &AccountId, &Credential, Factor, UnixMs) -> Task<'_, Spent>;
             prove(&ChallengeId, &AccountId, Factor, Option<u64>, Option<String>, UnixMs) -> Task<'_, Proven>;
             reject(&ChallengeId, &AccountId, bool, UnixMs) -> Task<'_, Option<Challenge>>;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::device::Device;
 use crate::policy::verdict::Requirement;
 use crate::types::{
-    AccountId, ActionName, ChallengeId, Credential, FactorSet, IntentDigest, PolicyVersion,
+    AccountId, ActionName, ChallengeId, Credential, Factor, FactorSet, IntentDigest, PolicyVersion,
     RequestId, Shown, SiteName, UnixMs,
 };
 
@@ -68,6 +68,21 @@ pub enum Destination {
     KnownSince(UnixMs),
 }
 
+/// A factor that waits to be enrolled: its challenge is answered with this very factor, which shows that its owner has
+/// it and that it works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    pub factor: Factor,
+    /// Sealed, as the enrolled one's will be.
+    pub secret: Vec<u8>,
+    pub label: String,
+    /// MACs of the recovery codes that come with it, unless the account has some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Arc<str>>,
+}
+
 /// One challenge as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Challenge {
@@ -104,6 +119,9 @@ pub struct Challenge {
     pub held: Option<Vec<u8>>,
     /// Where a browser's GET navigation wanted to go: path and query of this site.
     pub return_to: Option<String>,
+    /// What a right answer enrols, as long as it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
 }
 
 impl Challenge {
@@ -153,6 +171,8 @@ pub struct Limits {
     pub sms_code_ms: u64,
     pub sms_per_10min_max: u32,
     pub sms_per_day_max: u32,
+    /// How long a factor that its owner enrolled approves nothing.
+    pub factor_hold_ms: u64,
 }
 
 impl Default for Limits {
@@ -169,6 +189,7 @@ impl Default for Limits {
             sms_code_ms: 300_000,
             sms_per_10min_max: 3,
             sms_per_day_max: 10,
+            factor_hold_ms: 86_400_000,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::locate::travel::Sighting;
 use crate::policy::facts::{AddressFacts, Counters, Elevation, HoldRunning};
 use crate::stepup::Proof;
 use crate::stepup::budget::{Meter, Refusal, Stop, Watch};
-use crate::stepup::challenge::{Challenge, Scope, SentCode};
+use crate::stepup::challenge::{Challenge, Pending, Scope, SentCode};
 use crate::types::{
     AccountId, ActionName, AttemptId, ChallengeId, Credential, Factor, FactorSet, IntentDigest,
     RequestId, RuleId, SiteName, UnixMs,
@@ -57,7 +57,14 @@ pub struct Standing {
     pub last: Option<Sighting>,
     /// Live elevations of this credential; the reader still checks `until`.
     pub elevations: Vec<Elevation>,
+    /// Factors that may approve something now.
     pub factors: FactorSet,
+    /// Factors that wait for their time.
+    pub young: FactorSet,
+    /// When the first of these may be used: then this is out of date.
+    pub ripens: Option<UnixMs>,
+    /// All of them, and those that are disabled or used up.
+    pub enrolled: FactorSet,
     pub security_changed: Option<UnixMs>,
 }
 
@@ -177,6 +184,7 @@ pub enum Opened {
 
 /// A factor as enrolled; `secret` is sealed with the account as associated data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "EnrolledRow")]
 pub struct Enrolled {
     pub factor: Factor,
     /// TOTP: sealed otpauth parameters. SMS: sealed E.164 number.
@@ -188,6 +196,121 @@ pub struct Enrolled {
     pub disabled: bool,
     /// TOTP: the last accepted step; none at or before it is accepted again (RFC 6238 §5.2).
     pub last_step: Option<u64>,
+    /// It approves nothing before. What an operator enrols counts at once (`since`); what the owner enrols waits.
+    pub usable_from: UnixMs,
+    /// Recovery: MACs of the codes that are not used yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<String>,
+    /// The language in which its owner is written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<Arc<str>>,
+}
+
+/// An enrolled factor as rows hold it; those of earlier versions say less.
+#[derive(Deserialize)]
+struct EnrolledRow {
+    factor: Factor,
+    secret: Vec<u8>,
+    label: String,
+    since: UnixMs,
+    disabled: bool,
+    last_step: Option<u64>,
+    usable_from: Option<UnixMs>,
+    #[serde(default)]
+    codes: Vec<String>,
+    language: Option<Arc<str>>,
+}
+
+impl From<EnrolledRow> for Enrolled {
+    fn from(row: EnrolledRow) -> Self {
+        Self {
+            factor: row.factor,
+            secret: row.secret,
+            label: row.label,
+            since: row.since,
+            disabled: row.disabled,
+            last_step: row.last_step,
+            usable_from: row.usable_from.unwrap_or(row.since),
+            codes: row.codes,
+            language: row.language,
+        }
+    }
+}
+
+impl Enrolled {
+    /// Whether its owner enrolled it, and not an operator.
+    pub fn by_owner(&self) -> bool {
+        self.usable_from > self.since
+    }
+
+    /// Whether it could ever be answered with: not disabled, and with codes left if it is made of such.
+    fn works(&self) -> bool {
+        self.approves()
+            && !self.disabled
+            && (self.factor != Factor::Recovery || !self.codes.is_empty())
+    }
+
+    /// Whether it is there to approve something: an address for notices is not.
+    fn approves(&self) -> bool {
+        self.factor != Factor::Mail
+    }
+
+    /// What a challenge's answer is compared with, and what is enrolled if it is right.
+    fn of_pending(pending: &Pending, step: Option<u64>, hold_ms: u64, now: UnixMs) -> Self {
+        Self {
+            factor: pending.factor,
+            secret: pending.secret.clone(),
+            label: pending.label.clone(),
+            since: now,
+            disabled: false,
+            last_step: step,
+            usable_from: now.plus_ms(hold_ms),
+            codes: Vec::new(),
+            language: pending.language.clone(),
+        }
+    }
+
+    /// What an operator sees of it.
+    pub(crate) fn card(self) -> FactorCard {
+        let codes_left = (self.factor == Factor::Recovery).then_some(self.codes.len());
+        FactorCard {
+            factor: self.factor,
+            label: self.label,
+            since: self.since,
+            disabled: self.disabled,
+            usable_from: self.usable_from,
+            codes_left,
+        }
+    }
+}
+
+/// What can be done with an account's factors at a time.
+#[derive(Default)]
+struct Ripeness {
+    ripe: FactorSet,
+    young: FactorSet,
+    ripens: Option<UnixMs>,
+    enrolled: FactorSet,
+}
+
+impl Ripeness {
+    fn of(enrolled: &[Enrolled], now: UnixMs) -> Self {
+        let mut all = Self::default();
+        for known in enrolled.iter().filter(|known| known.approves()) {
+            all.enrolled = all.enrolled.with(known.factor);
+            if !known.works() {
+                continue;
+            }
+            if now < known.usable_from {
+                all.young = all.young.with(known.factor);
+                let first = all.ripens.map_or(known.usable_from, |at| at.min(known.usable_from));
+                all.ripens = Some(first);
+            } else {
+                all.ripe = all.ripe.with(known.factor);
+            }
+        }
+        all
+    }
 }
 
 /// Answer to `spend_attempt`: the attempt is counted, durable, whatever happens next.
@@ -281,6 +404,11 @@ pub struct FactorCard {
     pub label: String,
     pub since: UnixMs,
     pub disabled: bool,
+    /// It approves nothing before.
+    pub usable_from: UnixMs,
+    /// Recovery codes that are not used yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codes_left: Option<usize>,
 }
 
 /// How a shared store is doing, for metrics.
@@ -373,8 +501,12 @@ pub trait Store: Send + Sync {
         now: UnixMs,
     ) -> Task<'_, Option<Challenge>>;
 
+    /// The account's open challenges, oldest first, whichever credential asked. Held requests are left out.
+    fn open_challenges(&self, account: &AccountId, now: UnixMs) -> Task<'_, Vec<Challenge>>;
+
     /// Counts one attempt, on the challenge and on the account, before any comparing. After the
-    /// last one the challenge is locked for everybody but the `prove` of that very answer.
+    /// last one the challenge is locked for everybody but the `prove` of that very answer. What is
+    /// compared with is what is enrolled, or what waits to be enrolled by this very challenge.
     fn spend_attempt(
         &self,
         id: &ChallengeId,
@@ -384,9 +516,12 @@ pub trait Store: Send + Sync {
         now: UnixMs,
     ) -> Task<'_, Spent>;
 
-    /// The code was right: remembers the TOTP step (accepted once per account) or uses up the SMS code, clears the
-    /// failures, adds the factor, and approves if nothing is missing. `mac` is the SMS code's; it must still be the
-    /// one that was sent last.
+    /// The code was right: remembers the TOTP step (accepted once per account) or uses up the SMS or recovery code,
+    /// clears the failures, adds the factor, and approves if nothing is missing. `mac` is the SMS code's, which must
+    /// still be the one that was sent last, or the recovery code's, which must still be unused.
+    ///
+    /// If a factor waits to be enrolled by this challenge it is enrolled by the same: the challenge is used, whatever
+    /// else was asked or given is void, and the account's security has changed.
     fn prove(
         &self,
         id: &ChallengeId,
@@ -449,7 +584,7 @@ pub trait Store: Send + Sync {
     fn freeze(&self, account: &AccountId, by: Arc<str>, now: UnixMs) -> Task<'_, ()>;
     fn thaw(&self, account: &AccountId, now: UnixMs) -> Task<'_, bool>;
 
-    /// Enrols or replaces; sets `security_changed` when it replaces.
+    /// Enrols or replaces. The account's security has changed if it replaces, or if the owner enrolled it.
     fn enrol(&self, account: &AccountId, enrolled: Enrolled, now: UnixMs) -> Task<'_, ()>;
     fn factors(&self, account: &AccountId) -> Task<'_, Vec<Enrolled>>;
     fn disenrol(&self, account: &AccountId, factor: Factor, now: UnixMs) -> Task<'_, bool>;
@@ -511,3 +646,18 @@ pub fn attempt_of(request: &RequestId) -> AttemptId {
 
 /// Countries and networks remembered per account.
 pub const HISTORY_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_factor_of_a_row_that_says_less_counts_since_it_was_enrolled() {
+        let row = r#"{"factor":"totp","secret":[1],"label":"x","since":7,"disabled":false,"last_step":null}"#;
+        let known: Enrolled = serde_json::from_str(row).unwrap();
+        assert_eq!((known.usable_from, known.codes.len(), known.by_owner()), (UnixMs(7), 0, false));
+        let again: Enrolled =
+            serde_json::from_str(&serde_json::to_string(&known).unwrap()).unwrap();
+        assert_eq!(again, known);
+    }
+}

@@ -122,6 +122,8 @@ impl Operations for Fake {
             label: "Exchange".into(),
             since: UnixMs(7),
             disabled: false,
+            usable_from: UnixMs(7),
+            codes_left: None,
         };
         self.say(format!("factors {account}"), vec![card])
     }

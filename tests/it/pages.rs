@@ -51,6 +51,7 @@ pub fn withdrawal() -> Challenge {
         sent: None,
         held: None,
         return_to: None,
+        pending: None,
     }
 }
 

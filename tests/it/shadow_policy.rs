@@ -116,6 +116,21 @@ async fn transfer_with_code(client: &Client, world: &World) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_candidate_would_have_said_of_a_request_is_explained_from_the_log() {
+    let world = beside(&only(&rule("all", "transfer", "require = \"sms\""))).await;
+    let alice = world.session("alice", "s1").await;
+    let passed = alice.post_json(TRANSFER, TO_CONTRACT).await;
+    assert_eq!(passed.status, 200);
+    lines(&world, "outcome", 1).await;
+    let id = passed.header("stepgate-request");
+    let said =
+        binary::said(&binary::run(world.dir(), &["explain", "-c", "stepgate.toml", "--id", id]));
+    assert!(said.contains("rules of the candidate policy"), "{said}");
+    assert!(said.contains("all: require"), "{said}");
+    assert!(said.contains("would be  require (sms)"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_candidate_that_would_freeze_everybody_is_told_and_counted_and_freezes_nobody() {
     let world = beside(&only(&rule("all", "*", "freeze = true\nnotify = true"))).await;
     let alice = world.session("alice", "s1").await;

@@ -5,6 +5,7 @@ mod budgets;
 mod challenges;
 mod differential;
 mod durable;
+mod enrolment;
 mod fixtures;
 mod guarded;
 mod model;
@@ -150,6 +151,27 @@ macro_rules! contract {
                     the_card_shows_everything_but_secrets,
                     the_first_value_under_a_name_stays,
                     a_ping_is_answered,
+                }
+                enrolment {
+                    a_right_answer_enrols_the_factor_that_waited,
+                    what_waits_is_compared_and_not_what_is_enrolled,
+                    the_code_that_enrolled_is_no_code_any_more,
+                    a_factor_of_the_owners_is_young_until_its_time,
+                    an_enrolment_voids_what_was_asked_and_given_before,
+                    an_answer_with_another_factor_enrols_nothing,
+                    an_sms_enrols_by_the_code_that_was_sent_last,
+                    recovery_codes_come_once_and_never_replace_others,
+                    wrong_answers_to_an_enrolment_count_as_all_others_do,
+                    a_disabled_factor_is_replaced_and_counts_anew,
+                    a_frozen_account_enrols_nothing,
+                    what_waits_is_gone_when_its_challenge_ends,
+                    a_recovery_code_counts_once,
+                    codes_that_are_used_up_are_no_factor,
+                    open_challenges_are_listed_and_others_are_not,
+                    the_owners_first_factor_is_a_change,
+                    a_young_factor_and_its_codes_survive_a_move,
+                    of_fifty_parallel_confirmations_one_enrols,
+                    of_fifty_parallel_tries_a_recovery_code_counts_once,
                 }
                 parallel {
                     of_a_hundred_parallel_guesses_five_are_compared,

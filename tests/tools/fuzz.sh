@@ -1,12 +1,11 @@
 #!/bin/sh
-# Builds the fuzz targets of tests/fuzz and runs them: `smoke` all of them for so many inputs, the same in every run; or
-# one of them (or `all`, one after the other) for so many seconds. What is found is left in target/fuzz/found.
+# Builds the fuzz targets of tests/fuzz and runs one of them, or `all` one after the other, for so many seconds each. What
+# is found is left in target/fuzz/found.
 set -eu
 cd "$(dirname "$0")/../.."
 
-WHAT=${1:?what to run: smoke, all, or a target of tests/fuzz}
+WHAT=${1:?what to run: all, or a target of tests/fuzz}
 SECONDS_EACH=${2:-60}
-SEED=${SEED:-1}
 ROOT=$PWD/target/fuzz
 HOST=$(rustc -vV | sed -n 's/^host: //p')
 
@@ -24,11 +23,11 @@ run() {
     # libFuzzer adds to the first folder, which is not the one in the tree.
     mkdir -p "$ROOT/corpus/$target" "$ROOT/found/$target" "$ROOT/log"
     log="$ROOT/log/$target"
-    "$ROOT/$HOST/debug/$target" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 "$@" \
+    TARGET="$target" "$ROOT/$HOST/debug/stepgate-fuzz" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 "$@" \
         -artifact_prefix="$ROOT/found/$target/" "$ROOT/corpus/$target" "tests/fuzz/corpus/$target" \
         >"$log" 2>&1 || {
         tail -n 40 "$log" >&2
-        echo "fuzz: $target found something; run it alone with $ROOT/$HOST/debug/$target FILE" >&2
+        echo "fuzz: $target found something; run it alone with TARGET=$target $ROOT/$HOST/debug/stepgate-fuzz FILE" >&2
         exit 1
     }
     sed -n 's/^stat::number_of_executed_units: *\([0-9]*\)/    \1 inputs/p; s/^stat::average_exec_per_sec: *\([0-9]*\)/    \1 per second/p' "$log"
@@ -39,22 +38,11 @@ targets() {
 }
 
 case "$WHAT" in
-smoke)
-    for name in $(targets); do
-        rm -rf "$ROOT/corpus/$name"
-        # By number and not by time, so that a fast machine does not look at what a slow one has not.
-        case "$name" in
-        policy | cases | pack | path) runs=3000 ;;
-        *) runs=20000 ;;
-        esac
-        run "$name" -seed="$SEED" -runs=$runs
-    done
-    ;;
 all)
     for name in $(targets); do run "$name" -max_total_time="$SECONDS_EACH"; done
     ;;
 *)
-    [ -e "tests/fuzz/targets/$WHAT.rs" ] || { echo "fuzz: no target $WHAT, but: $(targets | tr '\n' ' ')" >&2; exit 2; }
+    [ -d "tests/fuzz/corpus/$WHAT" ] || { echo "fuzz: no target $WHAT, but: $(targets | tr '\n' ' ')" >&2; exit 2; }
     run "$WHAT" -max_total_time="$SECONDS_EACH"
     ;;
 esac

@@ -7,6 +7,7 @@ use std::fmt::{self, Display, Formatter};
 use super::anew::Anew;
 use super::recorded::{Past, Spoke};
 use super::words::{facts, row, table};
+use crate::audit::ShadowNoted;
 
 impl Display for Past {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -90,7 +91,8 @@ impl Past {
         }
         let verdict = self.verdict.as_deref().unwrap_or("no rule spoke");
         writeln!(f)?;
-        row(f, "verdict", verdict)
+        row(f, "verdict", verdict)?;
+        self.candidate.as_ref().map_or(Ok(()), |candidate| would_have(f, candidate))
     }
 
     /// What the rules say now is what they said then, if it is the same policy.
@@ -120,6 +122,17 @@ impl Past {
         let mut of_pack = self.rules.recorded.iter().filter(is_other);
         of_pack.try_for_each(|rule| spoke(f, rule))
     }
+}
+
+/// What the candidate policy would have said; it decided nothing.
+fn would_have(f: &mut Formatter<'_>, candidate: &ShadowNoted) -> fmt::Result {
+    writeln!(f, "\nrules of the candidate policy {}, as recorded", candidate.policy)?;
+    candidate.rules.iter().map(Spoke::of).try_for_each(|rule| spoke(f, &rule))?;
+    let factors = candidate.factors.as_ref().map(|factors| format!(" ({factors})"));
+    let until = candidate.until.map(|until| format!(" until {until}"));
+    let more = factors.or(until).unwrap_or_default();
+    let differs = if candidate.differs { "" } else { ", like the live policy" };
+    row(f, "  would be", format_args!("{}{more}{differs}", candidate.verdict))
 }
 
 fn spoke(f: &mut Formatter<'_>, rule: &Spoke) -> fmt::Result {

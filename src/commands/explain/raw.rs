@@ -370,6 +370,7 @@ impl Teller<'_> {
             sent: None,
             held: None,
             return_to: None,
+            pending: None,
         }))
     }
 

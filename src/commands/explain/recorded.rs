@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::anew::{Anew, voice, weighed};
 use super::log::{Hit, Searched, search, value_after};
 use super::{loaded, print};
-use crate::audit::{Event, PlaceNoted, Record, RequestState, RuleNoted};
+use crate::audit::{Event, PlaceNoted, Record, RequestState, RuleNoted, ShadowNoted};
 use crate::policy::facts::{Elevation, HoldRunning};
 use crate::policy::reasons::{FactReason, of_told};
 use crate::types::{Credential, Shown, SiteName, UnixMs};
@@ -46,6 +46,9 @@ pub(super) struct Past {
     pub elevations: Vec<Elevation>,
     pub holds: Vec<HoldRunning>,
     pub rules: Rules,
+    /// What the candidate policy beside the live one would have said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<ShadowNoted>,
     pub happened: Vec<Happened>,
     /// There were more lines than are told.
     pub cut: bool,
@@ -70,6 +73,16 @@ pub(super) struct Spoke {
     /// `speaks`, `satisfied` or `shadow`.
     pub voice: &'static str,
     pub outcome: Arc<str>,
+}
+
+impl Spoke {
+    pub fn of(noted: &RuleNoted) -> Self {
+        Self {
+            rule: noted.rule.as_str().into(),
+            voice: voice(Some((noted.shadow, noted.satisfied))),
+            outcome: noted.outcome.clone(),
+        }
+    }
 }
 
 /// One line of the log.
@@ -290,6 +303,7 @@ fn past(
         elevations: main.map_or(Vec::new(), |it| it.elevations.clone()),
         holds: main.map_or(Vec::new(), |it| it.holds.clone()),
         rules,
+        candidate: main.and_then(|it| it.shadow.clone()),
         happened,
         cut,
     }
@@ -297,16 +311,11 @@ fn past(
 
 fn rules(path: &Path, record: Option<&Record>) -> Rules {
     let recorded = record.map_or(&[][..], |record| &record.rules);
-    let spoke = |noted: &RuleNoted| Spoke {
-        rule: noted.rule.as_str().into(),
-        voice: voice(Some((noted.shadow, noted.satisfied))),
-        outcome: noted.outcome.clone(),
-    };
     let (anew, cannot) = match weighed(path, record) {
         Ok(anew) => (Some(anew), None),
         Err(why) => (None, Some(format!("{why:#}"))),
     };
-    Rules { recorded: recorded.iter().map(spoke).collect(), anew, cannot }
+    Rules { recorded: recorded.iter().map(Spoke::of).collect(), anew, cannot }
 }
 
 fn happened(noted: &Noted, id: &str) -> Happened {

@@ -232,6 +232,8 @@ struct Limits {
     sms_per_10min_max: Option<u64>,
     /// To one number.
     sms_per_day_max: Option<u64>,
+    /// How long a factor that its owner enrolled approves nothing.
+    factor_hold_s: Option<u64>,
 }
 
 /// What assets are worth: from a `file`, or from the `url` of a ticker.

@@ -11,7 +11,7 @@ use super::rows::{Desk, FOR_EVER, Key, Kind, Rows};
 use crate::locate::travel::Sighting;
 use crate::stepup::challenge::Limits;
 use crate::store::view::is_news;
-use crate::store::{AccountCard, Enrolled, FactorCard, Freeze, HISTORY_MAX, StoreError};
+use crate::store::{AccountCard, Enrolled, Freeze, HISTORY_MAX, StoreError};
 use crate::types::{AccountId, Credential, Factor, UnixMs};
 
 pub(super) fn sight(
@@ -99,9 +99,25 @@ pub(super) fn enrol(
     now: UnixMs,
 ) -> Result<(), StoreError> {
     let mut account = Account::load(desk, id)?;
-    remove_factor(desk, limits, &mut account, enrolled.factor, now)?;
-    account.factors.push(enrolled);
+    install(desk, limits, &mut account, enrolled, now)?;
     account.save(desk, id)
+}
+
+/// Puts a factor in the place of the one of its kind. The caller saves the account.
+pub(super) fn install(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    account: &mut Account,
+    enrolled: Enrolled,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    let replaced = remove_factor(desk, limits, account, enrolled.factor, now)?;
+    if enrolled.by_owner() && !replaced {
+        account.security_changed = Some(now);
+        account.void(desk, limits, now)?;
+    }
+    account.factors.push(enrolled);
+    Ok(())
 }
 
 pub(super) fn disenrol(
@@ -144,15 +160,9 @@ pub(super) fn card(
 ) -> Result<AccountCard, StoreError> {
     let account = Account::load(rows, id)?;
     let places = Places::load(rows, id)?;
-    let shown = |enrolled: Enrolled| FactorCard {
-        factor: enrolled.factor,
-        label: enrolled.label,
-        since: enrolled.since,
-        disabled: enrolled.disabled,
-    };
     Ok(AccountCard {
         account: id.clone(),
-        factors: account.enrolled(limits).into_iter().map(shown).collect(),
+        factors: account.enrolled(limits).into_iter().map(Enrolled::card).collect(),
         failures: account.tally.failures,
         blocked_until: account.tally.blocked(limits, now),
         frozen: account.frozen,

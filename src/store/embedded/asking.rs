@@ -7,6 +7,7 @@
 //! reader sees as locked. `prove` looks past that, so that the answer which spent the last attempt
 //! may still be right.
 
+use super::accounts;
 use super::docs::{Account, Session, as_of, challenge_of, end, load_challenge, save_challenge};
 use super::rows::{Desk, corrupt};
 use super::rows::{Key, Kind, Rows};
@@ -14,7 +15,7 @@ use crate::policy::facts::Elevation;
 use crate::policy::verdict::Valid;
 use crate::stepup::attempts::DAY_MS;
 use crate::stepup::challenge::{Challenge, Limits, Scope, State};
-use crate::store::{Opened, Proven, Spent, StoreError};
+use crate::store::{Enrolled, Opened, Proven, Spent, StoreError};
 use crate::types::{AccountId, ChallengeId, Credential, Factor, FactorSet, UnixMs};
 
 pub(super) fn open(
@@ -103,9 +104,17 @@ pub(super) fn spend_attempt(
     if challenge.state_at(now) != State::Open {
         return Ok(Spent::Closed(as_of(challenge, now)));
     }
-    let enrolled = protection.factors.iter().find(|known| known.factor == factor).cloned();
-    let disabled = enrolled.as_ref().is_some_and(|known| known.disabled);
-    if disabled || protection.tally.disables(factor, limits) {
+    let known = protection.factors.iter().find(|known| known.factor == factor).cloned();
+    // Nobody can guess at what is not enrolled yet: a disabled factor may be replaced.
+    let enrolled = match &challenge.pending {
+        Some(pending) if pending.factor == factor => {
+            Some(Enrolled::of_pending(pending, None, limits.factor_hold_ms, now))
+        }
+        _ => known.filter(|_| challenge.pending.is_none()),
+    };
+    let disabled = enrolled.as_ref().is_some_and(|known| known.disabled)
+        || protection.tally.disables(factor, limits) && challenge.pending.is_none();
+    if disabled {
         // A disabled factor is never compared, whatever the caller would make of it.
         return Ok(Spent::Blocked { until: now.plus_ms(limits.block_max_ms) });
     }
@@ -115,6 +124,17 @@ pub(super) fn spend_attempt(
     save_challenge(desk, challenge.clone(), limits)?;
     let left = challenge.attempts_left;
     Ok(Spent::Compare { challenge, enrolled, left })
+}
+
+/// What is open, as whoever may answer it sees it.
+pub(super) fn open_challenges(
+    rows: &impl Rows,
+    owner: &AccountId,
+    now: UnixMs,
+) -> Result<Vec<Challenge>, StoreError> {
+    let live = Account::load(rows, owner)?.live(rows, now)?.into_iter();
+    let open = live.filter(|challenge| challenge.state == State::Open);
+    Ok(open.map(|challenge| Challenge { held: None, ..challenge }).collect())
 }
 
 /// The challenge, if it belongs to exactly this account and credential.
@@ -147,9 +167,22 @@ pub(super) fn prove(
     if !account.live.contains(id) {
         return Ok(Proven::Closed(as_of(challenge, now)));
     }
+    if let Some(pending) = &challenge.pending {
+        let enrolled = Enrolled::of_pending(pending, step, limits.factor_hold_ms, now);
+        return enrol_pending(
+            desk,
+            limits,
+            (account, owner),
+            challenge,
+            (factor, mac),
+            enrolled,
+            now,
+        );
+    }
     let fresh = match factor {
         Factor::Totp => remember_step(&mut account, step),
         Factor::Sms => is_last_code(&challenge, mac, now),
+        Factor::Recovery => use_up(&mut account, mac),
         _ => true,
     };
     if !fresh {
@@ -168,6 +201,66 @@ pub(super) fn prove(
     account.save(desk, owner)?;
     save_challenge(desk, challenge.clone(), limits)?;
     Ok(Proven::Approved(challenge))
+}
+
+/// The factor that waited is enrolled by the answer that shows it works. Whatever else was asked or given was so in
+/// another state of the account.
+fn enrol_pending(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    (mut account, owner): (Account, &AccountId),
+    challenge: Challenge,
+    (factor, mac): (Factor, Option<&str>),
+    enrolled: Enrolled,
+    now: UnixMs,
+) -> Result<Proven, StoreError> {
+    if account.frozen.is_some() {
+        let challenge = end(challenge, State::Expired);
+        save_challenge(desk, challenge.clone(), limits)?;
+        return Ok(Proven::Closed(challenge));
+    }
+    let right = factor == enrolled.factor
+        && match factor {
+            Factor::Totp => enrolled.last_step.is_some(),
+            Factor::Sms => is_last_code(&challenge, mac, now),
+            _ => true,
+        };
+    if !right {
+        return Ok(Proven::Replayed);
+    }
+    account.tally.prove(factor);
+    let codes = challenge.pending.as_ref().map_or(Vec::new(), |pending| pending.codes.clone());
+    let has_codes = account.factors.iter().any(|known| known.factor == Factor::Recovery);
+    if !codes.is_empty() && !has_codes {
+        let (label, secret) = ("recovery codes".to_owned(), Vec::new());
+        let recovery = Enrolled {
+            factor: Factor::Recovery,
+            secret,
+            label,
+            last_step: None,
+            codes,
+            ..enrolled.clone()
+        };
+        account.factors.push(recovery);
+    }
+    accounts::install(desk, limits, &mut account, enrolled, now)?;
+    account.security_changed = Some(now);
+    account.void(desk, limits, now)?;
+    account.save(desk, owner)?;
+    let expires = now.plus_ms(limits.grant_ms);
+    let proven = challenge.proven.with(factor);
+    let challenge = Challenge { expires, proven, ..end(challenge, State::Used) };
+    save_challenge(desk, challenge.clone(), limits)?;
+    Ok(Proven::Approved(challenge))
+}
+
+/// Each recovery code counts once.
+fn use_up(account: &mut Account, mac: Option<&str>) -> bool {
+    let recovery = account.factors.iter_mut().find(|known| known.factor == Factor::Recovery);
+    let (Some(recovery), Some(mac)) = (recovery, mac) else { return false };
+    let Some(at) = recovery.codes.iter().position(|code| code == mac) else { return false };
+    recovery.codes.remove(at);
+    true
 }
 
 /// Each TOTP step counts once per account, and none before it ever again (RFC 6238 §5.2).
@@ -257,7 +350,7 @@ pub(super) fn reject(
         save_challenge(desk, challenge.clone(), limits)?;
     }
     if freeze {
-        super::accounts::freeze(desk, limits, owner, "owner".into(), now)?;
+        accounts::freeze(desk, limits, owner, "owner".into(), now)?;
     }
     Ok(Some(as_of(challenge, now)))
 }

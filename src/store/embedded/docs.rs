@@ -13,8 +13,8 @@ use crate::policy::facts::{Elevation, HoldRunning};
 use crate::stepup::attempts::{DAY_MS, Tally};
 use crate::stepup::challenge::{Challenge, Limits, State};
 use crate::store::moved::{HOLD_KEPT_MS, SESSION_KEPT_MS};
-use crate::store::{Arrivals, Enrolled, Freeze, Message, Orphan, Standing, StoreError};
-use crate::types::{AccountId, AttemptId, ChallengeId, Credential, FactorSet, UnixMs};
+use crate::store::{Arrivals, Enrolled, Freeze, Message, Orphan, Ripeness, Standing, StoreError};
+use crate::types::{AccountId, AttemptId, ChallengeId, Credential, UnixMs};
 
 /// What protects an account.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -108,13 +108,6 @@ impl Account {
     pub(super) fn save(&self, desk: &mut Desk<'_>, id: &AccountId) -> Result<(), StoreError> {
         desk.touch(id);
         desk.put(&Key::new(Kind::Account).account(id), FOR_EVER, self)
-    }
-
-    /// The enrolled factors that may be used.
-    pub(super) fn usable(&self, limits: &Limits) -> FactorSet {
-        let enrolled = self.factors.iter().filter(|enrolled| !enrolled.disabled);
-        let factors = enrolled.map(|enrolled| enrolled.factor);
-        factors.filter(|factor| !self.tally.disables(*factor, limits)).collect()
     }
 
     /// The factors as they stand: one that failed too often is disabled.
@@ -267,8 +260,13 @@ pub(super) fn standing(
     session
         .elevations
         .retain(|elevation| session.round == protection.round && now < elevation.until);
+    let Ripeness { ripe, young, ripens, enrolled } =
+        Ripeness::of(&protection.enrolled(limits), now);
     Ok(Standing {
-        factors: protection.usable(limits),
+        factors: ripe,
+        young,
+        ripens,
+        enrolled,
         frozen: protection.frozen,
         countries: places.countries,
         asns: places.asns,
@@ -334,7 +332,7 @@ pub(super) fn save_challenge(
 
 /// The challenge in a state it does not leave, without what only a live one needs.
 pub(super) fn end(challenge: Challenge, state: State) -> Challenge {
-    Challenge { state, held: None, sent: None, ..challenge }
+    Challenge { state, held: None, sent: None, pending: None, ..challenge }
 }
 
 /// The challenge as its readers see it: with the state that it has at `now`.

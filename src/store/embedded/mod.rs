@@ -128,9 +128,10 @@ impl Store for Embedded {
         &self,
         account: &AccountId,
         credential: &Credential,
-        _now: UnixMs,
+        now: UnixMs,
     ) -> Option<Arc<Standing>> {
-        self.view.glance(account, credential)
+        let known = self.view.glance(account, credential)?;
+        known.ripens.is_none_or(|at| now < at).then_some(known)
     }
 
     fn look(
@@ -243,6 +244,11 @@ impl Store for Embedded {
             let found = self.read(|rows| docs::challenge_of(rows, &id, &account))?;
             Ok(found.map(|challenge| docs::as_of(challenge, now)))
         })
+    }
+
+    fn open_challenges(&self, account: &AccountId, now: UnixMs) -> Task<'_, Vec<Challenge>> {
+        let account = account.clone();
+        Box::pin(async move { self.read(|rows| asking::open_challenges(rows, &account, now)) })
     }
 
     fn spend_attempt(

@@ -12,8 +12,8 @@ use super::{Redis, scripts};
 use crate::locate::travel::{Coordinates, Sighting};
 use crate::policy::facts::Elevation;
 use crate::stepup::attempts::Tally;
-use crate::stepup::challenge::Limits;
-use crate::store::{AccountCard, Arrivals, Enrolled, FactorCard, Freeze, Standing, StoreError};
+use crate::stepup::challenge::{Limits, Pending};
+use crate::store::{AccountCard, Arrivals, Enrolled, Freeze, Ripeness, Standing, StoreError};
 use crate::types::{AccountId, Credential, Factor, FactorSet, RuleId, UnixMs};
 
 /// An account's hash.
@@ -63,11 +63,6 @@ impl Account {
         factors
     }
 
-    fn usable(&self, limits: &Limits) -> FactorSet {
-        let enrolled = self.enrolled(limits).into_iter();
-        enrolled.filter(|known| !known.disabled).map(|known| known.factor).collect()
-    }
-
     /// `session`: last sighting, its place, elevations and their round.
     pub(super) fn standing(
         self,
@@ -87,8 +82,12 @@ impl Account {
         let elevations = list(&elevations)?.into_iter().map(read_elevation);
         let mut elevations = elevations.collect::<Result<Vec<_>, _>>()?;
         elevations.retain(|elevation| round == self.round && now < elevation.until);
+        let Ripeness { ripe, young, ripens, enrolled } = Ripeness::of(&self.enrolled(limits), now);
         Ok(Standing {
-            factors: self.usable(limits),
+            factors: ripe,
+            young,
+            ripens,
+            enrolled,
             frozen: self.frozen,
             countries: self.countries,
             asns: self.asns,
@@ -123,16 +122,10 @@ impl Redis {
         let mut reply = self.read(id, Vec::new(), now).await?;
         let account = Account::read(&next(&mut reply)?.fields()?)?;
         let addresses = next(&mut reply).and_then(|_| next(&mut reply))?.number()?;
-        let shown = |enrolled: Enrolled| FactorCard {
-            factor: enrolled.factor,
-            label: enrolled.label,
-            since: enrolled.since,
-            disabled: enrolled.disabled,
-        };
         let limits = &self.shared.limits;
         Ok(AccountCard {
             account: id.clone(),
-            factors: account.enrolled(limits).into_iter().map(shown).collect(),
+            factors: account.enrolled(limits).into_iter().map(Enrolled::card).collect(),
             failures: account.tally.failures,
             blocked_until: account.tally.blocked(limits, now),
             frozen: account.frozen,
@@ -173,7 +166,7 @@ impl Redis {
     }
 }
 
-/// {factor, secret, label, since, disabled, last step}.
+/// {factor, secret, label, since, disabled, last step, usable from, recovery codes, language}.
 pub(super) fn write_enrolled(enrolled: &Enrolled) -> Vec<u8> {
     join([
         &factor_text(enrolled.factor)[..],
@@ -182,6 +175,9 @@ pub(super) fn write_enrolled(enrolled: &Enrolled) -> Vec<u8> {
         enrolled.since.0.to_string().as_bytes(),
         if enrolled.disabled { b"1" } else { b"0" },
         enrolled.last_step.map_or(String::new(), |step| step.to_string()).as_bytes(),
+        enrolled.usable_from.0.to_string().as_bytes(),
+        &join(&enrolled.codes),
+        &optional(enrolled.language.as_deref()),
     ])
 }
 
@@ -190,8 +186,14 @@ pub(super) fn read_enrolled(record: &[u8]) -> Result<Enrolled, StoreError> {
 }
 
 pub(super) fn read_record(record: &[&[u8]]) -> Result<Enrolled, StoreError> {
-    let [factor, secret, label, since, disabled, step] = record else {
+    let [factor, secret, label, since, disabled, step, later @ ..] = record else {
         return Err(corrupt("a factor"));
+    };
+    // Records of earlier versions end here.
+    let (usable_from, codes, language) = match later {
+        [] => (*since, &b""[..], &b""[..]),
+        [usable_from, codes, language] => (*usable_from, *codes, *language),
+        _ => return Err(corrupt("a factor")),
     };
     let step = if step.is_empty() { None } else { u64::try_from(number(step)?).ok() };
     Ok(Enrolled {
@@ -201,7 +203,48 @@ pub(super) fn read_record(record: &[&[u8]]) -> Result<Enrolled, StoreError> {
         since: UnixMs(number(since)?),
         disabled: *disabled == b"1",
         last_step: step,
+        usable_from: UnixMs(number(usable_from)?),
+        codes: texts(codes)?,
+        language: read_optional(language)?,
     })
+}
+
+/// {factor, secret, label, language, recovery codes}.
+pub(super) fn write_pending(pending: &Pending) -> Vec<u8> {
+    join([
+        &factor_text(pending.factor)[..],
+        &pending.secret,
+        pending.label.as_bytes(),
+        &optional(pending.language.as_deref()),
+        &join(&pending.codes),
+    ])
+}
+
+pub(super) fn read_pending(record: &[u8]) -> Result<Pending, StoreError> {
+    let record = list(record)?;
+    let [factor, secret, label, language, codes] = record.as_slice() else {
+        return Err(corrupt("a factor that waits"));
+    };
+    Ok(Pending {
+        factor: read_factor(factor)?,
+        secret: secret.to_vec(),
+        label: text(label)?.to_owned(),
+        codes: texts(codes)?,
+        language: read_optional(language)?,
+    })
+}
+
+fn texts(bytes: &[u8]) -> Result<Vec<String>, StoreError> {
+    list(bytes)?.into_iter().map(|item| Ok(text(item)?.to_owned())).collect()
+}
+
+/// `=` and the text, or nothing.
+fn optional(text: Option<&str>) -> Vec<u8> {
+    text.map_or(Vec::new(), |text| format!("={text}").into_bytes())
+}
+
+fn read_optional(bytes: &[u8]) -> Result<Option<Arc<str>>, StoreError> {
+    Ok(text(bytes)?.strip_prefix('=').map(Arc::from))
 }
 
 /// The number that scripts know a factor by: its bit.

@@ -3,7 +3,7 @@
 //! Never compares a code with a secret. Invariant: what never changes of a challenge is written once, as JSON; what
 //! changes stands beside it, where scripts can read it.
 
-use super::account::{factor_text, read_factors, read_record};
+use super::account::{factor_text, read_factors, read_pending, read_record, write_pending};
 use super::keys::{account_text, credential_text, join, tag_of};
 use super::reply::{Fields, Reply, corrupt, next};
 use super::{Redis, scripts};
@@ -22,8 +22,9 @@ impl Redis {
         let only_elevates =
             matches!(challenge.scope, Scope::Place(_)) || challenge.requirement.only_elevates();
         let account = challenge.account.clone();
+        let pending = challenge.pending.as_ref().map_or(Vec::new(), write_pending);
         let held = challenge.held.as_ref().map_or(Vec::new(), |held| [b"=", &held[..]].concat());
-        let json = Challenge { held: None, sent: None, ..challenge.clone() };
+        let json = Challenge { held: None, sent: None, pending: None, ..challenge.clone() };
         let json = serde_json::to_vec(&json).map_err(|_| corrupt("a challenge"))?;
         let args = vec![
             challenge.id.as_str().into(),
@@ -37,6 +38,7 @@ impl Redis {
             challenge.expires.0.to_string().into_bytes(),
             challenge.attempts_left.to_string().into_bytes(),
             held,
+            pending,
         ];
         let reply = self.shared.ask_of(&scripts::OPEN, &account, args, now).await?;
         let (word, mut rest) = said(reply)?;
@@ -60,6 +62,16 @@ impl Redis {
         let args = vec![id.as_str().into()];
         let reply = self.shared.ask_of(&scripts::CHALLENGE, account, args, now).await?;
         reply.present().map(read_challenge).transpose()
+    }
+
+    pub(super) async fn do_open_challenges(
+        &self,
+        account: &AccountId,
+        now: UnixMs,
+    ) -> Result<Vec<Challenge>, StoreError> {
+        let script = &scripts::OPEN_CHALLENGES;
+        let reply = self.shared.ask_of(script, account, Vec::new(), now).await?;
+        reply.list()?.map(read_challenge).collect()
     }
 
     pub(super) async fn do_spend(
@@ -114,9 +126,13 @@ impl Redis {
         let reply = self.shared.ask_of(&scripts::PROVE, account, args, now).await;
         self.shared.view.raise(account);
         let (word, mut rest) = said(reply?)?;
+        if word == "enrolled" {
+            // As for every change of what protects an account: a replica has it too, if there are any.
+            self.shared.link.replicated(tag_of(account)).await?;
+        }
         Ok(match word.as_str() {
             "more" => Proven::More(read_challenge(next(&mut rest)?)?),
-            "approved" => Proven::Approved(read_challenge(next(&mut rest)?)?),
+            "approved" | "enrolled" => Proven::Approved(read_challenge(next(&mut rest)?)?),
             "closed" => Proven::Closed(read_challenge(next(&mut rest)?)?),
             "replayed" => Proven::Replayed,
             _ => return Err(corrupt("a challenge")),
@@ -205,6 +221,7 @@ pub(super) fn read_challenge(reply: Reply) -> Result<Challenge, StoreError> {
         state: STATES.into_iter().find(|known| known.word() == state).ok_or_else(broken)?,
         sent: read_sent(&fields)?,
         held: fields.take("held"),
+        pending: fields.bytes("pending").map(read_pending).transpose()?,
         ..fixed
     })
 }

@@ -268,9 +268,11 @@ impl Store for Redis {
         &self,
         account: &AccountId,
         credential: &Credential,
-        _now: UnixMs,
+        now: UnixMs,
     ) -> Option<Arc<Standing>> {
-        self.shared.link.is_fresh().then(|| self.shared.view.glance(account, credential))?
+        let known =
+            self.shared.link.is_fresh().then(|| self.shared.view.glance(account, credential))??;
+        known.ripens.is_none_or(|at| now < at).then_some(known)
     }
 
     fn look(
@@ -338,6 +340,11 @@ impl Store for Redis {
     ) -> Task<'_, Option<Challenge>> {
         let (id, account) = (id.clone(), account.clone());
         Box::pin(async move { self.do_challenge(&id, &account, now).await })
+    }
+
+    fn open_challenges(&self, account: &AccountId, now: UnixMs) -> Task<'_, Vec<Challenge>> {
+        let account = account.clone();
+        Box::pin(async move { self.do_open_challenges(&account, now).await })
     }
 
     fn spend_attempt(
@@ -437,7 +444,7 @@ impl Store for Redis {
 
     fn enrol(&self, account: &AccountId, enrolled: Enrolled, now: UnixMs) -> Task<'_, ()> {
         let account = account.clone();
-        let args = vec![account::factor_text(enrolled.factor), account::write_enrolled(&enrolled)];
+        let args = vec![account::write_enrolled(&enrolled), asking::flag(enrolled.by_owner())];
         Box::pin(async move { self.protect(&scripts::ENROL, &account, args, now).await.map(drop) })
     }
 
@@ -533,6 +540,7 @@ fn limits_text(limits: &Limits) -> Vec<u8> {
         limits.block_max_ms,
         limits.failures_disable.into(),
         limits.sms_code_ms,
+        limits.factor_hold_ms,
     ];
     numbers.map(|number| number.to_string()).join(" ").into_bytes()
 }

@@ -31,8 +31,9 @@ scripts! {
     ORPHAN = "prelude" "attempt" "orphan";
     OPEN = "prelude" "account" "open";
     CHALLENGE = "prelude" "account" "challenge";
-    SPEND = "prelude" "account" "spend";
-    PROVE = "prelude" "account" "prove";
+    OPEN_CHALLENGES = "prelude" "account" "open_challenges";
+    SPEND = "prelude" "account" "pending" "spend";
+    PROVE = "prelude" "account" "pending" "prove";
     REJECT = "prelude" "account" "reject";
     TAKE_HELD = "prelude" "account" "take_held";
     PUT_CODE = "prelude" "account" "put_code";

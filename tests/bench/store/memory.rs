@@ -126,6 +126,9 @@ fn account(number: usize) -> Vec<Kept> {
         since: SystemClock.now(),
         disabled: false,
         last_step: Some(59_000_000),
+        usable_from: SystemClock.now(),
+        codes: Vec::new(),
+        language: None,
     };
     let (countries, asns, last) = (vec!["JP".into()], vec![2516], Some(sighting(number)));
     vec![

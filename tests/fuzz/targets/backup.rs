@@ -1,11 +1,9 @@
 //! Backups. Bytes from anywhere are refused, or are a file that was made with the key: no other byte of it may then
 //! differ. Content that was sealed with the key is taken as it stands, record for record, or refused.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use stepgate::fuzz;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     if fuzz::backup(bytes).is_ok() {
         for (at, bit) in [(0, 1), (bytes.len() / 2, 4), (bytes.len() - 1, 128)] {
             let mut other = bytes.to_vec();
@@ -28,4 +26,4 @@ fuzz_target!(|bytes: &[u8]| {
     again.extend_from_slice(&bytes[end..]);
     let file = fuzz::backup_of(&again).expect("is made");
     assert_eq!(fuzz::backup(&file).expect("is taken"), records);
-});
+}

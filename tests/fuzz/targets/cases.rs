@@ -1,13 +1,11 @@
 //! Files of cases. Each case comes out or has a fault, every fault stands inside the file and can be printed; what ran
 //! once runs the same way again.
-#![no_main]
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
+use super::inside;
 use stepgate::fault::Source;
 use stepgate::policy::{self, PolicySet, cases};
-use stepgate_fuzz::inside;
 
 /// What is shipped, as a policy to be tried.
 static POLICY: LazyLock<PolicySet> = LazyLock::new(|| {
@@ -16,7 +14,7 @@ static POLICY: LazyLock<PolicySet> = LazyLock::new(|| {
     policy::load(&source, &[], &[], &mut Vec::new()).expect("what is shipped loads")
 });
 
-fuzz_target!(|text: &str| {
+pub fn run(text: &str) {
     let source = Source::new("fuzz.cases.toml", text);
     let no_packs = |_: &str| Err("no pack is loaded".to_owned());
     let (mut faults, mut again) = (Vec::new(), Vec::new());
@@ -25,4 +23,4 @@ fuzz_target!(|text: &str| {
     assert_eq!((&run, &faults), (&second, &again), "another reading comes out otherwise");
     assert!(run.failed <= run.ran && run.failed <= faults.len());
     faults.iter().for_each(|fault| inside(fault, &source));
-});
+}

@@ -1,13 +1,11 @@
 //! Credentials in a head. What is found is plain text that stands there exactly once, and lax parsers (commas, quotes,
 //! white space) find no other in its place.
-#![no_main]
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
-use libfuzzer_sys::fuzz_target;
 use stepgate::fuzz;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let Some((choice, lines)) = bytes.split_first() else { return };
     let from = FROM[usize::from(*choice) % FROM.len()];
     let mut headers = HeaderMap::new();
@@ -45,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(lower.starts_with(b"hmac ") && lax <= 1 && quoted <= 1, "{lax} of {found:?}");
         }
     }
-});
+}
 
 fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> &'h [u8] {
     let mut values = headers.get_all(name).iter();

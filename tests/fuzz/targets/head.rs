@@ -1,11 +1,9 @@
 //! The raw look at HTTP/1. What passes does not depend on how it is cut into reads, is the input's own beginning, and
 //! every head in it is one that httparse reads whole and frames the same way.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use stepgate::fuzz;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let whole = fuzz::head(&[bytes]);
     let cut = bytes.first().map_or(1, |byte| usize::from(*byte).max(1));
     for size in [1, cut] {
@@ -25,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
     // A head that is too large is given to the library as it is, for the library to refuse.
     let too_large = *refused && bytes.starts_with(passed);
     follow(own, *refused, too_large);
-});
+}
 
 /// Reads the requests that passed as another library would.
 fn follow(mut rest: &[u8], refused: bool, too_large: bool) {

@@ -1,11 +1,9 @@
 //! The strict JSON reader. What it takes serde_json takes too and reads the same, token by token, and no name occurs twice.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use stepgate::fuzz;
 
-fuzz_target!(|text: &str| {
+pub fn run(text: &str) {
     let Ok(tokens) = fuzz::json(text) else { return };
     assert!(!fuzz::is_too_deep(text.as_bytes()), "deeper than its beginning said");
     assert_eq!(tokens, without_space(text), "a token lost its spelling");
@@ -20,7 +18,7 @@ fuzz_target!(|text: &str| {
         (Err(error), Err(_)) => assert!(error.to_string().contains("out of range"), "{error}"),
         other => panic!("{other:?}"),
     }
-});
+}
 
 /// The text without the white space that stands outside strings.
 fn without_space(text: &str) -> String {

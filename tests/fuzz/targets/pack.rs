@@ -1,14 +1,12 @@
 //! Pack files. A file is taken without a fault, or refused with faults that each stand inside it and can be printed;
 //! in what is taken, a write to the address of a guarded action is never ordinary traffic.
-#![no_main]
 
+use super::inside;
 use http::{HeaderMap, Method};
-use libfuzzer_sys::fuzz_target;
 use stepgate::classify::{self, Detected};
 use stepgate::fault::Source;
-use stepgate_fuzz::inside;
 
-fuzz_target!(|text: &str| {
+pub fn run(text: &str) {
     let source = Source::new("fuzz.actions.toml", text);
     let mut faults = Vec::new();
     let read = classify::load(std::slice::from_ref(&source), &mut faults);
@@ -22,4 +20,4 @@ fuzz_target!(|text: &str| {
             assert!(seen, "{method} {} is {detected:?}", rule.route);
         }
     }
-});
+}

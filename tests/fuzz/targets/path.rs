@@ -1,11 +1,9 @@
 //! Canonical paths and loose keys. A strict path has itself among its keys, another spelling of it has that key too or
 //! is refused, and every key is spelt as keys are.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use stepgate::{classify, fuzz};
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let Some((recipe, path)) = bytes.split_at_checked(4) else { return };
     let Ok(path) = std::str::from_utf8(path) else { return };
     // Anything else is refused before it is looked at.
@@ -29,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
             disguise(path, key, recipe);
         }
     }
-});
+}
 
 /// Another spelling, by up to four steps that servers have been seen to undo, one after the other.
 fn disguise(path: &str, key: &str, recipe: &[u8]) {

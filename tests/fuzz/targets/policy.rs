@@ -1,14 +1,12 @@
 //! Policy files. A file is taken without a fault, or refused with faults that each stand inside it and can be printed;
 //! what is taken once is the same policy again.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use super::inside;
 use stepgate::fault::Source;
 use stepgate::policy;
 use stepgate::types::ActionName;
-use stepgate_fuzz::inside;
 
-fuzz_target!(|text: &str| {
+pub fn run(text: &str) {
     let source = Source::new("fuzz.policy.toml", text);
     let actions = ["withdrawal", "transfer", "address_book.add"].map(ActionName::new);
     let (mut faults, mut again) = (Vec::new(), Vec::new());
@@ -21,4 +19,4 @@ fuzz_target!(|text: &str| {
         assert_eq!(read.version(), second.version());
         assert!(read.rule_ids().eq(second.rule_ids()));
     }
-});
+}

@@ -1,13 +1,11 @@
 //! PROXY headers of both versions. What is taken is one whole header of the length that it says itself, and names the
 //! address that stands in it.
-#![no_main]
 
 use std::net::{IpAddr, SocketAddr};
 
-use libfuzzer_sys::fuzz_target;
 use stepgate::fuzz;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     // The reader hands on nothing else.
     let version_1 = bytes.starts_with(b"PROXY ") && bytes.len() <= 107;
     if !version_1 && !bytes.starts_with(V2_SIGNATURE) {
@@ -26,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
         named_by_block(bytes)
     };
     assert_eq!(source, expected);
-});
+}
 
 fn named_by_line(line: &str) -> Option<SocketAddr> {
     let words: Vec<&str> = line.strip_suffix("\r\n").expect("a whole line").split(' ').collect();

@@ -322,6 +322,9 @@ async fn secrets_under_a_key_that_is_gone_are_told_of() {
         since: now(),
         disabled: false,
         last_step: None,
+        usable_from: now(),
+        codes: Vec::new(),
+        language: None,
     };
     place.store().enrol(&AccountId::new("main", "alice"), sealed, now()).await.unwrap();
     assert!(!place.done(&["backup", "a.backup"]).contains("warning"));

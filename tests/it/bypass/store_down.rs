@@ -104,6 +104,10 @@ impl Store for Fragile {
         self.unless_down(self.store.challenge(id, account, now))
     }
 
+    fn open_challenges(&self, account: &AccountId, now: UnixMs) -> Task<'_, Vec<Challenge>> {
+        self.unless_down(self.store.open_challenges(account, now))
+    }
+
     fn spend_attempt(
         &self,
         id: &ChallengeId,

@@ -7,7 +7,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use stepgate::policy::facts::{Counters, Decimal};
 use stepgate::policy::verdict::{FactorExpr, Term, Valid};
 use stepgate::stepup::budget::Scope as BudgetScope;
-use stepgate::stepup::challenge::{Challenge, Limits, Scope};
+use stepgate::stepup::challenge::{Challenge, Limits, Pending, Scope};
 use stepgate::store::{Begin, Begun, Charge, Enrolled, Learn, Message, Settled, Store, StoreError};
 use stepgate::types::*;
 
@@ -69,6 +69,16 @@ enum Step {
         to: Option<u8>,
         holds: u8,
     },
+    /// Asked to show that a new factor works.
+    OpenPending {
+        who: u8,
+        with: u8,
+        factor: Factor,
+        codes: bool,
+    },
+    OpenChallenges {
+        who: u8,
+    },
     Challenge {
         pick: usize,
     },
@@ -113,6 +123,7 @@ enum Step {
         factor: Factor,
         step: Option<u64>,
         disabled: bool,
+        by_owner: bool,
     },
     Disenrol {
         who: u8,
@@ -136,7 +147,7 @@ enum Step {
 }
 
 fn factor() -> impl Strategy<Value = Factor> {
-    prop_oneof![4 => Just(Factor::Totp), 3 => Just(Factor::Sms), 1 => Just(Factor::Mail)]
+    prop_oneof![4 => Just(Factor::Totp), 3 => Just(Factor::Sms), 1 => Just(Factor::Mail), 1 => Just(Factor::Recovery)]
 }
 
 fn price() -> impl Strategy<Value = Option<String>> {
@@ -173,6 +184,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(pick, settled, learn)| Step::Settle { pick, settled, learn }),
         12 => (who.clone(), with.clone(), 0..5u8, 0..6u8, any::<bool>())
             .prop_map(|(who, with, scope, asks, held)| Step::Open { who, with, scope, asks, held }),
+        6 => (who.clone(), with.clone(), factor(), any::<bool>()).prop_map(
+            |(who, with, factor, codes)| Step::OpenPending { who, with, factor, codes }
+        ),
+        3 => who.clone().prop_map(|who| Step::OpenChallenges { who }),
         8 => (0..2u8, 0..2u8, prop_oneof![3 => Just(0u8), 1 => 0..6u8])
             .prop_map(|(who, intent, asks)| Step::Approve { who, intent, asks }),
         10 => (0..2u8, 0..2u8, 0..3u8, 0..2u8)
@@ -192,11 +207,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(pick, again_ms)| Step::MessageDone { pick, again_ms }),
         2 => who.clone().prop_map(|who| Step::Freeze { who }),
         1 => who.clone().prop_map(|who| Step::Thaw { who }),
-        2 => (who.clone(), factor(), proptest::option::of(0..60u64), 0..10u8).prop_map(
-            |(who, factor, step, disabled)| {
-                Step::Enrol { who, factor, step, disabled: disabled == 0 }
-            }
-        ),
+        3 => (who.clone(), factor(), proptest::option::of(0..60u64), 0..10u8, any::<bool>())
+            .prop_map(|(who, factor, step, disabled, by_owner)| {
+                Step::Enrol { who, factor, step, disabled: disabled == 0, by_owner }
+            }),
         1 => (who.clone(), factor()).prop_map(|(who, factor)| Step::Disenrol { who, factor }),
         3 => who.prop_map(|who| Step::Account { who }),
         1 => (0..2u8, 0..3u8).prop_map(|(name, value)| Step::Adopt { name, value }),
@@ -404,6 +418,21 @@ async fn say_one(store: &Arc<dyn Store>, past: &mut Past, step: Step, at: UnixMs
             };
             told(store.open_challenge(challenge, at).await)
         }
+        Step::OpenPending { who: n, with: w, factor, codes } => {
+            let id = past.name();
+            past.challenges.push((ChallengeId::new(id.as_str()), who(n), at));
+            let codes = if codes { codes_from(past) } else { Vec::new() };
+            let waits = Challenge {
+                account: who(n),
+                credential: with(w),
+                created: at,
+                expires: at.plus_ms(5 * MINUTE),
+                ..pending(&id, factor)
+            };
+            let pending = waits.pending.map(|pending| Pending { codes, ..pending });
+            told(store.open_challenge(Challenge { pending, ..waits }, at).await)
+        }
+        Step::OpenChallenges { who: n } => told(store.open_challenges(&who(n), at).await),
         Step::Challenge { pick } => {
             let (id, who) = past.challenge(pick, at);
             told(store.challenge(&id, &who, at).await)
@@ -456,8 +485,11 @@ async fn say_one(store: &Arc<dyn Store>, past: &mut Past, step: Step, at: UnixMs
         }
         Step::Freeze { who: n } => told(store.freeze(&who(n), "operator:eve".into(), at).await),
         Step::Thaw { who: n } => told(store.thaw(&who(n), at).await),
-        Step::Enrol { who: n, factor, step, disabled } => {
-            let enrolled = Enrolled { factor, last_step: step, disabled, since: at, ..totp() };
+        Step::Enrol { who: n, factor, step, disabled, by_owner } => {
+            let usable_from = at.plus_ms(if by_owner { HOUR } else { 0 });
+            let codes = if factor == Factor::Recovery { codes_from(past) } else { Vec::new() };
+            let enrolled = Enrolled { usable_from, codes, ..totp() };
+            let enrolled = Enrolled { factor, last_step: step, disabled, since: at, ..enrolled };
             told(store.enrol(&who(n), enrolled, at).await)
         }
         Step::Disenrol { who: n, factor } => told(store.disenrol(&who(n), factor, at).await),
@@ -472,6 +504,11 @@ async fn say_one(store: &Arc<dyn Store>, past: &mut Past, step: Step, at: UnixMs
         }
         Step::Lent { name } => told(store.lent(&format!("k{name}"), at).await),
     }
+}
+
+/// The MACs that are tried next are among them.
+fn codes_from(past: &Past) -> Vec<String> {
+    (past.made..past.made + 8).map(|n| format!("m{n}")).collect()
 }
 
 fn limits() -> impl Strategy<Value = Limits> {

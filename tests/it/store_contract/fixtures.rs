@@ -6,7 +6,7 @@ use std::sync::Arc;
 use stepgate::locate::Sighting;
 use stepgate::policy::verdict::{FactorExpr, Requirement, Term, Valid};
 use stepgate::stepup::budget::{Meter, Scope as BudgetScope, Watch};
-use stepgate::stepup::challenge::{Challenge, Destination, Scope, SentCode, State};
+use stepgate::stepup::challenge::{Challenge, Destination, Pending, Scope, SentCode, State};
 use stepgate::stepup::device::Device;
 use stepgate::store::{
     Begin, Begun, Charge, Enrolled, NumberKey, Opened, Proven, Settled, Spent, Store,
@@ -76,6 +76,24 @@ pub fn challenge(id: &str) -> Challenge {
         sent: None,
         held: None,
         return_to: None,
+        pending: None,
+    }
+}
+
+/// Alice's session `s` is asked to show that a new factor works.
+pub fn pending(id: &str, factor: Factor) -> Challenge {
+    Challenge {
+        action: ActionName::new("factor.add"),
+        scope: Scope::Intent(intent(200 + factor as u8)),
+        requirement: requirement(vec![term("enrolment", FactorExpr::One(factor), None)]),
+        pending: Some(Pending {
+            factor,
+            secret: vec![7, 0, 255],
+            label: "new".to_owned(),
+            codes: vec!["c1".to_owned(), "c2".to_owned()],
+            language: Some("ja".into()),
+        }),
+        ..challenge(id)
     }
 }
 
@@ -91,6 +109,9 @@ pub fn totp() -> Enrolled {
         since: NOW,
         disabled: false,
         last_step: None,
+        usable_from: NOW,
+        codes: Vec::new(),
+        language: None,
     }
 }
 

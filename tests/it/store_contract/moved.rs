@@ -390,6 +390,13 @@ pub fn kept() -> impl Strategy<Value = Kept> {
             since,
             disabled: step.is_none(),
             last_step: step.map(u64::from),
+            usable_from: if step.is_some_and(|step| step % 2 == 0) {
+                since.plus_ms(DAY)
+            } else {
+                since
+            },
+            codes: step.iter().map(|step| format!("{step:x}")).collect(),
+            language: step.map(|_| "zh-TW".into()),
         });
     let factors = prop::collection::vec(enrolled, 0..2);
     let tally = (0..7u32, lately()).prop_map(|(times, now)| {

@@ -3,13 +3,14 @@
 -- ARGV[3]: the limits, as numbers in one text. ARGV[4]: the account, as keys spell it.
 
 local CHALLENGE_MS, ATTEMPTS_MAX, OPEN_MAX, GRANT_MS, FAILURES_MAX, BLOCK_MS, BLOCK_MAX_MS, DISABLE_AT, SMS_CODE_MS
+local FACTOR_HOLD_MS
 do
   local numbers = {}
   for number in string.gmatch(ARGV[3], '%d+') do
     numbers[#numbers + 1] = tonumber(number)
   end
-  CHALLENGE_MS, ATTEMPTS_MAX, OPEN_MAX, GRANT_MS, FAILURES_MAX, BLOCK_MS, BLOCK_MAX_MS, DISABLE_AT, SMS_CODE_MS =
-    unpack(numbers)
+  CHALLENGE_MS, ATTEMPTS_MAX, OPEN_MAX, GRANT_MS, FAILURES_MAX, BLOCK_MS, BLOCK_MAX_MS, DISABLE_AT, SMS_CODE_MS,
+    FACTOR_HOLD_MS = unpack(numbers)
 end
 local owner = ARGV[4]
 local account_key = base .. 'a' .. owner
@@ -106,7 +107,7 @@ end
 -- A state that is not left again, without what only a live challenge needs.
 local function end_challenge(id, state)
   redis.call('HSET', challenge_key(id), 'state', state)
-  redis.call('HDEL', challenge_key(id), 'held', 'mac', 'code_expires', 'masked')
+  redis.call('HDEL', challenge_key(id), 'held', 'mac', 'code_expires', 'masked', 'pending')
 end
 
 -- Voids every open challenge, unused grant and elevation.
@@ -177,7 +178,8 @@ local function prove_all(account, factor)
   forget_failures(account, factor)
 end
 
--- Enrolled factors: a list of records {factor, secret, label, since, disabled, last step}.
+-- Enrolled factors: a list of records {factor, secret, label, since, disabled, last step, usable from, list of recovery
+-- codes, language ('=' before it)}; those of earlier versions end with the step.
 
 local function factors_of(account)
   local records = {}
@@ -215,4 +217,15 @@ local function remove_factor(account, factor)
     save_factors(account, records)
   end
   return at ~= nil
+end
+
+-- Puts a factor in the place of the one of its kind; `by_owner`: its owner did.
+local function install_factor(account, record, by_owner)
+  if not remove_factor(account, record[1]) and by_owner then
+    set(account, 'security_changed', digits(now))
+    void(account)
+  end
+  local records = factors_of(account)
+  records[#records + 1] = record
+  save_factors(account, records)
 end

@@ -1,8 +1,4 @@
--- Enrols or replaces a factor. ARGV: 5 factor, 6 its record
+-- Enrols or replaces a factor. ARGV: 5 its record, 6 '1' if its owner did
 
-local account = hash(account_key)
-remove_factor(account, ARGV[5])
-local records = factors_of(account)
-records[#records + 1] = split(ARGV[6])
-save_factors(account, records)
+install_factor(hash(account_key), split(ARGV[5]), ARGV[6] == '1')
 return 1

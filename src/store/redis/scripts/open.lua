@@ -1,7 +1,7 @@
 -- Opens a challenge, or finds the one that is open for the same credential and scope.
 -- ARGV: 5 id, 6 credential, 7 scope, 8 what never changes of it, 9 which sets of factors are enough ('0' or '1' for
 -- each of the 64), 10 list of rule and ms of each elevation, 11 its place, 12 '1' if it only elevates, 13 expires,
--- 14 attempts, 15 the held request ('=' before it)
+-- 14 attempts, 15 the held request ('=' before it), 16 the factor that waits to be enrolled
 
 local id = ARGV[5]
 if redis.call('EXISTS', challenge_key(id)) == 1 then
@@ -60,6 +60,9 @@ local new = {
 }
 if ARGV[15] ~= '' and OPEN_MAX > 0 then
   new.held = string.sub(ARGV[15], 2)
+end
+if ARGV[16] ~= '' and OPEN_MAX > 0 then
+  new.pending = ARGV[16]
 end
 local flat = {}
 for name, value in pairs(new) do

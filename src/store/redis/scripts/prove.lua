@@ -1,7 +1,8 @@
 -- The code was right: it is used up, failures are forgiven, and what is now complete is approved.
--- ARGV: 5 challenge, 6 factor, 7 TOTP step ('' for none), 8 the SMS code's MAC ('=' before it)
+-- ARGV: 5 challenge, 6 factor, 7 TOTP step ('' for none), 8 the SMS or recovery code's MAC ('='
+-- before it)
 
-local TOTP = '0'
+local TOTP, RECOVERY = '0', '4'
 local id, factor = ARGV[5], ARGV[6]
 local challenge = challenge_of(id)
 if not challenge then
@@ -23,6 +24,42 @@ end
 local key = challenge_key(id)
 local session_key = base .. 's' .. owner .. challenge.credential
 local session = hash(session_key)
+
+-- The factor that waited is enrolled by the answer that shows it works. Whatever else was asked or given was so in
+-- another state of the account.
+if challenge.pending then
+  local pending = split(challenge.pending)
+  if account.frozen_since then
+    end_challenge(id, 'expired')
+    return { 'closed', told(challenge_of(id), 'expired') }
+  end
+  local right = factor == pending[1]
+  if factor == TOTP then
+    right = right and ARGV[7] ~= ''
+  elseif factor == SMS then
+    right = right and challenge.mac and ARGV[8] == '=' .. challenge.mac and now < tonumber(challenge.code_expires)
+  end
+  if not right then
+    return { 'replayed' }
+  end
+  prove_all(account, factor)
+  local records = factors_of(account)
+  if pending[5] ~= '' and not find_factor(records, RECOVERY) then
+    local codes = enrolled_of(pending, '')
+    codes[1], codes[2], codes[3], codes[8] = RECOVERY, '', 'recovery codes', pending[5]
+    records[#records + 1] = codes
+    save_factors(account, records)
+  end
+  install_factor(account, enrolled_of(pending, ARGV[7]), true)
+  set(account, 'security_changed', digits(now))
+  void(account)
+  end_challenge(id, 'used')
+  challenge = challenge_of(id)
+  put(key, challenge, 'proven', digits(bit.bor(challenge.proven, 2 ^ factor)))
+  put(key, challenge, 'expires', digits(now + GRANT_MS))
+  keep(key, 2 * GRANT_MS + DAY)
+  return { 'enrolled', told(challenge, 'used') }
+end
 
 if factor == TOTP then
   -- Each step counts once per account, and none before it ever again; after a failover none that may have counted.
@@ -46,6 +83,21 @@ elseif factor == SMS then
   put(key, challenge, 'mac', nil)
   put(key, challenge, 'code_expires', nil)
   put(key, challenge, 'masked', nil)
+elseif factor == RECOVERY then
+  -- Each code counts once.
+  local records = factors_of(account)
+  local record = find_factor(records, RECOVERY)
+  local codes, left = record and split(record[8]) or {}, {}
+  for _, code in ipairs(codes) do
+    if '=' .. code ~= ARGV[8] then
+      left[#left + 1] = code
+    end
+  end
+  if #left == #codes then
+    return { 'replayed' }
+  end
+  record[8] = join(left)
+  save_factors(account, records)
 end
 
 put(key, challenge, 'proven', digits(bit.bor(challenge.proven, 2 ^ factor)))

@@ -13,9 +13,16 @@ end
 if state_of(challenge) ~= 'open' then
   return { 'closed', told(challenge) }
 end
-local enrolled = find_factor(factors_of(account), ARGV[7])
-if (enrolled and enrolled[5] == '1') or disables(account, ARGV[7]) then
-  return { 'blocked', now + BLOCK_MAX_MS }
+local enrolled
+if challenge.pending then
+  -- Nobody can guess at what is not enrolled yet: a disabled factor may be replaced.
+  local pending = split(challenge.pending)
+  enrolled = pending[1] == ARGV[7] and enrolled_of(pending, '') or nil
+else
+  enrolled = find_factor(factors_of(account), ARGV[7])
+  if (enrolled and enrolled[5] == '1') or disables(account, ARGV[7]) then
+    return { 'blocked', now + BLOCK_MAX_MS }
+  end
 end
 put(challenge_key(ARGV[5]), challenge, 'left', digits(challenge.left - 1))
 count_failure(account, ARGV[7])
