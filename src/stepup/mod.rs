@@ -7,6 +7,7 @@ pub mod attempts;
 pub mod challenge;
 pub mod code;
 pub mod device;
+pub mod fate;
 pub mod message;
 pub mod phone;
 pub mod totp;

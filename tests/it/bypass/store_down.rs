@@ -17,9 +17,9 @@ use crate::kit::POLICY;
 use crate::world::{OKX, World};
 
 /// A store that can be taken away.
-struct Fragile {
-    store: Arc<dyn Store>,
-    down: Arc<AtomicBool>,
+pub(crate) struct Fragile {
+    pub store: Arc<dyn Store>,
+    pub down: Arc<AtomicBool>,
 }
 
 impl Fragile {
