@@ -92,10 +92,14 @@ impl Pages {
         };
         match fate {
             Fate::Sending { .. } => plain("wait", "clock", "sending_title", "sending"),
+            Fate::Accepted { at, led_to: None } => {
+                Told { at: Some(*at), ..plain("good", "check", "sent_title", "sent_accepted") }
+            }
+            // Sites answer forms that they refuse with a page to go to as well.
             Fate::Accepted { at, led_to } => Told {
                 at: Some(*at),
                 led_to: led_to.as_deref(),
-                ..plain("good", "check", "sent_title", "sent_accepted")
+                ..plain("good", "check", "sent_title", "sent_answered")
             },
             Fate::Refused { at, led_to } => Told {
                 at: Some(*at),

@@ -154,11 +154,11 @@ def two_clicks(person, javascript):
         claim(browser.has("#done"), "and lead to the exchange's receipt", person.text())
     person.back()
     if javascript:
-        until(lambda: "the exchange accepted it" in person.text(), "what became of it")
+        until(lambda: "the exchange answered it" in person.text(), "what became of it")
         claim(not browser.has("main form"), "back at the question there is nothing left to send", person.text())
         person.screen("2-back")
         person.reload()
-        claim("the exchange accepted it" in person.text(), "nor when it is loaded anew", person.text())
+        claim("the exchange answered it" in person.text(), "nor when it is loaded anew", person.text())
     browser.open(question)
     claim("It was sent" in person.text() and not browser.has("main form"), "the question says that it was sent", person.text())
     browser.submit("main a.button")

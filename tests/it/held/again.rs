@@ -13,10 +13,10 @@ async fn back_at_the_question_after_it_was_sent_one_is_told_so() {
     world.exchange.will(Reply::SeeOther("https://exchange.example/receipt/1?new=1"));
     assert_eq!(question.release(&alice).await.status, 303);
     let page = question.look(&alice).await;
-    is_page(&page, 200, &["It was sent", "the exchange accepted it", "href=\"/receipt/1?new=1\""]);
+    is_page(&page, 200, &["It was sent", "the exchange answered it", "href=\"/receipt/1?new=1\""]);
     assert!(!page.text().contains("<form"), "nothing is left to do: {}", page.text());
     // The code once more, as a page that is loaded anew sends it.
-    is_page(&question.answer(&alice, "000000").await, 200, &["the exchange accepted it"]);
+    is_page(&question.answer(&alice, "000000").await, 200, &["the exchange answered it"]);
     for (tag, words) in [
         ("de", "angenommen"),
         ("ja", "受け付けられました"),
@@ -96,7 +96,7 @@ async fn the_form_sent_again_after_the_approval_takes_it() {
     question.confirm(&world, &alice).await;
     world.exchange.will(Reply::SeeOther("/receipt/2"));
     assert_eq!(alice.post_form("/withdraw", FORM).await.status, 303);
-    is_page(&question.release(&alice).await, 409, &["the exchange accepted it", "/receipt/2"]);
+    is_page(&question.release(&alice).await, 409, &["the exchange answered it", "/receipt/2"]);
     assert_eq!(sent(&world), 1);
 }
 

@@ -43,7 +43,7 @@ async fn two_clicks_on_confirm_lead_on_where_the_approval_lasts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_second_click_is_told_what_became_of_the_first() {
     for (reply, words, link) in [
-        (Reply::SeeOther("/receipt/7"), "the exchange accepted it", "href=\"/receipt/7\""),
+        (Reply::SeeOther("/receipt/7"), "the exchange answered it", "href=\"/receipt/7\""),
         (Reply::Answer(422, "no"), "the exchange did not accept it", "class=\"button"),
         (Reply::Answer(500, "no"), "It may have been carried out", "class=\"button"),
         (Reply::Hangup, "It may have been carried out", "class=\"button"),
