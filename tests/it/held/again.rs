@@ -74,7 +74,7 @@ async fn two_tabs_with_different_withdrawals_do_not_mix() {
     other.confirm(&world, &alice).await;
     assert_eq!(other.release(&alice).await.status, 200);
     let seen = world.exchange.seen_at("/withdraw");
-    assert_eq!(seen.iter().map(|seen| &*seen.body).collect::<Vec<_>>(), [FORM, OTHER]);
+    assert_eq!(seen.iter().map(|seen| &seen.body).collect::<Vec<_>>(), [FORM, OTHER]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

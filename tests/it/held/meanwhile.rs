@@ -52,7 +52,8 @@ async fn a_hold_that_began_meanwhile_says_until_when() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_went_meanwhile_lets_it_through() {
     let (world, alice, question) = approved().await;
-    rules(&world, "version = 1\n\n[[rule]]\nid = \"x\"\non = \"transfer\"\nrequire = \"totp\"\n");
+    let (remote_login, _) = POLICY.split_once("[[rule]]\nid = \"contract-to-spot\"").unwrap();
+    rules(&world, remote_login);
     assert_eq!(question.release(&alice).await.status, 200);
     is_page(&question.release(&alice).await, 409, &["the exchange accepted it"]);
     assert_eq!(sent(&world), 1);
@@ -75,7 +76,7 @@ async fn a_price_that_rose_meanwhile_asks_again() {
     let priced = format!(
         "{POLICY}\n[[rule]]\nid = \"large\"\non = \"withdrawal\"\nwhen = \"usd_value > 10_000\"\nrequire = \"totp and sms\"\n"
     );
-    let extra = "[prices]\nfile = \"prices.toml\"\nage_max_s = 86400\n";
+    let extra = "[prices]\nfile = \"prices.toml\"\nage_max_s = 1000000000\n";
     let files = [("prices.toml", "[usd]\nBTC = \"1000\"\nUSDT = \"1\"\n")];
     let world = World::with_files(&priced, PACK, extra, &files).await;
     world.enrol_totp("alice").await;
