@@ -46,6 +46,12 @@ pub enum Rejection {
     /// 404 under `/.stepgate/`, and 421 for a host that is not ours.
     #[error("nothing here")]
     NotFound,
+    /// 401 on the page of a question: whoever was asked is signed out.
+    #[error("not signed in any more")]
+    SignedOut,
+    /// 404 on the page of a question: it was asked in another session of the same account.
+    #[error("asked in another session")]
+    Elsewhere,
     #[error("not one of our hosts")]
     Misdirected,
     /// 429 with `Retry-After` seconds: step-up is blocked, or too many codes were sent.

@@ -3,14 +3,16 @@
 //! Never forwards anything of its own, and believes nothing the client says about the transaction. Invariant: an
 //! attempt is counted, durably, before any code is compared (RFC 4226 §7.3).
 
+pub(crate) mod fate;
 pub(crate) mod held;
 mod input;
+mod release;
 mod verify;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 use crate::audit::Event;
@@ -18,13 +20,15 @@ use crate::body::Body;
 use crate::classify;
 use crate::gateway::{Gateway, Worker};
 use crate::identify::Identity;
-use crate::pages::respond::Ctx;
+use crate::pages::respond::{Ctx, challenge_path};
 use crate::pages::{AnswerResult, Audience, Pages, csrf, language};
 use crate::pipeline::{self, End, Texted, Visit};
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, State};
+use crate::stepup::fate::Fate;
 use crate::types::{ChallengeId, CredentialKind, Factor};
 use input::Input;
+use release::Release;
 use verify::Attempted;
 
 /// Everything below this is the gateway's own and is never forwarded.
@@ -87,18 +91,14 @@ async fn answer_own(
         _ => {}
     }
     let Some((id, step)) = address(visit.head.path()) else { return Err(not_found()) };
-    let identity = pipeline::identify(visit, true)
-        .await?
-        .ok_or(Rejection::Unauthenticated("sign in as the account's owner"))?;
+    let identity = whoever_is_there(visit).await?;
     visit.identified(&identity);
     let challenge = find(gateway, visit, &id, &identity).await?;
     let desk = Desk { gateway, visit, identity: &identity };
     match (step, &visit.head.method) {
-        ("", _) if get => {
-            let factor = with(visit.head.query());
-            let show = |ctx: &Ctx<'_>| desk.pages().show(&challenge, &Ctx { factor, ..*ctx });
-            Ok(desk.answer(&challenge, show))
-        }
+        ("", _) if get => desk.show(&challenge).await,
+        // The address of a form's answer, opened again.
+        ("send" | "answer" | "reject" | "release", _) if get => Ok(see_other(&challenge.id)),
         ("send" | "answer" | "reject" | "release", &Method::POST) => {
             let input = desk.read(&challenge, body).await?;
             match step {
@@ -139,7 +139,23 @@ fn address(path: &str) -> Option<(ChallengeId, &str)> {
     (id.len() == 43 && id.bytes().all(plain)).then(|| (ChallengeId::new(id), step))
 }
 
-/// The challenge, if this credential may see it. A foreign one and a missing one look the same.
+/// Who is there to answer; a person whose session is over learns what that means for the question.
+async fn whoever_is_there(visit: &Visit) -> Result<Arc<Identity>, End> {
+    let identity = pipeline::identify(visit, true).await;
+    match (identity, visit.audience()) {
+        (Ok(None) | Err(End::Reject(Rejection::Unauthenticated(_))), Audience::Page) => {
+            Err(Rejection::SignedOut.into())
+        }
+        (Ok(None), Audience::Api) => {
+            Err(Rejection::Unauthenticated("sign in as the account's owner").into())
+        }
+        (Ok(Some(identity)), _) => Ok(identity),
+        (Err(end), _) => Err(end),
+    }
+}
+
+/// The challenge, if this credential may see it. A foreign one and a missing one look the same; an account's owner in
+/// another session of it is told that much.
 async fn find(
     gateway: &Gateway,
     visit: &Visit,
@@ -148,7 +164,34 @@ async fn find(
 ) -> Result<Challenge, End> {
     let found = gateway.store.challenge(id, &identity.account, visit.head.received).await;
     let found = found.map_err(|error| End::from(visit.store_failed(&error)))?;
-    found.filter(|challenge| may_answer(challenge, identity)).ok_or_else(not_found)
+    let found = found.ok_or_else(not_found)?;
+    match (may_answer(&found, identity), visit.audience()) {
+        (true, _) => Ok(found),
+        (false, Audience::Page) if found.credential.kind == identity.credential.kind => {
+            Err(elsewhere(gateway, visit, &found))
+        }
+        (false, _) => Err(not_found()),
+    }
+}
+
+/// With the way to where the request can be started again.
+fn elsewhere(gateway: &Gateway, visit: &Visit, challenge: &Challenge) -> End {
+    let rejection = Rejection::Elsewhere;
+    visit.note(gateway, Event::Refusal, |record| record.note = Some(rejection.to_string().into()));
+    let back = challenge.return_to.as_deref();
+    let page = |ctx: &Ctx<'_>| visit.site.pages.rejection(&rejection, &Ctx { back, ..*ctx });
+    End::Answer(visit.refusing(gateway, page))
+}
+
+fn see_other(id: &ChallengeId) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    if let Ok(path) = HeaderValue::from_str(&challenge_path(id)) {
+        headers.insert(header::LOCATION, path);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// The credential that asked; or, for an API key, a signed-in session of the same account: a bot's owner approves
@@ -205,6 +248,12 @@ impl Desk<'_> {
         let attempted =
             verify::attempt(self.gateway, self.visit, challenge, factor, &input.code).await?;
         let (result, after) = (attempted.result, attempted.challenge.as_ref());
+        if let (AnswerResult::Used | AnswerResult::Approved, Some(after)) = (result, after)
+            && after.held.is_none()
+            && let Some(ended) = self.ended(after, false, StatusCode::OK).await?
+        {
+            return Ok(ended);
+        }
         let chosen = if result == AnswerResult::More { None } else { Some(factor) };
         let answer =
             |ctx: &Ctx<'_>| self.pages().answer(result, after, &Ctx { factor: chosen, ..*ctx });
@@ -249,42 +298,78 @@ impl Desk<'_> {
         Ok(self.answer(&after, |ctx| self.pages().rejected(&after, freeze, ctx)))
     }
 
-    /// Sends a held request on: policy is asked again, and the grant can be redeemed once.
+    /// Sends a held request on, once. A task of its own: a second click makes the browser drop this request.
     async fn release(
         &self,
         worker: &Arc<Worker>,
         challenge: Challenge,
     ) -> Result<Response<Body>, End> {
-        let (gateway, head) = (self.gateway, &self.visit.head);
-        let own = challenge.credential == self.identity.credential;
-        let taken = if own { self.take_held(&challenge).await? } else { None };
-        let held = taken.and_then(|sealed| held::open(gateway, &challenge.id, &sealed, head));
-        let Some((inbound, body)) = held else {
-            if challenge.state_at(head.received) == State::Open {
-                let ask = |ctx: &Ctx<'_>| self.pages().challenge(&challenge, ctx);
-                return Ok(self.answer(&challenge, ask));
+        let visit = self.visit;
+        let own =
+            challenge.credential == self.identity.credential && challenge.site == visit.site.name;
+        if own && challenge.held.is_some() {
+            let release = Release {
+                worker: worker.clone(),
+                visit: visit.again(visit.head.clone())?,
+                identity: self.identity.clone(),
+                challenge: challenge.clone(),
+            };
+            match visit.tasks.spawn(release.run()).await {
+                Ok(Ok(Some(response))) => return Ok(response),
+                Ok(Ok(None)) => {}
+                Ok(Err(end)) => return Err(end),
+                Err(_panicked) => return Err(Rejection::NoAnswer { unknown: true }.into()),
             }
-            let after = challenge.clone();
-            return Ok(self.result(&challenge, &verify::closed(after, head.received)));
-        };
-        if !self.visit.site.hosts.iter().any(|host| **host == *inbound.host) {
-            return Err(Rejection::Misdirected.into());
         }
-        let again = self.visit.again(inbound)?;
-        match pipeline::release(worker, &again, body, self.identity.clone()).await {
-            Err(End::Reject(rejection)) => Ok(pipeline::refuse(gateway, &again, &rejection)),
-            other => other,
+        let taken = own && challenge.held.is_some();
+        let now = find(self.gateway, visit, &challenge.id, self.identity).await?;
+        if now.state_at(visit.head.received) == State::Open {
+            return Ok(self.answer(&now, |ctx| self.pages().challenge(&now, ctx)));
         }
+        if let Some(response) = self.ended(&now, taken, StatusCode::CONFLICT).await? {
+            return Ok(response);
+        }
+        Ok(self.result(&now, &verify::closed(now.clone(), visit.head.received)))
     }
-}
 
-impl Desk<'_> {
-    /// The sealed request, handed out once and only after approval.
-    async fn take_held(&self, challenge: &Challenge) -> Result<Option<Vec<u8>>, End> {
-        let (id, account) = (&challenge.id, &challenge.account);
-        let now = self.visit.head.received;
-        let taken = self.gateway.store.take_held(id, account, &challenge.credential, now).await;
-        taken.map_err(|error| self.visit.store_failed(&error).into())
+    async fn show(&self, challenge: &Challenge) -> Result<Response<Body>, End> {
+        if challenge.held.is_none()
+            && let Some(ended) = self.ended(challenge, false, StatusCode::OK).await?
+        {
+            return Ok(ended);
+        }
+        let factor = with(self.visit.head.query());
+        let show = |ctx: &Ctx<'_>| self.pages().show(challenge, &Ctx { factor, ..*ctx });
+        Ok(self.answer(challenge, show))
+    }
+
+    /// The page that tells what became of the request, if it has gone its way. `taken`: somebody has only just begun.
+    async fn ended(
+        &self,
+        challenge: &Challenge,
+        taken: bool,
+        status: StatusCode,
+    ) -> Result<Option<Response<Body>>, End> {
+        let (gateway, now) = (self.gateway, self.visit.head.received);
+        let answered = matches!(challenge.state_at(now), State::Approved | State::Used);
+        // An approval that was not used in time expires; what was sent by then was sent.
+        let gone = answered || challenge.state == State::Approved;
+        if !gone || self.visit.audience() == Audience::Api {
+            return Ok(None);
+        }
+        let fate = match status {
+            StatusCode::OK => fate::find(gateway, &challenge.id, now).await,
+            _ => fate::wait(gateway, &challenge.id, taken).await,
+        };
+        let fate = fate.map_err(|error| End::from(self.visit.store_failed(&error)))?;
+        let Some(fate) = fate else { return Ok(None) };
+        if let Fate::AskedAgain { challenge: next } = &fate
+            && let Ok(next) = find(gateway, self.visit, next, self.identity).await
+        {
+            return Ok(Some(self.answer(&next, |ctx| self.pages().show(&next, ctx))));
+        }
+        let ended = |ctx: &Ctx<'_>| self.pages().ended(challenge, &fate, status, ctx);
+        Ok(Some(self.answer(challenge, ended)))
     }
 }
 

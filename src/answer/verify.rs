@@ -6,7 +6,7 @@
 use crate::audit::Event;
 use crate::factors;
 use crate::gateway::Gateway;
-use crate::pages::AnswerResult;
+use crate::pages::{AnswerResult, Audience};
 use crate::pipeline::{End, Visit};
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, State};
@@ -30,7 +30,13 @@ pub(super) async fn attempt(
     text: &str,
 ) -> Result<Attempted, End> {
     let now = visit.head.received;
-    if !challenge.factors_open().contains(factor) && challenge.state_at(now) == State::Open {
+    let open = challenge.state_at(now) == State::Open;
+    if open && challenge.proven.contains(factor) && visit.audience() == Audience::Page {
+        // The page that asks for the next factor, loaded anew or clicked twice: nothing is compared and nothing counted.
+        let challenge = Some(challenge.clone());
+        return Ok(Attempted { result: AnswerResult::More, challenge });
+    }
+    if open && !challenge.factors_open().contains(factor) {
         return Err(Rejection::BadRequest("this challenge does not ask for that factor").into());
     }
     let (id, account, credential) = (&challenge.id, &challenge.account, &challenge.credential);

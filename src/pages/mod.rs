@@ -12,6 +12,7 @@ mod audience;
 mod brand;
 mod csp;
 pub mod csrf;
+mod ended;
 pub mod inject;
 mod inspect;
 pub mod language;
@@ -34,6 +35,7 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 pub use audience::{Audience, audience};
 pub use language::Language;
 pub use outcome::{AnswerResult, NoText};
+pub use refusal::kind_of;
 pub use respond::{Ctx, Native};
 
 use crate::fault::{Fault, Source};

@@ -23,6 +23,11 @@ pub(super) struct Refusal {
     pub unknown: bool,
 }
 
+/// The key of its sentences.
+pub fn kind_of(rejection: &Rejection) -> &'static str {
+    Refusal::of(rejection, UnixMs(0)).kind
+}
+
 impl Refusal {
     pub fn of(rejection: &Rejection, now: UnixMs) -> Self {
         use Rejection as R;
@@ -47,6 +52,8 @@ impl Refusal {
             R::TooLarge => Self::plain(StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             R::TooSlow => Self::plain(StatusCode::REQUEST_TIMEOUT, "too_slow"),
             R::NotFound => Self::plain(StatusCode::NOT_FOUND, "not_found"),
+            R::SignedOut => Self::plain(StatusCode::UNAUTHORIZED, "signed_out"),
+            R::Elsewhere => Self::plain(StatusCode::NOT_FOUND, "elsewhere"),
             R::Misdirected => Self::plain(StatusCode::MISDIRECTED_REQUEST, "misdirected"),
             R::TooMany { retry_after_s } => Self {
                 retry_after_s: Some((*retry_after_s).max(1)),
@@ -63,6 +70,11 @@ impl Refusal {
                 ..Self::plain(StatusCode::GATEWAY_TIMEOUT, "unknown_outcome")
             },
         }
+    }
+
+    /// Whether a form that was refused so was certainly not carried out. What has to wait says so in its own words.
+    pub fn keeps_nothing(&self) -> bool {
+        !matches!(self.kind, "held" | "no_answer" | "unknown_outcome" | "signed_out" | "elsewhere")
     }
 
     pub fn urn(&self) -> String {

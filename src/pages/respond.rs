@@ -16,6 +16,7 @@ use super::outcome::{NO_TEXT, words};
 use super::refusal::Refusal;
 use super::said::Said;
 use super::times::date_and_time;
+use super::view::goes_on;
 use super::{AnswerResult, Audience, NoText, Pages};
 use crate::body::Body;
 use crate::rejection::Rejection;
@@ -48,6 +49,8 @@ pub struct Ctx<'a> {
     pub now: UnixMs,
     /// The request carried a bearer token, so RFC 9470's challenge is added.
     pub bearer: bool,
+    /// A person filled in a form, and it is not kept if this is a refusal.
+    pub form: bool,
     /// The site's name for people.
     pub site: &'a str,
     /// Token for the forms of the challenge that is shown; empty if none is.
@@ -84,12 +87,21 @@ impl Pages {
         response
     }
 
+    /// The same for a form that does not wait with the question: its person must know.
+    pub fn challenge_alone(&self, challenge: &Challenge, ctx: &Ctx<'_>) -> Response<Body> {
+        let notice = Some(self.not_kept_notice(ctx));
+        let page = self.challenge_page(challenge, notice, ctx);
+        let mut response = self.html(StatusCode::UNAUTHORIZED, page, ctx);
+        step_up_headers(response.headers_mut(), challenge, ctx);
+        response
+    }
+
     /// The request is refused.
     pub fn rejection(&self, rejection: &Rejection, ctx: &Ctx<'_>) -> Response<Body> {
         let refusal = Refusal::of(rejection, ctx.now);
         let mut response = match ctx.audience {
             Audience::Page => {
-                let said = Said::of(&refusal, ctx.now, ctx.back, ctx.request.as_str());
+                let said = Said::of(&refusal, ctx);
                 self.html(refusal.status, self.refusal_page(&said, ctx), ctx)
             }
             Audience::Api => self.refusal_problem(&refusal, ctx),
@@ -157,6 +169,11 @@ impl Pages {
                         self.challenge_page(challenge, Some(notice), ctx)
                     }
                     State::Approved => self.challenge_page(challenge, None, ctx),
+                    // A second click on the button that gave an approval which lasts.
+                    State::Used if goes_on(challenge) => {
+                        let page = self.challenge_page(challenge, None, ctx);
+                        return self.html(StatusCode::OK, page, ctx);
+                    }
                     closed => self.closed_page(challenge, closed.word(), ctx),
                 };
                 self.html(result.status(), page, ctx)
@@ -290,7 +307,7 @@ impl Pages {
     }
 
     /// A page. If it cannot be rendered the status still stands, with a sentence instead of the page.
-    fn html(
+    pub(super) fn html(
         &self,
         status: StatusCode,
         page: Result<String, minijinja::Error>,

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::refusal::Refusal;
+use super::respond::Ctx;
 use crate::stepup::code::Mac;
 use crate::types::UnixMs;
 
@@ -34,21 +35,26 @@ pub(super) struct Said {
     /// Path of the page where the person can begin again.
     #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
     pub back: Option<Arc<str>>,
+    /// A form was filled in, and it is not kept.
+    #[serde(rename = "f", default, skip_serializing_if = "is_not")]
+    pub form: bool,
     /// The request that was refused.
     #[serde(rename = "r")]
     pub request: Arc<str>,
 }
 
 impl Said {
-    pub fn of(refusal: &Refusal, at: UnixMs, back: Option<&str>, request: &str) -> Self {
+    pub fn of(refusal: &Refusal, ctx: &Ctx<'_>) -> Self {
+        let at = ctx.now;
         Self {
             kind: refusal.kind.into(),
             at,
             until: refusal.until,
             again: refusal.retry_after_s.map(|seconds| at.plus_ms(seconds.saturating_mul(1000))),
             why: refusal.why.clone(),
-            back: back.map(Into::into),
-            request: request.into(),
+            back: ctx.back.map(Into::into),
+            form: ctx.form && refusal.keeps_nothing(),
+            request: ctx.request.as_str().into(),
         }
     }
 
@@ -70,6 +76,11 @@ impl Said {
         let last = said.until.map_or(said.at, |until| until.max(said.at));
         (now < last.plus_ms(KEPT_MS)).then_some(said)
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so.
+fn is_not(flag: &bool) -> bool {
+    !*flag
 }
 
 const LABEL: &str = "said";
@@ -98,6 +109,7 @@ mod tests {
             again: None,
             why: Some("This address is young.".into()),
             back: Some("/withdraw".into()),
+            form: true,
             request: "r".into(),
         }
     }

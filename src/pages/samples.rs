@@ -11,6 +11,7 @@ use crate::policy::verdict::{FactorExpr, Requirement, Term};
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, Destination, Scope, SentCode, State};
 use crate::stepup::device::Device;
+use crate::stepup::fate::Fate;
 use crate::types::{
     AccountId, ActionName, ChallengeId, Credential, CredentialId, CredentialKind, Factor,
     FactorSet, IntentDigest, PolicyVersion, RequestId, RuleId, Shown, SiteName, UnixMs,
@@ -29,7 +30,7 @@ impl Pages {
             for rejection in rejections() {
                 let refusal = Refusal::of(&rejection, NOW);
                 for now in [NOW, NOW.plus_ms(172_800_000)] {
-                    let said = Said::of(&refusal, NOW, Some("/withdraw"), "r");
+                    let said = Said::of(&refusal, &ctx);
                     let ctx = Ctx { now, ..ctx };
                     self.refusal_page(&said, &ctx).map_err(|error| ("refusal.html", error))?;
                 }
@@ -53,6 +54,10 @@ impl Pages {
                 let page = self.challenge_page(&approved, None, ctx);
                 page.map_err(|error| ("approved.html", error))?;
             }
+            for fate in fates() {
+                let page = self.ended_page(&challenge, &fate, ctx);
+                page.map_err(|error| ("closed.html", error))?;
+            }
             for word in ["used", "expired", "locked", "rejected", "frozen"] {
                 let page = self.closed_page(&challenge, word, ctx);
                 page.map_err(|error| ("closed.html", error))?;
@@ -72,6 +77,7 @@ fn context(language: Language, request: &RequestId) -> Ctx<'_> {
         language,
         now: NOW,
         bearer: false,
+        form: true,
         site: "Example",
         csrf: "csrf-token-of-this-challenge",
         back: Some("/withdraw"),
@@ -167,6 +173,18 @@ fn blank(shown: Vec<Shown>) -> Challenge {
     }
 }
 
+fn fates() -> [Fate; 6] {
+    let led_to = Some("/receipt/1".to_owned());
+    [
+        Fate::Sending { since: NOW },
+        Fate::Accepted { at: NOW, led_to },
+        Fate::Refused { at: NOW, led_to: None },
+        Fate::Unknown { at: NOW },
+        Fate::NotSent { at: NOW, why: "denied".to_owned() },
+        Fate::AskedAgain { challenge: ChallengeId::new("sample") },
+    ]
+}
+
 fn rejections() -> Vec<Rejection> {
     vec![
         Rejection::Unauthenticated("sample"),
@@ -174,6 +192,8 @@ fn rejections() -> Vec<Rejection> {
         Rejection::Held { until: NOW.plus_ms(86_400_000), why: None },
         Rejection::Frozen,
         Rejection::NotFound,
+        Rejection::SignedOut,
+        Rejection::Elsewhere,
         Rejection::TooMany { retry_after_s: 900 },
         Rejection::Unavailable("sample"),
         Rejection::NoAnswer { unknown: true },

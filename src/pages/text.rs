@@ -181,6 +181,7 @@ mod tests {
             include_str!("html/refusal.html"),
             include_str!("script/client.js"),
             include_str!("view.rs"),
+            include_str!("ended.rs"),
             include_str!("times.rs"),
         ];
         let says = |text: &str, key: &str| {

@@ -42,13 +42,13 @@ struct Link<'a> {
 }
 
 /// How a page looks at first glance: its colours by `kind`, its picture by `icon`.
-struct Look<'a> {
-    template: &'static str,
-    kind: &'static str,
-    icon: &'static str,
-    title: &'a str,
+pub(super) struct Look<'a> {
+    pub template: &'static str,
+    pub kind: &'static str,
+    pub icon: &'static str,
+    pub title: &'a str,
     /// Where the same page is read in another language.
-    address: Option<String>,
+    pub address: Option<String>,
 }
 
 impl Pages {
@@ -134,8 +134,8 @@ impl Pages {
         let table = self.table(ctx.language);
         let text = match (&challenge.held, challenge.approves_transaction()) {
             (Some(_), _) => table.ui("approved_held"),
-            (None, true) if challenge.return_to.is_none() => table.ui("approved_repeat"),
-            (None, _) => table.ui("approved_place"),
+            (None, true) => table.ui("approved_repeat"),
+            (None, false) => table.ui("approved_place"),
         };
         let (lines, path) = (lines(table, challenge), challenge_path(&challenge.id));
         let values = context! {
@@ -171,13 +171,18 @@ impl Pages {
     ) -> Result<String, Error> {
         let table = self.table(ctx.language);
         let (title, text) = table.state(word);
-        // Going back is for those who still want it: not after a refusal by the owner.
-        let back = matches!(word, "used" | "expired").then_some(challenge.return_to.as_deref());
+        // Going back is for those who still want it: not after a refusal by the owner, nor after what may be done.
+        let again = word == "expired" || word == "used" && !challenge.approves_transaction();
+        let back = again.then_some(challenge.return_to.as_deref());
         let (lines, path) = (lines(table, challenge), challenge_path(&challenge.id));
         let values = context! {
             text => text,
+            at => Value::from(()),
+            why => Value::from(()),
+            not_kept => word == "expired" && challenge.return_to.is_some() && challenge.approves_transaction(),
             shown => Value::from(Serde(&lines)),
             destination => destination(table, challenge, ctx),
+            led_to => Value::from(()),
             return_to => own_path(back.flatten()),
             // Whoever refused may have more to fear than this one request.
             may_freeze => word == "rejected",
@@ -204,7 +209,7 @@ impl Pages {
             "frozen" => ("bad", "lock"),
             "unavailable" | "bad_gateway" | "no_answer" | "too_slow" => ("wait", "warning"),
             "unknown_outcome" => ("bad", "warning"),
-            "unauthenticated" => ("place", "person"),
+            "unauthenticated" | "signed_out" | "elsewhere" => ("place", "person"),
             "not_found" => ("plain", "question"),
             _ => ("bad", "stop"),
         };
@@ -223,6 +228,7 @@ impl Pages {
             until => end.map(date),
             ends => end.map(machine),
             span => left.map(|left| span(table, left)),
+            not_kept => said.form && !waited,
             over => over,
             links => Value::from(Serde(&links)),
         };
@@ -238,14 +244,18 @@ impl Pages {
         let back = own_path(said.back.as_deref()).map(Cow::Borrowed);
         let link = |href: &'a str, key| Link { href: href.into(), text: table.ui(key) };
         match &*said.kind {
-            "unauthenticated" => vec![link(&brand.sign_in, "sign_in")],
+            "unauthenticated" | "signed_out" => vec![link(&brand.sign_in, "sign_in")],
             "unknown_outcome" => vec![link(&brand.home, "look_at_account")],
             "held" | "too_many" if !over => vec![link(&brand.home, "home")],
             "held" | "too_many" | "unavailable" | "bad_gateway" | "no_answer" | "too_slow" => {
                 let again = back.map(|href| Link { href, text: table.ui("try_again") });
                 again.into_iter().chain([link(&brand.home, "home")]).collect()
             }
-            _ => vec![link(&brand.home, "home")],
+            _ => {
+                let again = back.filter(|_| said.form || &*said.kind == "elsewhere");
+                let again = again.map(|href| Link { href, text: table.ui("again") });
+                again.into_iter().chain([link(&brand.home, "home")]).collect()
+            }
         }
     }
 
@@ -259,9 +269,13 @@ impl Pages {
         &self,
         challenge: &Challenge,
         no_text: NoText,
-        ctx: &Ctx<'_>,
+        ctx: &Ctx<'_'>,
     ) -> Notice {
         Notice { kind: "bad", text: no_text.sentence(challenge, self.table(ctx.language)) }
+    }
+
+    pub(super) fn not_kept_notice(&self, ctx: &Ctx<'_'>) -> Notice {
+        Notice { kind: "bad", text: self.table(ctx.language).ui("not_kept_yet").to_owned() }
     }
 
     pub(super) fn sent_notice(&self, number: &str, ctx: &Ctx<'_>) -> Notice {
@@ -269,7 +283,7 @@ impl Pages {
         Notice { kind: "good", text }
     }
 
-    fn page(
+    pub(super) fn page(
         &self,
         look: Look<'_>,
         values: Value,
@@ -320,7 +334,7 @@ impl Choice {
     }
 }
 
-fn goes_on(challenge: &Challenge) -> bool {
+pub(super) fn goes_on(challenge: &Challenge) -> bool {
     challenge.held.is_some() || matches!(challenge.scope, Scope::Place(_))
 }
 
@@ -334,7 +348,7 @@ fn asked_for(challenge: &Challenge, sent: bool, chosen: Option<Factor>) -> Optio
         .find(|factor| open.contains(*factor) && matches!(factor, Factor::Totp | Factor::Sms))
 }
 
-fn lines<'a>(table: &'a Table, challenge: &'a Challenge) -> Vec<Line<'a>> {
+pub(super) fn lines<'a>(table: &'a Table, challenge: &'a Challenge) -> Vec<Line<'a>> {
     let line = |shown: &'a crate::types::Shown| Line {
         kind: KINDS.into_iter().find(|kind| **kind == *shown.name).unwrap_or(""),
         label: table.field(&shown.name),
@@ -347,7 +361,7 @@ fn lines<'a>(table: &'a Table, challenge: &'a Challenge) -> Vec<Line<'a>> {
 const KINDS: [&str; 5] = ["amount", "asset", "address", "network", "tag"];
 
 /// What the address book says of where it goes: `{known, text}`.
-fn destination(table: &Table, challenge: &Challenge, ctx: &Ctx<'_>) -> Option<Value> {
+pub(super) fn destination(table: &Table, challenge: &Challenge, ctx: &Ctx<'_>) -> Option<Value> {
     let (known, text) = match challenge.destination? {
         Destination::Unknown => (false, table.ui("address_unknown").to_owned()),
         Destination::KnownSince(since) => {

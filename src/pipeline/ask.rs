@@ -85,9 +85,12 @@ pub(super) async fn about_place(
 
 /// The challenge in the words of whoever asked.
 pub(super) fn answer_with(gateway: &Gateway, visit: &Visit, challenge: &Challenge) -> End {
-    End::Answer(
-        visit.about(gateway, &challenge.id, |ctx| visit.site.pages.challenge(challenge, ctx)),
-    )
+    let pages = &visit.site.pages;
+    let lost = visit.is_form() && challenge.held.is_none() && challenge.state == State::Open;
+    End::Answer(visit.about(gateway, &challenge.id, |ctx| match lost {
+        true => pages.challenge_alone(challenge, ctx),
+        false => pages.challenge(challenge, ctx),
+    }))
 }
 
 fn blank(

@@ -15,7 +15,7 @@ use super::facts::Surroundings;
 use super::record::Closing;
 use super::socket::{Frame, Sending};
 use super::{BODY_BYTES_MAX, End, Visit, ask};
-use crate::answer;
+use crate::answer::{self, fate};
 use crate::audit::{Event, Record};
 use crate::body::Body;
 use crate::classify::{Action, ActionRule, Intent};
@@ -25,13 +25,17 @@ use crate::forward::{ForwardError, Stamp};
 use crate::gateway::{Gateway, Site, Worker};
 use crate::identify::Identity;
 use crate::observe::{self, Outcome};
+use crate::pages;
 use crate::policy::facts::{Decimal, Fact};
 use crate::policy::verdict::{Decision, Requirement, Said, Verdict};
 use crate::prices::decimal;
 use crate::rejection::Rejection;
 use crate::stepup::Proof;
+use crate::stepup::fate::Fate;
 use crate::store::{Begin, Begun, Learn, Settled, attempt_of, destination_key};
-use crate::types::{AccountId, ActionName, AttemptId, Fields, IntentDigest, RuleId, Shown};
+use crate::types::{
+    AccountId, ActionName, AttemptId, ChallengeId, Fields, IntentDigest, RuleId, Shown, UnixMs,
+};
 
 /// A guarded action as far as the body tells.
 struct Attempt<'a> {
@@ -334,6 +338,8 @@ async fn forward(
         learn: learn(&attempt.action),
         rule: attempt.rule.and_then(|rule| rules.iter().position(|it| std::ptr::eq(it, rule))),
         decided,
+        told_at: visit.told_at(),
+        authority: visit.head.authority.clone(),
     };
     let intent = visit.intent(gateway, cleared.factors);
     let ended = match visit.frame.as_ref().map(Frame::sending) {
@@ -394,6 +400,9 @@ struct Ending {
     /// Place of the action's rule in the site's pack; none for a write that no action names.
     rule: Option<usize>,
     decided: Instant,
+    /// The challenge whose page tells what became of it; true if it tells already that it is on its way.
+    told_at: Option<(ChallengeId, bool)>,
+    authority: Arc<str>,
 }
 
 impl Ending {
@@ -419,6 +428,10 @@ impl Ending {
             }
             self.closing.unsent(gateway, now);
             return Err(Failed::Unsent(why));
+        }
+        if let Some((challenge, false)) = &self.told_at {
+            let sending = Fate::Sending { since: gateway.clock.now() };
+            fate::keep_if_possible(gateway, challenge, &sending).await;
         }
         let started = Instant::now();
         let sent = match way {
@@ -461,6 +474,10 @@ impl Ending {
             // The attempt stays `sending`; the next start reports it as unknown.
             tracing::error!(%error, "a finished attempt could not be settled");
         }
+        if let Some((challenge, _)) = &self.told_at {
+            let fate = fate_of(&result, settled, &self.authority, now);
+            fate::keep_if_possible(gateway, challenge, &fate).await;
+        }
         result
     }
 
@@ -477,6 +494,24 @@ impl Ending {
             Outcome::Refused => Settled::Refused,
             Outcome::Unknown => Settled::Unknown,
         }
+    }
+}
+
+/// What its owner will be told of it.
+fn fate_of(
+    sent: &Result<Response<Body>, ForwardError>,
+    settled: Settled,
+    authority: &str,
+    at: UnixMs,
+) -> Fate {
+    let led_to = |response: &Response<Body>| fate::led_to(response.headers(), authority);
+    let not_sent = |rejection| Fate::NotSent { at, why: pages::kind_of(&rejection).to_owned() };
+    match (sent, settled) {
+        (Ok(response), Settled::Done) => Fate::Accepted { at, led_to: led_to(response) },
+        (Ok(response), Settled::Refused) => Fate::Refused { at, led_to: led_to(response) },
+        (Ok(_), Settled::Unknown) | (Err(ForwardError::NoAnswer(_)), _) => Fate::Unknown { at },
+        (Err(ForwardError::Refused(why)), _) => not_sent(Rejection::BadRequest(why)),
+        (Err(ForwardError::NotSent(_)), _) => not_sent(Rejection::BadGateway),
     }
 }
 

@@ -26,7 +26,8 @@ use caller::Caller;
 pub use caller::LastCaller;
 pub(crate) use facts::{geo_of, session_age_ms};
 pub(crate) use guarded::{destination, release};
-pub(crate) use receive::{refuse, request_id};
+use receive::refuse;
+pub(crate) use receive::request_id;
 pub(crate) use record::Visit;
 pub(crate) use shadow::{Candidate, Lines};
 
@@ -83,7 +84,7 @@ pub async fn run(
             }
             visit.close(gateway, ended)
         }
-        Err((rejection, id)) => receive::refuse_early(gateway, &rejection, &id),
+        Err(early) => receive::refuse_early(gateway, &early),
     }
 }
 
@@ -125,9 +126,13 @@ async fn story(
             identity.ok_or(Rejection::Unauthenticated("this needs a valid session or API key"))?;
         Box::pin(whole(worker, visit, rule, body.take(), identity, must_ask)).await
     } else {
-        match decide(worker, visit, rule, identity.as_ref()).await? {
+        let hold = rule.is_none() && visit.is_form();
+        match decide(worker, visit, rule, identity.as_ref(), hold).await? {
             Decided::AboutThisOne(identity) => {
                 Box::pin(whole(worker, visit, rule, body.take(), identity, false)).await
+            }
+            Decided::HoldThisOne(identity) => {
+                Box::pin(hold_form(worker, visit, body.take(), identity)).await
             }
             Decided::Cleared(permit) => {
                 if learning.is_some() {
@@ -188,6 +193,25 @@ async fn whole(
     forwardable(&visit.head.headers)?;
     let bytes = body.collect(&worker.gateway).await?;
     guarded::run(worker, visit, rule, bytes, identity, must_ask).await
+}
+
+/// A form that would pass if it came from where the account is at home: it waits for its owner like a guarded action.
+/// What is too large to wait is asked about all the same, and the page says that it is not kept.
+async fn hold_form(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    body: Arriving,
+    identity: Arc<Identity>,
+) -> Result<Response<Body>, End> {
+    match whole(worker, visit, None, body, identity.clone(), false).await {
+        Err(End::Reject(Rejection::TooLarge)) => {
+            match decide(worker, visit, None, Some(&identity), false).await {
+                Ok(_) => Err(Rejection::TooLarge.into()),
+                Err(end) => Err(end),
+            }
+        }
+        ended => ended,
+    }
 }
 
 /// The action that a request was detected as, and whether the pack wants it asked about because it has none.
@@ -269,6 +293,8 @@ enum Decided {
     Cleared(Permit),
     /// Some rule wants an approval of this very request: it is treated like a guarded action.
     AboutThisOne(Arc<Identity>),
+    /// The same for a person's form of which nothing but an elevation is wanted: it is held meanwhile.
+    HoldThisOne(Arc<Identity>),
 }
 
 /// locate → facts → decide, for a request that no action guards. A code in its header may elevate it on the way.
@@ -277,6 +303,7 @@ async fn decide(
     visit: &Visit,
     rule: Option<&ActionRule>,
     identity: Option<&Arc<Identity>>,
+    hold: bool,
 ) -> Result<Decided, End> {
     let (gateway, policy) = (&worker.gateway, &visit.site.policy);
     for _ in 0..2 {
@@ -311,6 +338,11 @@ async fn decide(
             // Nobody is there to be asked, and nothing of anybody's is at stake: public pages stay reachable.
             (Verdict::Require(requirement), None) => {
                 return Ok(Decided::Cleared(requirement.waive_for_nobody()));
+            }
+            (Verdict::Require(requirement), Some(identity))
+                if hold && requirement.only_elevates() =>
+            {
+                return Ok(Decided::HoldThisOne(identity.clone()));
             }
             (Verdict::Require(requirement), Some(identity)) if requirement.only_elevates() => {
                 Box::pin(ask::about_place(worker, visit, &surroundings, identity, requirement))

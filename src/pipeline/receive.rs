@@ -15,21 +15,30 @@ use crate::body::Body;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::listen::Connection;
-use crate::pages::{Audience, Ctx, Language};
+use crate::pages::language::negotiate;
+use crate::pages::{self, Audience, Ctx, Language};
 use crate::rejection::Rejection;
 use crate::types::{RequestId, UnixMs};
+
+/// A request that is refused before there is a site whose words could be used.
+pub(super) struct Early {
+    rejection: Rejection,
+    request: RequestId,
+    /// A person who has come to a host that is not served (any more), in this language.
+    person: Option<Language>,
+}
 
 /// Reads the head and finds the site.
 pub(super) fn receive(
     gateway: &Gateway,
     request: Request<Incoming>,
     connection: &Arc<Connection<LastCaller>>,
-) -> Result<(Visit, Incoming), (Rejection, RequestId)> {
+) -> Result<(Visit, Incoming), Early> {
     let now = gateway.clock.now();
     let id = request_id(gateway, now);
     let (mut parts, body) = request.into_parts();
     let upgrade = parts.extensions.remove::<OnUpgrade>();
-    let fail = |rejection| (rejection, id.clone());
+    let fail = |rejection| Early { rejection, request: id.clone(), person: None };
     let authority = authority(&parts.uri, &parts.headers).map_err(fail)?;
     let (peer, trusted) = (connection.peer.ip(), &gateway.trusted_proxies);
     let client = connection
@@ -41,8 +50,6 @@ pub(super) fn receive(
     if connection.sni.as_deref().is_some_and(|sni| *sni != *caller.host) {
         return Err(fail(Rejection::Misdirected));
     }
-    let site = gateway.live.load().site(&caller.host).cloned();
-    let site = site.ok_or_else(|| fail(Rejection::Misdirected))?;
     if parts.version == Version::HTTP_2
         && !body.is_end_stream()
         && !parts.headers.contains_key(header::CONTENT_LENGTH)
@@ -62,8 +69,18 @@ pub(super) fn receive(
         client,
         received: now,
     };
+    let site = gateway.live.load().site(&head.host).cloned();
+    let site =
+        site.ok_or_else(|| Early { person: person(&head), ..fail(Rejection::Misdirected) })?;
     let upgrade = upgrade.map(|client| Tunnel { client, stop: connection.stop.clone() });
     Ok((Visit::new(head, site, caller, connection.tasks.clone(), upgrade), body))
+}
+
+/// The language of whoever would read a page.
+fn person(head: &Inbound) -> Option<Language> {
+    let accepts = head.headers.get(header::ACCEPT_LANGUAGE);
+    let language = negotiate(accepts.and_then(|value| value.to_str().ok()));
+    (pages::audience(head) == Audience::Page).then_some(language)
 }
 
 /// UUID v7 from the gateway's own clock and entropy.
@@ -97,22 +114,19 @@ fn authority<'a>(uri: &'a http::Uri, headers: &'a HeaderMap) -> Result<&'a str, 
     }
 }
 
-/// A refusal before there is a site whose words could be used.
-pub(super) fn refuse_early(
-    gateway: &Gateway,
-    rejection: &Rejection,
-    request: &RequestId,
-) -> Response<Body> {
+pub(super) fn refuse_early(gateway: &Gateway, early: &Early) -> Response<Body> {
+    let Early { rejection, request, person } = early;
     gateway.pages.rejection(
         rejection,
         &Ctx {
-            audience: Audience::Api,
+            audience: person.map_or(Audience::Api, |_| Audience::Page),
             request,
             native: None,
             host: "",
-            language: Language::En,
+            language: person.unwrap_or_default(),
             now: gateway.clock.now(),
             bearer: false,
+            form: false,
             site: "",
             csrf: "",
             subject: request.as_str(),
@@ -125,7 +139,7 @@ pub(super) fn refuse_early(
 }
 
 /// A refusal in the site's own words.
-pub(crate) fn refuse(gateway: &Gateway, visit: &Visit, rejection: &Rejection) -> Response<Body> {
+pub(super) fn refuse(gateway: &Gateway, visit: &Visit, rejection: &Rejection) -> Response<Body> {
     visit.refusing(gateway, |ctx| visit.site.pages.rejection(rejection, ctx))
 }
 

@@ -53,6 +53,7 @@ pub(crate) struct Visit {
     pub(super) frame: Option<Frame>,
     /// To whom it would be answered and in which language, once the headers have gone upstream.
     spoken: Option<(Audience, Speaks)>,
+    released: Option<ChallengeId>,
     learnt: Mutex<Learnt>,
 }
 
@@ -126,6 +127,7 @@ impl Visit {
             tasks,
             frame: None,
             spoken: None,
+            released: None,
             learnt: Mutex::new(Learnt { upgrade, ..Learnt::default() }),
         }
     }
@@ -283,6 +285,21 @@ impl Visit {
         wants
     }
 
+    /// It is a request that was held, and this is the challenge that it waited at.
+    pub(crate) fn releases(&mut self, challenge: ChallengeId) {
+        self.released = Some(challenge);
+    }
+
+    /// The challenge whose page will be looked at for what became of this request, and whether it says already that it
+    /// is on its way.
+    pub(super) fn told_at(&self) -> Option<(ChallengeId, bool)> {
+        if let Some(challenge) = &self.released {
+            return Some((challenge.clone(), true));
+        }
+        let redeemed = self.learnt().challenge.clone();
+        redeemed.filter(|_| self.audience() == Audience::Page).map(|challenge| (challenge, false))
+    }
+
     pub(super) fn redeemed(&self, proof: &Proof) {
         self.learnt().challenge = Some(proof.challenge.clone());
     }
@@ -342,11 +359,23 @@ impl Visit {
         Some(path).filter(short)
     }
 
-    /// Where a browser wanted to go, if going there again is harmless.
+    /// A person's form, and no code with it.
+    pub(super) fn is_form(&self) -> bool {
+        self.head.method == Method::POST
+            && self.audience() == Audience::Page
+            && !self.head.headers.contains_key("step-up-code")
+    }
+
+    /// Where a browser wanted to go, if going there again is harmless, or the page that its form stood on.
     pub(super) fn return_to(&self) -> Option<String> {
+        if self.audience() != Audience::Page {
+            return None;
+        }
+        if self.head.method != Method::GET {
+            return self.back().map(str::to_owned);
+        }
         let local = self.head.target.starts_with('/') && !self.head.target.starts_with("//");
-        let get = self.head.method == Method::GET;
-        (get && local && self.audience() == Audience::Page).then(|| self.head.target.to_string())
+        local.then(|| self.head.target.to_string())
     }
 
     /// Runs `f` with what an answer of the gateway's own needs to know.
@@ -386,6 +415,7 @@ impl Visit {
             language: self.language(),
             now: self.head.received,
             bearer,
+            form: audience == Audience::Page && self.head.method == Method::POST && !own,
             site: self.site.pages.name(self.site.name.as_str()),
             csrf: "",
             subject: self.head.request.as_str(),
@@ -548,7 +578,7 @@ impl Visit {
     }
 
     /// Counts and records how it ended, and answers.
-    pub(super) fn close(
+    pub(crate) fn close(
         &self,
         gateway: &Gateway,
         ended: Result<Response<Body>, End>,

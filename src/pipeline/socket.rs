@@ -328,8 +328,8 @@ impl Line {
             Some(identity) if guarded => {
                 guarded::run(&worker, visit, rule, text, identity, false).await?
             }
-            identity => match decide(&worker, visit, rule, identity.as_ref()).await? {
-                Decided::AboutThisOne(identity) => {
+            identity => match decide(&worker, visit, rule, identity.as_ref(), false).await? {
+                Decided::AboutThisOne(identity) | Decided::HoldThisOne(identity) => {
                     guarded::run(&worker, visit, rule, text, identity, false).await?
                 }
                 Decided::Cleared(permit) => {

@@ -379,7 +379,12 @@ fn broken(about: &About<'_>, tally: &Tally) -> Vec<String> {
 
 fn caveats(about: &About<'_>, reader: &Reader, tally: &Tally) -> Vec<String> {
     let mut said = Vec::new();
-    let logs = about.logs.iter().map(|log| log.display().to_string()).collect::<Vec<_>>().join(" ");
+    // What came through a pipe is in some file, whose name is not known here.
+    let named = |log: &PathBuf| match log.as_os_str() == "-" {
+        true => "FILE".to_owned(),
+        false => log.display().to_string(),
+    };
+    let logs = about.logs.iter().map(named).collect::<Vec<_>>().join(" ");
     said.push(format!(
         "Whether the log is whole and unchanged was not checked; `stepgate audit verify {logs}` does."
     ));

@@ -139,7 +139,13 @@ impl Challenge {
     /// Whether a code lets one transaction pass. The others only say "this is me" and must look different to their
     /// reader (PSD2 RTS Art. 5; OWASP Transaction Authorization 1.4).
     pub fn approves_transaction(&self) -> bool {
-        matches!(self.scope, Scope::Intent(_)) && self.action.as_str() != "login"
+        let asks_who = match self.action.as_str() {
+            "login" => true,
+            // A form that is held while its owner says who it is.
+            "ordinary" => self.requirement.only_elevates(),
+            _ => false,
+        };
+        matches!(self.scope, Scope::Intent(_)) && !asks_who
     }
 
     /// Factors that can still bring it nearer to approval.

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod challenge;
 pub mod code;
 pub mod device;
+pub mod fate;
 pub mod message;
 pub mod phone;
 pub mod totp;

@@ -93,6 +93,12 @@ impl Client {
         self.send("POST", target, &[media], body).await
     }
 
+    /// A body of any bytes.
+    pub async fn post_bytes(&self, target: &str, media: &str, body: impl Into<Bytes>) -> Answer {
+        let headers = [("content-type", media)];
+        self.exchange("POST", target, &headers, body.into()).await.expect("the gateway answers")
+    }
+
     pub async fn send(
         &self,
         method: &str,
@@ -111,12 +117,22 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<String>,
     ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+        self.exchange(method, target, headers, Bytes::from(body.into())).await
+    }
+
+    async fn exchange(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let mut request = Request::builder().method(method).uri(target).header("host", &self.host);
         let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in own.chain(headers.iter().copied()) {
             request = request.header(name, value);
         }
-        let request = request.body(Full::new(Bytes::from(body.into())))?;
+        let request = request.body(Full::new(body))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(self.connect(&[]).await?)).await?;
         tokio::spawn(connection);

@@ -32,6 +32,8 @@ pub enum Reply {
     Answer(u16, &'static str),
     /// 200 with this media type.
     Page(&'static str, &'static str),
+    /// 303 to this address.
+    SeeOther(&'static str),
     /// Reads the request, waits, then answers success.
     After(Duration),
     /// Reads the request and closes the connection without an answer.
@@ -112,6 +114,12 @@ async fn answer(
     };
     let json = "application/json";
     let success = (200, json, r#"{"code":"0","msg":"","data":[{"wdId":"1"}]}"#);
+    if let Some(Reply::SeeOther(location)) = reply {
+        let mut response = Response::new(Full::new(Bytes::new()));
+        *response.status_mut() = StatusCode::SEE_OTHER;
+        response.headers_mut().insert("location", location.parse().unwrap());
+        return Ok(response);
+    }
     let (status, media_type, text) = match reply {
         Some(Reply::Answer(status, text)) => (status, json, text),
         Some(Reply::Page(media_type, text)) => (200, media_type, text),
@@ -120,7 +128,7 @@ async fn answer(
             success
         }
         Some(Reply::Hangup) => return Err(std::io::Error::other("told to hang up")),
-        None => success,
+        Some(Reply::SeeOther(_)) | None => success,
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();

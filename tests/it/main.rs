@@ -20,6 +20,7 @@ mod fault_check;
 mod fault_claims;
 mod fleet;
 mod frames;
+mod held;
 mod hostile;
 mod identity;
 #[path = "../incidents/mod.rs"]

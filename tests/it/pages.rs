@@ -112,6 +112,7 @@ fn context<'a>(
         language,
         now: NOW,
         bearer: false,
+        form: false,
         site: "Example Exchange",
         csrf: "token-of-this-challenge",
         subject: request.as_str(),

@@ -107,6 +107,7 @@ impl Counter<'_> {
             language: negotiate(accepts.and_then(|value| value.to_str().ok())),
             now: head.received,
             bearer: self.bearer,
+            form: false,
             site: self.site.name.as_str(),
             csrf: "",
             subject: head.request.as_str(),

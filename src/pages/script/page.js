@@ -1,6 +1,6 @@
 // What a page of the gateway's can do better with a script: times as the reader's clock shows them, the name of a
-// country, and the time that is left, counted down for the eye and said once for the ear. It keeps and sends nothing, and every page
-// works without it.
+// country, the time that is left, counted down for the eye and said once for the ear; and a button that is pressed twice
+// is pressed once. It keeps and sends nothing, and every page works without it.
 (() => {
   "use strict";
   const language = document.documentElement.lang;
@@ -22,6 +22,18 @@
       code.value = event.clipboardData.getData("text").replace(/\s/g, "").slice(0, 8);
     });
   }
+
+  // A question that answers a form has an address of its own. With it in the history, going back and loading anew
+  // look at the question again, and send nothing a second time.
+  const own = "/.stepgate/challenge/";
+  const [, posted] = location.pathname.match(/^(\/\.stepgate\/challenge\/[\w-]+)\/\w+$/) || [];
+  const form = document.querySelector(`main.transaction form[action^="${own}"]`);
+  const address = posted || (form && form.getAttribute("action").replace(/\/\w+$/, ""));
+  if (address && location.pathname !== address) history.replaceState(null, "", address);
+  // A second click while the first one is on its way does nothing.
+  let sent = false;
+  document.addEventListener("submit", (event) => (sent ? event.preventDefault() : (sent = true)));
+  addEventListener("pageshow", () => (sent = false));
 
   const left = document.querySelector("[data-until]");
   if (!left) return;

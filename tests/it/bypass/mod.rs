@@ -15,7 +15,7 @@ mod operations;
 mod own_prefix;
 mod sequences;
 mod sms;
-mod store_down;
+pub(crate) mod store_down;
 mod vectors;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

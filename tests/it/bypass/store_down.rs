@@ -18,11 +18,11 @@ use crate::kit::POLICY;
 use crate::world::{OKX, World};
 
 /// A store that can be taken away.
-struct Fragile {
-    store: Arc<dyn Store>,
-    down: Arc<AtomicBool>,
+pub(crate) struct Fragile {
+    pub store: Arc<dyn Store>,
+    pub down: Arc<AtomicBool>,
     /// Only the part that counts text messages.
-    no_texts: Arc<AtomicBool>,
+    pub no_texts: Arc<AtomicBool>,
 }
 
 impl Fragile {
