@@ -172,6 +172,8 @@ pub enum ImportSecret {
     Otpauth(Zeroizing<String>),
     /// A phone number, E.164.
     Phone(Zeroizing<String>),
+    /// An e-mail address, for notices only.
+    Mail(Zeroizing<String>),
 }
 
 impl fmt::Debug for ImportSecret {
@@ -179,16 +181,20 @@ impl fmt::Debug for ImportSecret {
         f.write_str(match self {
             Self::Otpauth(_) => "Otpauth(…)",
             Self::Phone(_) => "Phone(…)",
+            Self::Mail(_) => "Mail(…)",
         })
     }
 }
 
-/// A text message that the provider `log` would have sent. It holds a live code: for tests and
-/// demos only.
+/// A text message or mail that the provider `log` would have sent. It may hold a live code: for
+/// tests and demos only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Text {
     pub at: UnixMs,
     pub to: String,
+    /// Of a mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     pub text: String,
 }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod held;
 mod input;
+mod not_me;
 mod verify;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::pages::{AnswerResult, Audience, Pages, csrf, language};
 use crate::pipeline::{self, End, Visit};
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, State};
+use crate::stepup::notice::{About, FrozenBy};
 use crate::store::CodeQueued;
 use crate::types::{ChallengeId, CredentialKind, Factor};
 use input::Input;
@@ -86,6 +88,10 @@ async fn answer_own(
             }
         }
         _ => {}
+    }
+    let rest = visit.head.path().strip_prefix(PREFIX).unwrap_or("");
+    if let Some(id) = not_me::address(rest) {
+        return not_me::answer(gateway, visit, id, body).await;
     }
     let Some((id, step)) = address(visit.head.path()) else { return Err(not_found()) };
     let identity = pipeline::identify(visit, true)
@@ -244,6 +250,7 @@ impl Desk<'_> {
         gateway.metrics.challenge(None, "rejected");
         if freeze {
             visit.note(gateway, Event::Frozen, |record| record.note = Some("owner".into()));
+            visit.tell(gateway, About::Frozen { by: FrozenBy::Owner });
         }
         Ok(self.answer(&after, |ctx| self.pages().rejected(&after, freeze, ctx)))
     }

@@ -36,6 +36,7 @@ impl<'a> Checker<'a> {
         let master_key = self.secret(&file.store.master_key);
         let whole = listens && store.is_some() && master_key.is_some();
         let sms = file.sms.and_then(|sms| self.sms(sms));
+        let mail = file.mail.and_then(|mail| self.mail(&mail));
         let limits = self.limits(&file.limits);
         if file.site.is_empty() {
             self.fault(0..0, "there is no [[site]]").help("add one: name, hosts, upstream, policy");
@@ -57,6 +58,7 @@ impl<'a> Checker<'a> {
             },
             audit: self.path(&file.audit.file).path,
             sms,
+            mail,
             limits,
             prices: file.prices.and_then(|prices| self.prices(prices)),
             sites,

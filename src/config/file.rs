@@ -17,6 +17,7 @@ pub(super) struct File {
     pub geo: Geo,
     pub audit: Audit,
     pub sms: Option<Sms>,
+    pub mail: Option<Mail>,
     #[serde(default)]
     pub limits: Limits,
     pub prices: Option<Spanned<Prices>>,
@@ -97,6 +98,17 @@ pub(super) struct Sms {
     pub credentials: Option<Text>,
     #[serde(default)]
     pub blocked_prefixes: Vec<Text>,
+    pub file: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mail {
+    pub provider: Text,
+    pub url: Option<Text>,
+    pub from: Option<Text>,
+    pub ca: Option<Text>,
+    pub credentials: Option<Text>,
     pub file: Option<Text>,
 }
 

@@ -7,6 +7,7 @@ mod changed;
 mod check;
 mod file;
 mod hidden;
+mod mail;
 mod prices;
 mod store;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 pub use self::changed::{needing_restart, say_restart};
+pub use self::mail::Mail;
 pub use self::prices::{Prices, PricesFrom};
 pub use self::store::{RedisStore, StoreConfig};
 use crate::fault::{Fault, Source, in_order, salvage, suggest};
@@ -59,6 +61,7 @@ pub struct Config {
     pub geo: Geo,
     pub audit: PathBuf,
     pub sms: Option<Sms>,
+    pub mail: Option<Mail>,
     pub limits: Limits,
     pub prices: Option<Prices>,
     pub sites: Vec<Site>,

@@ -57,6 +57,7 @@ pub struct Metrics {
     policy_reload: Family<ResultLabels, Counter>,
     policy_info: Family<PolicyLabels, Gauge>,
     sms_sent: Family<SmsLabels, Counter>,
+    notices: Family<NoticeLabels, Counter>,
     in_flight: Gauge<i64, Sharded>,
     panics: Counter,
     shared_store: SharedStore,
@@ -87,6 +88,7 @@ impl Default for Metrics {
             policy_reload: Family::default(),
             policy_info: Family::default(),
             sms_sent: Family::default(),
+            notices: Family::default(),
             in_flight: Gauge::default(),
             panics: Counter::default(),
             shared_store: SharedStore::default(),
@@ -119,6 +121,7 @@ impl Metrics {
             self.unclassified.clone(),
         );
         registry.register("sms_sent", "Text messages by provider", self.sms_sent.clone());
+        registry.register("notices", "What owners were told, and were not", self.notices.clone());
         registry.register_with_unit("store", "Store latency", Unit::Seconds, self.store.clone());
         registry.register_with_unit(
             "upstream",
@@ -342,6 +345,12 @@ impl Metrics {
         self.sms_sent.get_or_create(&SmsLabels { provider, result }).inc();
     }
 
+    /// `about`: the kind of notice. `result`: `queued`, `quiet` (said already), `nobody` (no contact), `failed` (the store
+    /// did not take it), `dropped` (the queue was full).
+    pub fn notice(&self, about: &'static str, result: &'static str) {
+        self.notices.get_or_create(&NoticeLabels { about, result }).inc();
+    }
+
     pub fn panicked(&self) {
         self.panics.inc();
     }
@@ -496,6 +505,12 @@ struct SmsLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoticeLabels {
+    about: &'static str,
+    result: &'static str,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -516,6 +531,7 @@ mod tests {
         metrics.challenge(Some(Factor::Sms), "approved");
         metrics.challenge(None, "opened");
         metrics.sms_sent("log", "taken");
+        metrics.notice("locked", "dropped");
         metrics.policy_reloaded(false);
         metrics.audit(3, false);
         metrics.geo_age_s("city", 86_400);
@@ -545,6 +561,7 @@ mod tests {
             r#"stepgate_challenges_total{factor="sms",outcome="approved"} 1"#,
             r#"stepgate_challenges_total{factor="any",outcome="opened"} 1"#,
             r#"stepgate_sms_sent_total{provider="log",result="taken"} 1"#,
+            r#"stepgate_notices_total{about="locked",result="dropped"} 1"#,
             r#"stepgate_policy_reload_total{result="refused"} 1"#,
             "stepgate_audit_dropped 3",
             "stepgate_audit_healthy 0",

@@ -15,6 +15,7 @@ pub mod csrf;
 pub mod inject;
 mod inspect;
 pub mod language;
+mod notices;
 pub mod outcome;
 mod refusal;
 pub mod respond;
@@ -33,6 +34,7 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 
 pub use audience::{Audience, audience};
 pub use language::Language;
+pub use notices::{LinkState, MailWords};
 pub use outcome::AnswerResult;
 pub use respond::{Ctx, Native};
 
@@ -171,6 +173,11 @@ impl Pages {
 
     pub fn no_number(&self, language: Language) -> &str {
         self.table(language).answer("no_number")
+    }
+
+    /// Never an operator's own: what a mail holds is not looked at like a page.
+    fn mail_html(&self, values: &Value) -> Result<String, Error> {
+        self.templates.get_template("mail.html")?.render(values)
     }
 
     fn table(&self, language: Language) -> &Table {

@@ -264,7 +264,7 @@ impl Pages {
     }
 
     /// A page. If it cannot be rendered the status still stands, with a sentence instead of the page.
-    fn html(
+    pub(super) fn html(
         &self,
         status: StatusCode,
         page: Result<String, minijinja::Error>,
@@ -354,7 +354,7 @@ fn step_up_headers(headers: &mut HeaderMap, challenge: &Challenge, ctx: &Ctx<'_>
     }
 }
 
-fn json(status: StatusCode, body: impl Into<bytes::Bytes>, ctx: &Ctx<'_>) -> Response<Body> {
+pub(super) fn json(status: StatusCode, body: impl Into<bytes::Bytes>, ctx: &Ctx<'_>) -> Response<Body> {
     whole(status, "application/json", body, ctx)
 }
 

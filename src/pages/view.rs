@@ -15,6 +15,7 @@ use super::text::Table;
 use super::times::{clock, date, machine, span};
 use super::{AnswerResult, Language, Pages};
 use crate::stepup::challenge::{Challenge, Destination, Scope, State};
+use crate::stepup::device::Device;
 use crate::stepup::message::fill;
 use crate::types::Factor;
 
@@ -42,13 +43,13 @@ struct Link<'a> {
 }
 
 /// How a page looks at first glance: its colours by `kind`, its picture by `icon`.
-struct Look<'a> {
-    template: &'static str,
-    kind: &'static str,
-    icon: &'static str,
-    title: &'a str,
+pub(super) struct Look<'a> {
+    pub template: &'static str,
+    pub kind: &'static str,
+    pub icon: &'static str,
+    pub title: &'a str,
     /// Where the same page is read in another language.
-    address: Option<String>,
+    pub address: Option<String>,
 }
 
 impl Pages {
@@ -260,7 +261,7 @@ impl Pages {
         Notice { kind: "good", text }
     }
 
-    fn page(
+    pub(super) fn page(
         &self,
         look: Look<'_>,
         values: Value,
@@ -350,14 +351,17 @@ fn destination(table: &Table, challenge: &Challenge, ctx: &Ctx<'_>) -> Option<Va
 }
 
 fn device(table: &Table, challenge: &Challenge) -> Option<String> {
-    let device = challenge.device.as_ref()?;
-    Some(match &device.system {
+    challenge.device.as_ref().map(|device| device_words(table, device))
+}
+
+pub(super) fn device_words(table: &Table, device: &Device) -> String {
+    match &device.system {
         None => device.program.to_string(),
         Some(system) => {
             let pairs = [("program", &*device.program), ("system", &**system)];
             fill(table.ui("device_on"), &pairs)
         }
-    })
+    }
 }
 
 /// A path on this site, or nothing: `//host` and `/\host` would lead elsewhere.

@@ -7,7 +7,9 @@ pub mod attempts;
 pub mod challenge;
 pub mod code;
 pub mod device;
+pub mod mailbox;
 pub mod message;
+pub mod notice;
 pub mod phone;
 pub mod totp;
 

@@ -32,7 +32,7 @@ use self::writer::{Job, Writer};
 use super::moved::{Export, Kept};
 use super::{
     AccountCard, Begin, Begun, CodeQueued, Consult, Consulted, Enrolled, Learn, Message, Notice,
-    NumberKey, Opened, Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    NumberKey, Opened, Orphan, Proven, Quiet, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::challenge::{Challenge, Limits, SentCode};
@@ -323,6 +323,20 @@ impl Store for Embedded {
         let (id, account) = (id.clone(), account.clone());
         Box::pin(self.ask(Some(now), move |desk| {
             outbox::send_code(desk, &limits, (&id, &account), &number, sent, sealed, now)
+        }))
+    }
+
+    fn notify(
+        &self,
+        account: &AccountId,
+        quiet: Quiet,
+        letters: Vec<Vec<u8>>,
+        expires: UnixMs,
+        now: UnixMs,
+    ) -> Task<'_, bool> {
+        let account = account.clone();
+        Box::pin(self.ask(Some(now), move |desk| {
+            outbox::notify(desk, &account, &quiet, letters, expires, now)
         }))
     }
 

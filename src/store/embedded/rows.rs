@@ -40,6 +40,7 @@ pub(super) enum Kind {
     Sequence = 13,
     Kept = 14,
     Lent = 15,
+    Told = 16,
     /// (keep until, key) of every row that does not stay for ever.
     Expiry = 255,
 }

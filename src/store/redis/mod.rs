@@ -21,6 +21,7 @@
 //! | `{t}l<a>` | hash: counters in spans of five minutes and of an hour |
 //! | `{t}d<a>` | hash: address book; a year |
 //! | `{t}h<a>d<destination>`, `{t}h<a>i<intent>` | holds that run; 30 days |
+//! | `{t}y<a>` | what the account's contacts were told, and until when the same is not said again; a day |
 //! | `{out}n<number>` | when codes were sent to a number; a day |
 //! | `{out}i`, `{out}w`, `{out}o<id>` | the outbox: last id, what is due when, a message |
 //! | `{common}k<name>`, `{common}l<name>` | common keys; what is lent |
@@ -63,7 +64,7 @@ use super::moved::{Export, Kept};
 use super::view::{View, is_news};
 use super::{
     AccountCard, Begin, Begun, CodeQueued, Consult, Consulted, Enrolled, Figures, Learn, Message,
-    Notice, NumberKey, Opened, Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    Notice, NumberKey, Opened, Orphan, Proven, Quiet, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::challenge::{Challenge, Limits, SentCode};
@@ -401,6 +402,18 @@ impl Store for Redis {
     ) -> Task<'_, CodeQueued> {
         let (id, account) = (id.clone(), account.clone());
         Box::pin(async move { self.do_send_code(&id, &account, &number, sent, sealed, now).await })
+    }
+
+    fn notify(
+        &self,
+        account: &AccountId,
+        quiet: Quiet,
+        letters: Vec<Vec<u8>>,
+        expires: UnixMs,
+        now: UnixMs,
+    ) -> Task<'_, bool> {
+        let account = account.clone();
+        Box::pin(async move { self.do_notify(&account, &quiet, letters, expires, now).await })
     }
 
     fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>> {

@@ -37,6 +37,7 @@ scripts! {
     REJECT = "prelude" "account" "reject";
     TAKE_HELD = "prelude" "account" "take_held";
     PUT_CODE = "prelude" "account" "put_code";
+    TELL = "prelude" "tell";
     RESERVE = "prelude" "reserve";
     ENQUEUE = "prelude" "enqueue";
     LEASE = "prelude" "lease";

@@ -8,7 +8,7 @@ use stepgate::stepup::challenge::{Challenge, SentCode};
 use stepgate::store::moved::{Export, Kept};
 use stepgate::store::{
     AccountCard, Begin, Begun, CodeQueued, Enrolled, Learn, Message, Notice, NumberKey, Opened,
-    Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    Orphan, Proven, Quiet, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use stepgate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId, UnixMs};
 
@@ -158,6 +158,17 @@ impl Store for Fragile {
         now: UnixMs,
     ) -> Task<'_, CodeQueued> {
         self.unless_down(self.store.send_code(id, account, number, sent, sealed, now))
+    }
+
+    fn notify(
+        &self,
+        account: &AccountId,
+        quiet: Quiet,
+        letters: Vec<Vec<u8>>,
+        expires: UnixMs,
+        now: UnixMs,
+    ) -> Task<'_, bool> {
+        self.unless_down(self.store.notify(account, quiet, letters, expires, now))
     }
 
     fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>> {
