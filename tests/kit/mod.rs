@@ -6,6 +6,7 @@
 #[path = "../fixtures/geo/make.rs"]
 pub mod geo;
 pub mod redis;
+pub mod smtp;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
