@@ -108,6 +108,8 @@ impl Live {
 pub struct Site {
     pub name: SiteName,
     pub hosts: Vec<String>,
+    /// What links in notices begin with: `https://exchange.example`.
+    pub address: String,
     pub identifier: Identifier,
     pub actions: ActionSet,
     pub policy: PolicySet,

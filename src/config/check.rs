@@ -244,10 +244,12 @@ impl<'a> Checker<'a> {
                     .help("letters, digits, `-`, `_` and `.`");
             }
         }
-        let hosts = file.hosts.iter().filter_map(|host| self.host(host)).collect();
+        let hosts: Vec<String> = file.hosts.iter().filter_map(|host| self.host(host)).collect();
+        let address = self.site_address(file.address.as_ref(), &hosts);
         let identity =
             file.identity.into_iter().filter_map(|identity| self.identity(identity)).collect();
         Some(Site {
+            address,
             hosts,
             upstream: file.upstream.get_ref().iter().map(|url| url.get_ref().clone()).collect(),
             upstream_span: file.upstream.span(),

@@ -157,6 +157,7 @@ pub(super) struct Site {
     pub shadow_policy: Option<Text>,
     pub accounts: Option<Text>,
     pub brand: Option<Text>,
+    pub address: Option<Text>,
     #[serde(default)]
     pub identity: Vec<Identity>,
 }

@@ -1,4 +1,4 @@
-//! `[mail]`: how notices go by e-mail.
+//! `[mail]`: how notices go by e-mail, and what their links begin with.
 //!
 //! Never accepts a password in the address, nor clear text to another machine. Invariant: what is accepted here can be
 //! tried; only the server can say whether it takes mail.
@@ -87,6 +87,22 @@ impl Checker<'_> {
             (false, true) => Encryption::None,
         };
         Some(Server { host, port, tls })
+    }
+}
+
+impl Checker<'_> {
+    /// What links to a site begin with: `https://` and its first host, unless the file says otherwise.
+    pub(super) fn site_address(&mut self, text: Option<&file::Text>, hosts: &[String]) -> String {
+        let default = format!("https://{}", hosts.first().map_or("", String::as_str));
+        let Some(address) = text else { return default };
+        let authority = address.get_ref().strip_prefix("https://");
+        let found = authority.and_then(|authority| host_and_port(authority, true));
+        if found.is_some_and(|(host, _)| hosts.contains(&host)) {
+            return address.get_ref().clone();
+        }
+        self.fault(address.span(), "not an address that people reach this site at")
+            .help(format!("https:// and one of its hosts, with a port if need be: `{default}:8443`"));
+        default
     }
 }
 

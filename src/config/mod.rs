@@ -132,6 +132,8 @@ pub struct Site {
     pub accounts: Arc<str>,
     /// Folder of its pages' own look.
     pub brand: Option<FileRef>,
+    /// Where people reach it, without a path: what links in notices begin with.
+    pub address: String,
     pub identity: Vec<Identity>,
 }
 

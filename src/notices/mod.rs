@@ -222,7 +222,6 @@ async fn write(gateway: &Gateway, occurrence: &Occurrence) -> Result<(), StoreEr
         gateway.metrics.notice(about, "nobody");
         return Ok(());
     };
-    let Some(host) = site.hosts.first() else { return Ok(()) };
     let now = gateway.clock.now();
     let notice = Notice {
         about: occurrence.about.clone(),
@@ -233,7 +232,7 @@ async fn write(gateway: &Gateway, occurrence: &Occurrence) -> Result<(), StoreEr
     };
     let id = random_id(&*gateway.entropy);
     let until = now.plus_ms(not_me::KEPT_MS);
-    let link = format!("https://{host}{}/not-me/{id}", crate::answer::PREFIX);
+    let link = format!("{}{}/not-me/{id}", site.address, crate::answer::PREFIX);
     let record = NotMe { account: account.clone(), notice, until, used: None };
     not_me::keep(gateway, &id, &record, now).await?;
     let letters = contacts

@@ -5,6 +5,7 @@
 mod links;
 mod mails;
 mod texts;
+mod words;
 
 use std::time::Duration;
 

@@ -276,6 +276,9 @@ struct Site {
     /// A folder with `brand.toml`, `brand.css`, a logo and templates: the look of this site's pages.
     #[schemars(example = &"brand")]
     brand: Option<String>,
+    /// Where people reach it: what links in notices begin with; https:// and the first host if it is not said.
+    #[schemars(regex(pattern = r"^https://[^/@]+$"), example = &"https://exchange.example:8443")]
+    address: Option<String>,
     /// Sites with the same word share accounts, freezes and geography; the site's name if it is not said.
     accounts: Option<String>,
     /// Who is asking: tried in order.
