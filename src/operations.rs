@@ -23,7 +23,7 @@ use crate::reload::Trigger;
 use crate::routes::RouteSeen;
 use crate::serve::Parts;
 use crate::stepup::mailbox::Mailbox;
-use crate::stepup::notice::{About, Change, FrozenBy};
+use crate::stepup::notice::{About as Happened, Change, FrozenBy};
 use crate::stepup::phone::Number;
 use crate::stepup::totp::Totp;
 use crate::store::{AccountCard, Enrolled, FactorCard, Notice, StoreError};
@@ -156,10 +156,10 @@ impl Desk {
     }
 
     /// Tells the account's contacts, those of before included.
-    fn tell(&self, account: &AccountId, about: About, before: Vec<Contact>) {
+    fn tell(&self, account: &AccountId, about: Happened, before: Vec<Contact>) {
         let now = self.gateway().clock.now();
         let quiet = match &about {
-            About::FactorChange { factor, .. } => notices::of_factor(&about, *factor),
+            Happened::FactorChange { factor, .. } => notices::of_factor(&about, *factor),
             _ => notices::quiet_of(&about, ""),
         };
         let occurrence = Occurrence::new(account.clone(), about, quiet, now);
@@ -282,7 +282,7 @@ impl Operations for Desk {
             let now = self.gateway().clock.now();
             self.gateway().store.freeze(&account, by.as_str().into(), now).await.map_err(down)?;
             self.note(Event::Frozen, &account, format!("{by}: {}", order.reason));
-            let about = About::Frozen { by: FrozenBy::Operator };
+            let about = Happened::Frozen { by: FrozenBy::Operator };
             self.tell(&account, about, Vec::new());
             Ok(())
         })
@@ -294,7 +294,7 @@ impl Operations for Desk {
             let thawed = self.gateway().store.thaw(&account, now).await.map_err(down)?;
             self.note(Event::Thawed, &account, format!("operator:{}: {}", order.by, order.reason));
             if thawed {
-                self.tell(&account, About::Thawed, Vec::new());
+                self.tell(&account, Happened::Thawed, Vec::new());
             }
             Ok(thawed)
         })
@@ -325,7 +325,7 @@ impl Operations for Desk {
                 if !known.is_empty() {
                     let replaced = known.iter().any(|known| known.factor == factor);
                     let change = if replaced { Change::Replaced } else { Change::Added };
-                    self.tell(&account, About::FactorChange { factor, change }, before);
+                    self.tell(&account, Happened::FactorChange { factor, change }, before);
                 }
             }
             Ok(count)
@@ -348,7 +348,7 @@ impl Operations for Desk {
             let note = format!("operator:{}: {} reset: {}", order.by, factor.word(), order.reason);
             self.note(Event::Operator, &account, note);
             if gone {
-                let about = About::FactorChange { factor, change: Change::Removed };
+                let about = Happened::FactorChange { factor, change: Change::Removed };
                 self.tell(&account, about, before);
             }
             Ok(gone)

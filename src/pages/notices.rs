@@ -159,12 +159,7 @@ impl Pages {
         };
         let form = matches!(state, LinkState::Open(_)).then_some(Form { step: "", code: false });
         let forms = form.into_iter().collect();
-        let line = |fact: &Fact| Line {
-            kind: "",
-            label: fact.label.clone().into(),
-            value: fact.value.as_str(),
-        };
-        let shown: Vec<Line<'_>> = lines.iter().map(line).collect();
+        let shown: Vec<Line<'_>> = lines.iter().map(Fact::line).collect();
         let expect = Expect { lines: &shown, path, csrf: "", forms };
         self.page(look, values, Some(&expect), ctx)
     }
@@ -218,6 +213,12 @@ fn facts(table: &Table, notice: &Notice) -> Vec<Fact> {
 struct Fact {
     label: String,
     value: String,
+}
+
+impl Fact {
+    fn line(&self) -> Line<'_> {
+        Line { kind: "", label: self.label.as_str().into(), value: &self.value }
+    }
 }
 
 /// A notice as a program reads it.

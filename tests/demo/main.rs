@@ -60,6 +60,7 @@ async fn demo(workdir: &Workdir) -> anyhow::Result<()> {
     workdir.furnish(&Facts {
         gateway: gateway_address,
         admin: admin_address,
+        front: &doors.tokyo,
         exchange_url: &exchange.url(),
         jwks: &exchange.jwks(),
         issuer: &settings.issuer,
