@@ -19,6 +19,7 @@ use crate::classify::Detected;
 use crate::factors;
 use crate::gateway::{Gateway, Live};
 use crate::notices::{self, Contact, Occurrence};
+use crate::pages::Language;
 use crate::reload::Trigger;
 use crate::routes::RouteSeen;
 use crate::serve::Parts;
@@ -402,6 +403,11 @@ impl Desk {
                 (Factor::Mail, address.as_str().as_bytes().to_vec(), address.masked())
             }
         };
+        let known = |tag: &String| Language::exactly(tag).map(|it| Arc::<str>::from(it.tag()));
+        let language = match &import.language {
+            Some(tag) => Some(known(tag).ok_or("`language` is en, zh-TW, zh-CN, ja or de")?),
+            None => None,
+        };
         let now = self.gateway().clock.now();
         Ok(Enrolled {
             factor,
@@ -412,7 +418,7 @@ impl Desk {
             last_step: None,
             usable_from: now,
             codes: Vec::new(),
-            language: None,
+            language,
         })
     }
 }

@@ -244,6 +244,7 @@ fn import(number: usize, line: &[u8]) -> Result<Import, &'static str> {
         otpauth: Option<String>,
         phone: Option<String>,
         mail: Option<String>,
+        language: Option<String>,
     }
     // serde's own message may quote the line, and with it the secret.
     let line: Line = serde_json::from_slice(line)
@@ -257,7 +258,8 @@ fn import(number: usize, line: &[u8]) -> Result<Import, &'static str> {
         (None, None, Some(address)) => ImportSecret::Mail(address.into()),
         _ => return Err("either `otpauth`, `phone` or `mail` is needed"),
     };
-    Ok(Import { line: number, account: AccountId::new(line.group, line.account), secret })
+    let account = AccountId::new(line.group, line.account);
+    Ok(Import { line: number, account, secret, language: line.language })
 }
 
 async fn body(request: Request<Incoming>) -> Result<Bytes, Trouble> {

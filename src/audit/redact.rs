@@ -79,7 +79,9 @@ fn name(name: &str) -> Arc<str> {
 fn path_only(path: &str) -> Arc<str> {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     match secret_at(path) {
-        Some(at) => format!("{}{REDACTED}", cut(path.get(..at).unwrap_or(""), TEXT_CHARS_MAX)).into(),
+        Some(at) => {
+            format!("{}{REDACTED}", cut(path.get(..at).unwrap_or(""), TEXT_CHARS_MAX)).into()
+        }
         None => cut(path, TEXT_CHARS_MAX),
     }
 }

@@ -60,16 +60,19 @@ impl Checker<'_> {
 
     fn server(&mut self, url: &file::Text, has_ca: bool) -> Option<Server> {
         let text = url.get_ref().as_str();
-        let (wrapped, authority) = match (text.strip_prefix("smtps://"), text.strip_prefix("smtp://"))
-        {
-            (Some(rest), _) => (true, rest),
-            (None, Some(rest)) => (false, rest),
-            (None, None) => {
-                self.fault(url.span(), "the address of a mail server begins with smtps:// or smtp://")
+        let (wrapped, authority) =
+            match (text.strip_prefix("smtps://"), text.strip_prefix("smtp://")) {
+                (Some(rest), _) => (true, rest),
+                (None, Some(rest)) => (false, rest),
+                (None, None) => {
+                    self.fault(
+                        url.span(),
+                        "the address of a mail server begins with smtps:// or smtp://",
+                    )
                     .help("`smtps://host:465`, or `smtp://host:587`, which asks for STARTTLS");
-                return None;
-            }
-        };
+                    return None;
+                }
+            };
         if authority.contains('@') {
             self.secret_fault(url.span(), "user and password do not belong into the address")
                 .help("credentials = \"file:secrets/mail\" with `user:password` in it");
@@ -100,8 +103,9 @@ impl Checker<'_> {
         if found.is_some_and(|(host, _)| hosts.contains(&host)) {
             return address.get_ref().clone();
         }
-        self.fault(address.span(), "not an address that people reach this site at")
-            .help(format!("https:// and one of its hosts, with a port if need be: `{default}:8443`"));
+        self.fault(address.span(), "not an address that people reach this site at").help(format!(
+            "https:// and one of its hosts, with a port if need be: `{default}:8443`"
+        ));
         default
     }
 }

@@ -98,7 +98,7 @@ pub type Found = Result<Option<Arc<Identity>>, IdentifyError>;
 
 impl Identifier {
     /// The group of the accounts that it names.
-    pub fn group(&self) -> &Arc<str> {
+    pub fn group(&self) -> &str {
         &self.group
     }
 

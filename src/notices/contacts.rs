@@ -89,7 +89,7 @@ fn contact(gateway: &Gateway, account: &AccountId, enrolled: &Enrolled) -> Optio
     }
     let opened = factors::open(&gateway.keyring, account, &enrolled.secret).ok()?;
     let text = std::str::from_utf8(&opened).ok()?;
-    let language = enrolled.language.as_deref().and_then(Language::of);
+    let language = enrolled.language.as_deref().and_then(Language::exactly);
     match enrolled.factor {
         Factor::Sms => Some(Contact::Sms { number: Number::parse(text).ok()?, language }),
         _ => Some(Contact::Mail { address: Mailbox::parse(text).ok()?, language }),

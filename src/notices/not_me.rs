@@ -34,8 +34,8 @@ pub(crate) async fn keep(
     now: UnixMs,
 ) -> Result<(), StoreError> {
     let name = name(id);
-    let plain = serde_json::to_vec(record)
-        .map_err(|_| StoreError::Corrupt { what: LABEL.to_owned() })?;
+    let plain =
+        serde_json::to_vec(record).map_err(|_| StoreError::Corrupt { what: LABEL.to_owned() })?;
     let sealed = gateway.keyring.seal(LABEL, &[name.as_bytes()], &plain);
     gateway.store.lend(&name, sealed, record.until, now).await
 }

@@ -52,8 +52,7 @@ impl Pages {
         let say = |place: Option<&str>, program: Option<&str>| {
             let details: Vec<&str> = place.into_iter().chain(program).chain([&*time]).collect();
             let details = details.join(", ");
-            let values =
-                [("site", &*site), ("what", &what), ("details", &details), ("link", link)];
+            let values = [("site", &*site), ("what", &what), ("details", &details), ("link", link)];
             fill(table.notice("sms"), &values)
         };
         [(whole.as_deref(), program.as_deref()), (whole.as_deref(), None)]
@@ -129,10 +128,13 @@ impl Pages {
     ) -> Result<String, Error> {
         let table = self.table(ctx.language);
         let lines = facts(table, notice);
-        let until = format!("{} UTC", date_and_time(match state {
-            LinkState::Open(at) | LinkState::Used(at) => at,
-            LinkState::Frozen => ctx.now,
-        }));
+        let until = format!(
+            "{} UTC",
+            date_and_time(match state {
+                LinkState::Open(at) | LinkState::Used(at) => at,
+                LinkState::Frozen => ctx.now,
+            })
+        );
         let (kind, icon, heading, text) = match state {
             LinkState::Open(_) => ("place", "warning", "page_title", "page_intro"),
             LinkState::Frozen => ("bad", "lock", "done_title", "done_text"),

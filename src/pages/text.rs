@@ -214,9 +214,9 @@ mod tests {
             About::Thawed,
             About::Rule { action: ActionName::new("order"), shown: Vec::new(), why: None },
         ];
-        let kinds = kinds.iter().flat_map(|about| {
-            [about.sentence().to_owned(), format!("{}_text", about.sentence())]
-        });
+        let kinds = kinds
+            .iter()
+            .flat_map(|about| [about.sentence().to_owned(), format!("{}_text", about.sentence())]);
         let factors = Factor::ALL.map(|factor| format!("factor_{}", factor.word()));
         let computed: Vec<String> = kinds.chain(factors).collect();
         let table = Table::of(Language::En);

@@ -181,8 +181,7 @@ impl Visit {
         learnt.account = Some(identity.account.clone());
         learnt.credential = Some(identity.credential.clone());
         learnt.bearer = identity.bearer;
-        learnt.claimed =
-            Claimed { phone: identity.phone.clone(), mail: identity.mail.clone() };
+        learnt.claimed = Claimed { phone: identity.phone.clone(), mail: identity.mail.clone() };
     }
 
     /// The account that asked, and where its token says that its owner is told things.

@@ -56,9 +56,8 @@ impl Log {
 impl Log {
     async fn write(&self, shown: Shown) -> Result<(), SendError> {
         if let Some(path) = &self.file {
-            let unwritable = |error: Box<dyn std::error::Error + Send + Sync>| {
-                SendError::Unreachable(error)
-            };
+            let unwritable =
+                |error: Box<dyn std::error::Error + Send + Sync>| SendError::Unreachable(error);
             let line = serde_json::to_string(&shown).map_err(|error| unwritable(error.into()))?;
             append(path, format!("{line}\n")).await.map_err(|error| unwritable(error.into()))?;
         }

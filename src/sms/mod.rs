@@ -84,7 +84,9 @@ pub enum SetupError {
     Address(#[source] http::uri::InvalidUri),
     #[error("the address of the provider must begin with https:// (http:// only to this machine)")]
     Plaintext,
-    #[error("`from` must be an e-mail address, alone or with a name: `Example <notices@exchange.example>`")]
+    #[error(
+        "`from` must be an e-mail address, alone or with a name: `Example <notices@exchange.example>`"
+    )]
     Sender,
     #[error("the credentials must read `user:password`")]
     MailCredentials,

@@ -105,9 +105,9 @@ impl Smtp {
                 .tls(self.tls.clone())
                 .timeout(Some(Duration::from_millis(TIMEOUT_MS)));
         match self.credentials.as_deref() {
-            Some((user, password)) => builder
-                .credentials(Credentials::new(user.clone(), password.to_string()))
-                .build(),
+            Some((user, password)) => {
+                builder.credentials(Credentials::new(user.clone(), password.to_string())).build()
+            }
             None => builder.build(),
         }
     }
@@ -193,9 +193,8 @@ fn parameters(host: &str, ca: Option<&str>) -> Result<TlsParameters, SetupError>
     let mut builder = TlsParameters::builder(host.to_owned());
     if let Some(pem) = ca {
         let authorities = Certificate::from_pem(pem.as_bytes()).map_err(unusable)?;
-        builder = builder
-            .certificate_store(CertificateStore::None)
-            .add_root_certificate(authorities);
+        builder =
+            builder.certificate_store(CertificateStore::None).add_root_certificate(authorities);
     }
     builder.build_rustls().map_err(unusable)
 }

@@ -13,7 +13,9 @@ pub struct Mailbox(Zeroizing<String>);
 
 /// Not an address that mail is sent to. Never quotes what was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an e-mail address is written name@domain.example, in plain letters, without spaces or a display name")]
+#[error(
+    "an e-mail address is written name@domain.example, in plain letters, without spaces or a display name"
+)]
 pub struct BadMailbox;
 
 impl Mailbox {
@@ -25,7 +27,9 @@ impl Mailbox {
         let (name, domain) = text.split_once('@').ok_or(BadMailbox)?;
         let atom = |part: &str| {
             !part.is_empty()
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-".contains(&b))
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-".contains(&b))
         };
         let label = |part: &str| {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';

@@ -29,7 +29,9 @@ pub fn run(workdir: &Workdir, words: &[&str]) -> anyhow::Result<()> {
     match *words {
         ["totp", name] => println!("{}", next_code(workdir, &customer(name)?)?),
         ["totp", name, "--again"] => println!("{}", fs::read_to_string(last_code(workdir, name))?),
-        ["sms"] => sms::since(workdir, sms::TEXTS, 0).0.iter().for_each(|message| print!("{message}")),
+        ["sms"] => {
+            sms::since(workdir, sms::TEXTS, 0).0.iter().for_each(|message| print!("{message}"))
+        }
         ["mail"] => {
             let (mails, _) = sms::since(workdir, sms::MAILS, 0);
             mails.iter().for_each(|mail| print!("{mail}"));

@@ -51,8 +51,9 @@ pub(super) async fn examine(here: &std::sync::Arc<Here>) -> Vec<Finding> {
     findings.extend(unsent(here));
     findings.extend(mail(here).await);
     // Attempts, files and what is not tried at all stand together by subject.
-    let order =
-        |finding: &Finding| [UPSTREAM, IDENTITY, SMS, MAIL].iter().position(|it| *it == finding.subject);
+    let order = |finding: &Finding| {
+        [UPSTREAM, IDENTITY, SMS, MAIL].iter().position(|it| *it == finding.subject)
+    };
     findings.sort_by_key(order);
     findings.push(clock::examine(&told));
     findings

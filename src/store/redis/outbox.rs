@@ -54,7 +54,7 @@ impl Redis {
         now: UnixMs,
     ) -> Result<bool, StoreError> {
         let claim_ms = quiet.ms().min(CLAIM_MS);
-        if !self.tell(account, quiet, claim_ms, false, now).await? {
+        if !self.mark_told(account, quiet, claim_ms, false, now).await? {
             return Ok(false);
         }
         for sealed in letters {
@@ -68,13 +68,13 @@ impl Redis {
             self.shared.ask(&scripts::ENQUEUE, OUT, now, args).await?;
         }
         // They are in the outbox: if this fails, the worst is that the same is said again soon.
-        if let Err(error) = self.tell(account, quiet, quiet.ms(), true, now).await {
+        if let Err(error) = self.mark_told(account, quiet, quiet.ms(), true, now).await {
             tracing::warn!(%error, "what an account was told is quiet for a short while only");
         }
         Ok(true)
     }
 
-    async fn tell(
+    async fn mark_told(
         &self,
         account: &AccountId,
         quiet: &Quiet,

@@ -55,7 +55,10 @@ async fn scanners_that_follow_the_link_change_nothing_and_the_button_freezes_onc
     assert!(is_frozen(world).await);
     assert_eq!(home.post_json(TRANSFER, TO_SPOT).await.status, 423);
     let line = world.noted("frozen").await;
-    assert_eq!((line["note"].as_str(), line["account"].as_str()), (Some("owner link"), Some("alice")));
+    assert_eq!(
+        (line["note"].as_str(), line["account"].as_str()),
+        (Some("owner link"), Some("alice"))
+    );
     let told = post.mails(3).await.pop().unwrap();
     assert_eq!(told.subject, "main: Account frozen");
 
@@ -84,7 +87,8 @@ async fn a_program_can_freeze_by_the_link_and_another_site_cannot() {
 async fn wrong_and_expired_ids_are_one_and_the_same_answer_and_not_many() {
     let (post, link) = linked().await;
     let world = &post.world;
-    let wrong = format!("{}{}", &link[..link.len() - 1], if link.ends_with('A') { "B" } else { "A" });
+    let wrong =
+        format!("{}{}", &link[..link.len() - 1], if link.ends_with('A') { "B" } else { "A" });
     let from = |number: usize| world.client().from(&format!("203.0.113.{number}"));
     let answer = async |client: Client, path: &str| {
         let answer = client.send("GET", path, &[PAGE], "").await;

@@ -94,10 +94,10 @@ async fn the_old_and_the_new_address_are_told_when_one_replaces_the_other() {
     let order = r#"{"factor":"mail","by":"ops","reason":"test"}"#;
     post.world.admin("POST", "/factor/main/alice/reset", order).await;
     let last = post.mails(3).await.pop().unwrap();
-    assert_eq!((last.to[0].as_str(), last.subject.as_str()), (
-        "new@mail.example",
-        "main: E-mail address removed",
-    ));
+    assert_eq!(
+        (last.to[0].as_str(), last.subject.as_str()),
+        ("new@mail.example", "main: E-mail address removed",)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

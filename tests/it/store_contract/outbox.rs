@@ -144,7 +144,10 @@ pub async fn messages_come_oldest_first(make: Make) {
         queued(&store, id, id, after(u64::from(n))).await;
     }
     for id in ["a", "b", "c"] {
-        assert_eq!(next(&store, after(10)).await.expect("a message").challenge, Some(ChallengeId::new(id)));
+        assert_eq!(
+            next(&store, after(10)).await.expect("a message").challenge,
+            Some(ChallengeId::new(id))
+        );
     }
 }
 
