@@ -140,6 +140,73 @@ fn host_and_port(authority: &str, wrapped: bool) -> Option<(String, u16)> {
 mod tests {
     use super::*;
 
+    const REST: &str = "[listen]\naddress = \"127.0.0.1:1\"\ncertificate = \"c\"\nkey = \"k\"\n\
+        [store]\nurl = \"file:s\"\nmaster_key = \"file:m\"\n[audit]\nfile = \"a\"\n\
+        [[site]]\nname = \"a\"\nhosts = [\"a.example\"]\nupstream = [\"http://127.0.0.1:1\"]\n\
+        policy = \"p\"\n";
+
+    fn read(mail: &str) -> Result<crate::config::Config, Vec<crate::fault::Fault>> {
+        let text = format!("{REST}[mail]\n{mail}\n");
+        crate::config::parse(&crate::fault::Source::new("stepgate.toml", text))
+    }
+
+    #[test]
+    fn mail_goes_encrypted_or_not_beyond_this_machine() {
+        let tls = |url: &str, more: &str| {
+            let mail = format!("provider = \"smtp\"\nurl = \"{url}\"\nfrom = \"a@b.example\"\n{more}");
+            match read(&mail).unwrap().mail {
+                Some(Mail::Smtp { server, .. }) => server.tls,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(tls("smtps://mail.example", ""), Encryption::Wrapped);
+        assert_eq!(tls("smtps://localhost", ""), Encryption::Wrapped);
+        assert_eq!(tls("smtp://mail.example", ""), Encryption::Upgraded);
+        assert_eq!(tls("smtp://127.0.0.1:25", "ca = \"ca.pem\""), Encryption::Upgraded);
+        assert_eq!(tls("smtp://127.0.0.1:25", ""), Encryption::None);
+    }
+
+    #[test]
+    fn faults_point_at_the_line_and_show_no_password() {
+        for (mail, says) in [
+            ("provider = \"sendmail\"", "unknown mail provider `sendmail`"),
+            ("provider = \"smtp\"", "smtp needs `url` and `from`"),
+            (
+                "provider = \"smtp\"\nurl = \"mail.example\"\nfrom = \"a@b.example\"",
+                "begins with smtps:// or smtp://",
+            ),
+            (
+                "provider = \"smtp\"\nurl = \"smtps://u:hunter2@mail.example\"\nfrom = \"a@b.example\"",
+                "user and password do not belong into the address",
+            ),
+            (
+                "provider = \"smtp\"\nurl = \"smtps://a.example\"\nfrom = \"a@b.example\"\ncredentials = \"u:hunter2\"",
+                "a secret is never written inline",
+            ),
+        ] {
+            let faults = read(mail).unwrap_err();
+            let shown: String = faults.iter().map(crate::fault::Fault::render).collect();
+            assert!(shown.contains(says), "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+            assert!(faults[0].position().0 > 17, "{shown}");
+        }
+    }
+
+    #[test]
+    fn links_begin_with_a_host_of_the_site() {
+        let address = |line: &str| {
+            let text = REST.replace("policy = \"p\"\n", &format!("policy = \"p\"\n{line}\n"));
+            let config = crate::config::parse(&crate::fault::Source::new("stepgate.toml", text));
+            config.map(|config| config.sites[0].address.clone())
+        };
+        assert_eq!(address("").unwrap(), "https://a.example");
+        let own = "address = \"https://a.example:8443\"";
+        assert_eq!(address(own).unwrap(), "https://a.example:8443");
+        for bad in ["http://a.example", "https://evil.example", "https://a.example/x", "a.example"] {
+            assert!(address(&format!("address = \"{bad}\"")).is_err(), "{bad}");
+        }
+    }
+
     #[test]
     fn hosts_and_ports_are_read_and_nothing_else() {
         let read = |text| host_and_port(text, true);

@@ -220,6 +220,9 @@ async fn write(gateway: &Gateway, occurrence: &Occurrence) -> Result<(), StoreEr
     });
     let (Some(site), false) = (site, contacts.is_empty()) else {
         gateway.metrics.notice(about, "nobody");
+        // There may be somebody soon.
+        let soon = occurrence.at.plus_ms(MINUTE_MS);
+        gateway.notices.told.insert((account.clone(), occurrence.quiet.key.clone()), soon);
         return Ok(());
     };
     let now = gateway.clock.now();

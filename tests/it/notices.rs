@@ -58,6 +58,13 @@ impl Post {
         post
     }
 
+    /// Waits for the first mail with this subject.
+    pub async fn mail(&self, subject: &str) -> Taken {
+        let found = || self.smtp.taken().into_iter().find(|mail| mail.subject == subject);
+        until(&format!("a mail `{subject}`"), || found().is_some()).await;
+        found().unwrap()
+    }
+
     /// Waits until so many mails were taken.
     pub async fn mails(&self, count: usize) -> Vec<Taken> {
         until(&format!("{count} mails"), || self.smtp.taken().len() >= count).await;
@@ -65,9 +72,9 @@ impl Post {
     }
 }
 
-/// Waits until it is so, for at most twenty seconds.
+/// Waits until it is so, for at most a minute: what a busy store did not take at once is tried again after half of that.
 pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
-    for _ in 0..1_000 {
+    for _ in 0..3_000 {
         if so() {
             return;
         }
@@ -79,7 +86,7 @@ pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
 /// Waits until the gateway has counted so many notices with this result.
 pub async fn counted(world: &World, about: &str, result: &str, count: u64) {
     let line = format!("stepgate_notices_total{{about=\"{about}\",result=\"{result}\"}} {count}");
-    for _ in 0..1_000 {
+    for _ in 0..3_000 {
         let metrics = world.admin("GET", "/metrics", "").await.text();
         if metrics.lines().any(|found| found == line) {
             return;

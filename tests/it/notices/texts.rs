@@ -89,7 +89,7 @@ async fn a_rule_that_says_notify_is_told_with_its_action_and_without_the_destina
     let body = crate::journeys::withdrawal("5", "TAddressOfBob1");
     assert_eq!(alice.post_json(crate::journeys::WITHDRAW, body.clone()).await.status, 401);
     let text = told(&world, 1).await.pop().unwrap();
-    assert!(text.starts_with("main: Withdrawal, Tokyo, JP, ") || text.contains("Withdrawal"));
+    assert!(text.starts_with("main: Withdrawal, Tokyo"), "{text}");
     assert!(!text.contains("TAddressOfBob1"), "{text}");
     alice.post_json(crate::journeys::WITHDRAW, body.clone()).await;
     alice.from(FRANKFURT).post_json(crate::journeys::WITHDRAW, body).await;
