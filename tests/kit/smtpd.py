@@ -31,7 +31,7 @@ class Keep:
             "from": envelope.mail_from,
             "to": envelope.rcpt_tos,
             "tls": session.ssl is not None or mode == "wrapped",
-            "authenticated": session.authenticated,
+            "authenticated": bool(session.authenticated),
             "headers": [[name, str(value)] for name, value in mail.items()],
             "subject": mail["subject"],
             "text": part("plain").replace("\r\n", "\n"),
