@@ -123,8 +123,9 @@ async fn what_was_to_be_told_is_told_after_the_gateway_was_killed() {
     let import = |line: serde_json::Value| {
         let admin = gateway.admin;
         async move {
-            let answer = crate::world::admin(admin, "POST", "/factor/import", &line.to_string());
-            assert_eq!(answer.await.status, 200);
+            let line = line.to_string();
+            let answer = crate::world::admin(admin, "POST", "/factor/import", &line).await;
+            assert_eq!(answer.status, 200);
         }
     };
     let line = |address: &str| json!({ "account": "alice", "group": "main", "mail": address });
