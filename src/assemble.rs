@@ -257,6 +257,7 @@ impl Assembler<'_> {
         });
         Some(Site {
             hosts: self.site.hosts.clone(),
+            address: self.site.address.clone(),
             identifier: identifier?,
             actions,
             policy: policy?,

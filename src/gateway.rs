@@ -19,6 +19,7 @@ use crate::forward::{Pool, Upstream};
 use crate::identify::Identifier;
 use crate::locate::Locate;
 use crate::metrics::{Metrics, OrdinaryRequests};
+use crate::notices::Teller;
 use crate::pages::Pages;
 use crate::pipeline::{Candidate, Lines};
 use crate::policy::PolicySet;
@@ -59,6 +60,8 @@ pub struct Gateway {
     pub outbox: Arc<Notify>,
     /// Whether an SMS provider is configured at all.
     pub sms: bool,
+    /// Takes what owners are to be told.
+    pub(crate) notices: Teller,
 }
 
 impl Gateway {
@@ -108,6 +111,8 @@ impl Live {
 pub struct Site {
     pub name: SiteName,
     pub hosts: Vec<String>,
+    /// What links in notices begin with: `https://exchange.example`.
+    pub address: String,
     pub identifier: Identifier,
     pub actions: ActionSet,
     pub policy: PolicySet,

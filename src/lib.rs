@@ -28,7 +28,8 @@
 //! | `audit` | what is remembered: hash-linked, signed, durable before the forward |
 //! | `store` | state as atomic sentences; `embedded` keeps it in one file, `redis` shares it among gateways |
 //! | `backup` | the file that a store is moved or kept in |
-//! | `sms` | how codes are sent |
+//! | `notices` | what owners are told, and what their links do |
+//! | `sms` | how codes and notices are sent |
 //! | `ticker`, `prices` | what an amount is worth |
 //! | `serve`, `assemble`, `reload` | how it is put together, from one configuration, and replaced while it runs |
 //! | `replay` | what another policy would have said of recorded traffic |
@@ -41,7 +42,7 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | root | config, assemble, reload, messenger, operations, serve, commands, fuzz, main |
-//! | stories | pipeline, answer, gateway |
+//! | stories | pipeline, answer, notices, gateway |
 //! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, store::redis, backup, sms, admin, metrics, telemetry, ticker, tokens, watch, replay |
 //! | outgoing | fetch |
 //! | ports | store (trait), locate (trait) |
@@ -80,6 +81,7 @@ pub mod listen;
 pub mod locate;
 mod messenger;
 pub mod metrics;
+mod notices;
 pub mod observe;
 mod octets;
 mod operations;

@@ -18,9 +18,13 @@ use crate::audit::{Event, Record, RequestState};
 use crate::classify::Detected;
 use crate::factors;
 use crate::gateway::{Gateway, Live};
+use crate::notices::{self, Contact, Occurrence};
+use crate::pages::Language;
 use crate::reload::Trigger;
 use crate::routes::RouteSeen;
 use crate::serve::Parts;
+use crate::stepup::mailbox::Mailbox;
+use crate::stepup::notice::{About as Happened, Change, FrozenBy};
 use crate::stepup::phone::Number;
 use crate::stepup::totp::Totp;
 use crate::store::{AccountCard, Enrolled, FactorCard, Notice, StoreError};
@@ -152,6 +156,17 @@ impl Desk {
         waiting.map_or(Ok(()), |site| Err(format!("{}: no session keys yet", site.name)))
     }
 
+    /// Tells the account's contacts, those of before included.
+    fn tell(&self, account: &AccountId, about: Happened, before: Vec<Contact>) {
+        let now = self.gateway().clock.now();
+        let quiet = match &about {
+            Happened::FactorChange { factor, .. } => notices::of_factor(&about, *factor),
+            _ => notices::quiet_of(&about, ""),
+        };
+        let occurrence = Occurrence::new(account.clone(), about, quiet, now);
+        self.gateway().notices.tell(Occurrence { before, ..occurrence });
+    }
+
     fn note(&self, event: Event, account: &AccountId, note: String) {
         let record = Record::new(self.gateway().clock.now(), event).of_account(account);
         self.gateway().audit.note(record.with_note(note));
@@ -271,6 +286,8 @@ impl Operations for Desk {
             let now = self.gateway().clock.now();
             self.gateway().store.freeze(&account, by.as_str().into(), now).await.map_err(down)?;
             self.note(Event::Frozen, &account, format!("{by}: {}", order.reason));
+            let about = Happened::Frozen { by: FrozenBy::Operator };
+            self.tell(&account, about, Vec::new());
             Ok(())
         })
     }
@@ -280,6 +297,9 @@ impl Operations for Desk {
             let now = self.gateway().clock.now();
             let thawed = self.gateway().store.thaw(&account, now).await.map_err(down)?;
             self.note(Event::Thawed, &account, format!("operator:{}: {}", order.by, order.reason));
+            if thawed {
+                self.tell(&account, Happened::Thawed, Vec::new());
+            }
             Ok(thawed)
         })
     }
@@ -299,9 +319,18 @@ impl Operations for Desk {
             let count = ready.len();
             let now = self.gateway().clock.now();
             for (account, enrolled) in ready {
-                let note = format!("{} imported: {}", enrolled.factor.word(), enrolled.label);
+                let factor = enrolled.factor;
+                let note = format!("{} imported: {}", factor.word(), enrolled.label);
+                let known = self.gateway().store.factors(&account).await.map_err(down)?;
+                let before = notices::contacts_among(self.gateway(), &account, &known);
                 self.gateway().store.enrol(&account, enrolled, now).await.map_err(down)?;
                 self.note(Event::Operator, &account, note);
+                // A first enrolment changes nothing that its owner relied on, and comes by the thousand.
+                if !known.is_empty() {
+                    let replaced = known.iter().any(|known| known.factor == factor);
+                    let change = if replaced { Change::Replaced } else { Change::Added };
+                    self.tell(&account, Happened::FactorChange { factor, change }, before);
+                }
             }
             Ok(count)
         })
@@ -317,9 +346,15 @@ impl Operations for Desk {
     fn reset_factor(&self, account: AccountId, factor: Factor, order: Order) -> Answer<'_, bool> {
         Box::pin(async move {
             let now = self.gateway().clock.now();
+            let known = self.gateway().store.factors(&account).await.map_err(down)?;
+            let before = notices::contacts_among(self.gateway(), &account, &known);
             let gone = self.gateway().store.disenrol(&account, factor, now).await.map_err(down)?;
             let note = format!("operator:{}: {} reset: {}", order.by, factor.word(), order.reason);
             self.note(Event::Operator, &account, note);
+            if gone {
+                let about = Happened::FactorChange { factor, change: Change::Removed };
+                self.tell(&account, about, before);
+            }
             Ok(gone)
         })
     }
@@ -327,10 +362,16 @@ impl Operations for Desk {
     fn texts(&self) -> Answer<'_, Option<Vec<Text>>> {
         Box::pin(async {
             let at = self.gateway().clock.now();
-            let log = self.0.messenger.as_ref().and_then(|messenger| messenger.log.as_ref());
-            let last = log.map(|log| log.last());
-            let text = |shown: crate::sms::log::Shown| Text { at, to: shown.to, text: shown.text };
-            Ok(last.map(|last| last.into_iter().map(text).collect()))
+            let logs = self.0.messenger.as_ref().map(|it| [it.log.as_ref(), it.mail_log.as_ref()]);
+            let logs: Vec<_> = logs.into_iter().flatten().flatten().collect();
+            let text = |shown: crate::sms::log::Shown| Text {
+                at,
+                to: shown.to,
+                subject: shown.subject,
+                text: shown.text,
+            };
+            let last = logs.iter().flat_map(|log| log.last()).map(text).collect();
+            Ok((!logs.is_empty()).then_some(last))
         })
     }
 
@@ -374,6 +415,15 @@ impl Desk {
                 let number = Number::parse(number).map_err(|error| error.to_string())?;
                 (Factor::Sms, number.as_str().as_bytes().to_vec(), number.masked())
             }
+            ImportSecret::Mail(address) => {
+                let address = Mailbox::parse(address).map_err(|error| error.to_string())?;
+                (Factor::Mail, address.as_str().as_bytes().to_vec(), address.masked())
+            }
+        };
+        let known = |tag: &String| Language::exactly(tag).map(|it| Arc::<str>::from(it.tag()));
+        let language = match &import.language {
+            Some(tag) => Some(known(tag).ok_or("`language` is en, zh-TW, zh-CN, ja or de")?),
+            None => None,
         };
         let now = self.gateway().clock.now();
         Ok(Enrolled {
@@ -385,7 +435,7 @@ impl Desk {
             last_step: None,
             usable_from: now,
             codes: Vec::new(),
-            language: None,
+            language,
         })
     }
 }

@@ -32,6 +32,7 @@ use crate::listen::{self, Connection, Handler, Listening};
 use crate::locate::maxmind::Locator;
 use crate::messenger::{self, Messenger};
 use crate::metrics::Metrics;
+use crate::notices;
 use crate::operations::{self, Desk};
 use crate::pages::Pages;
 use crate::pipeline::{self, LastCaller};
@@ -123,6 +124,9 @@ impl Running {
         }
         if let Some(parts) = self.parts.take() {
             operations::note_routes(&parts.gateway);
+            if let Some(background) = &self.background {
+                background.block_on(parts.gateway.notices.settled());
+            }
             parts.gateway.audit.close(); // which writes that the gateway stopped, and signs
         }
         if let Some(background) = self.background.take() {
@@ -202,7 +206,8 @@ fn build(
     let locator = assemble::locator(config, clock.clone(), &mut faults);
     assemble::admin_token(config, &mut faults);
     let redis = config.redis_settings(&mut faults);
-    let messenger = messenger::build(config, &fetch, clock, &mut faults);
+    let handle = background.handle();
+    let messenger = messenger::build(config, &fetch, clock, handle, &mut faults);
     let certificates = collect(Certificates::load(&assemble::pairs(config)), &mut faults);
     let assembled = collect(assemble::assemble(config, &fetch, &metrics, None), &mut faults);
     let (Some(keyring), Some(locator), Some(certificates), Some(assembled), true) =
@@ -222,6 +227,8 @@ fn build(
         clock.clone(),
     )?;
     let locator = Arc::new(locator);
+    let channels = messenger.as_ref().map(Messenger::channels).unwrap_or_default();
+    let (notices, told) = notices::Teller::new(channels, metrics.clone());
     let gateway = Arc::new(Gateway {
         live: ArcSwap::from_pointee(assembled.live),
         store,
@@ -240,8 +247,10 @@ fn build(
         budget: config.sms.as_ref().map(|sms| sms.budget.clone()).unwrap_or_default(),
         pages: Pages::plain(),
         outbox: Arc::new(Notify::new()),
-        sms: messenger.is_some(),
+        sms: messenger.as_ref().is_some_and(Messenger::sends_texts),
+        notices,
     });
+    background.spawn(notices::run(gateway.clone(), told));
     if let Some(messenger) = &messenger {
         background.spawn(messenger.run(&gateway, stop.clone()));
     }

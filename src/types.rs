@@ -163,6 +163,11 @@ impl Factor {
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|factor| factor.word() == word)
     }
+
+    /// Whether it can prove anything. An e-mail address is where notices go, and never a factor that approves.
+    pub fn approves(self) -> bool {
+        self != Self::Mail
+    }
 }
 
 /// A set of factors; a bit each.

@@ -169,6 +169,8 @@ pub struct Import {
     pub line: usize,
     pub account: AccountId,
     pub secret: ImportSecret,
+    /// In which its owner is written to: `de`.
+    pub language: Option<String>,
 }
 
 /// What is enrolled. `Debug` shows the kind only.
@@ -178,6 +180,8 @@ pub enum ImportSecret {
     Otpauth(Zeroizing<String>),
     /// A phone number, E.164.
     Phone(Zeroizing<String>),
+    /// An e-mail address, for notices only.
+    Mail(Zeroizing<String>),
 }
 
 impl fmt::Debug for ImportSecret {
@@ -185,16 +189,20 @@ impl fmt::Debug for ImportSecret {
         f.write_str(match self {
             Self::Otpauth(_) => "Otpauth(…)",
             Self::Phone(_) => "Phone(…)",
+            Self::Mail(_) => "Mail(…)",
         })
     }
 }
 
-/// A text message that the provider `log` would have sent. It holds a live code: for tests and
-/// demos only.
+/// A text message or mail that the provider `log` would have sent. It may hold a live code: for
+/// tests and demos only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Text {
     pub at: UnixMs,
     pub to: String,
+    /// Of a mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     pub text: String,
 }
 
@@ -258,7 +266,8 @@ mod tests {
     #[test]
     fn an_import_does_not_show_its_secret() {
         let secret = ImportSecret::Phone("+4915112345667".to_owned().into());
-        let import = Import { line: 1, account: AccountId::new("main", "a"), secret };
+        let account = AccountId::new("main", "a");
+        let import = Import { line: 1, account, secret, language: None };
         assert!(!format!("{import:?}").contains("49151"));
     }
 }

@@ -263,19 +263,23 @@ fn import(number: usize, line: &[u8]) -> Result<Import, &'static str> {
         group: String,
         otpauth: Option<String>,
         phone: Option<String>,
+        mail: Option<String>,
+        language: Option<String>,
     }
     // serde's own message may quote the line, and with it the secret.
     let line: Line = serde_json::from_slice(line)
-        .map_err(|_| "not {\"account\", \"group\", \"otpauth\" or \"phone\"} as JSON")?;
+        .map_err(|_| "not {\"account\", \"group\", \"otpauth\", \"phone\" or \"mail\"} as JSON")?;
     if line.account.is_empty() || line.group.is_empty() {
         return Err("`account` or `group` is empty");
     }
-    let secret = match (line.otpauth, line.phone) {
-        (Some(address), None) => ImportSecret::Otpauth(address.into()),
-        (None, Some(number)) => ImportSecret::Phone(number.into()),
-        _ => return Err("either `otpauth` or `phone` is needed"),
+    let secret = match (line.otpauth, line.phone, line.mail) {
+        (Some(address), None, None) => ImportSecret::Otpauth(address.into()),
+        (None, Some(number), None) => ImportSecret::Phone(number.into()),
+        (None, None, Some(address)) => ImportSecret::Mail(address.into()),
+        _ => return Err("either `otpauth`, `phone` or `mail` is needed"),
     };
-    Ok(Import { line: number, account: AccountId::new(line.group, line.account), secret })
+    let account = AccountId::new(line.group, line.account);
+    Ok(Import { line: number, account, secret, language: line.language })
 }
 
 async fn body(request: Request<Incoming>) -> Result<Bytes, Trouble> {

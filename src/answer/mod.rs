@@ -6,6 +6,7 @@
 pub(crate) mod fate;
 pub(crate) mod held;
 mod input;
+mod not_me;
 mod release;
 mod verify;
 
@@ -26,6 +27,7 @@ use crate::pipeline::{self, End, Texted, Visit};
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, State};
 use crate::stepup::fate::Fate;
+use crate::stepup::notice::{About, FrozenBy};
 use crate::types::{ChallengeId, CredentialKind, Factor};
 use input::Input;
 use release::Release;
@@ -89,6 +91,10 @@ async fn answer_own(
             }
         }
         _ => {}
+    }
+    let rest = visit.head.path().strip_prefix(PREFIX).unwrap_or("");
+    if let Some(id) = not_me::address(rest) {
+        return not_me::answer(gateway, visit, id, body).await;
     }
     let Some((id, step)) = address(visit.head.path()) else { return Err(not_found()) };
     let identity = whoever_is_there(visit).await?;
@@ -294,6 +300,7 @@ impl Desk<'_> {
         gateway.metrics.challenge(None, "rejected");
         if freeze {
             visit.note(gateway, Event::Frozen, |record| record.note = Some("owner".into()));
+            visit.tell(gateway, About::Frozen { by: FrozenBy::Owner });
         }
         Ok(self.answer(&after, |ctx| self.pages().rejected(&after, freeze, ctx)))
     }

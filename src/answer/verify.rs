@@ -11,6 +11,7 @@ use crate::pipeline::{End, Visit};
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, State};
 use crate::stepup::code::{Code, SmsCheck, check_sms};
+use crate::stepup::notice::About;
 use crate::stepup::totp::{Totp, TotpCheck};
 use crate::store::{Enrolled, Proven, Spent};
 use crate::types::{Factor, UnixMs};
@@ -46,6 +47,7 @@ pub(super) async fn attempt(
         Spent::Compare { challenge, enrolled, left } => (challenge, enrolled, left),
         Spent::Closed(challenge) => return Ok(closed(challenge, now)),
         Spent::Blocked { until } => {
+            visit.tell(gateway, About::Locked);
             let retry_after_s = until.since_ms(now).div_ceil(1000);
             let result = AnswerResult::TooMany { retry_after_s };
             return Ok(Attempted { result, challenge: None });
@@ -167,6 +169,9 @@ fn failed(
     left: u32,
     result: AnswerResult,
 ) -> Attempted {
+    if left == 0 {
+        visit.tell(gateway, About::Locked);
+    }
     let (event, word) = match left {
         0 => (Event::ChallengeLocked, "locked"),
         _ => (Event::AttemptFailed, "failed"),

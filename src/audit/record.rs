@@ -41,6 +41,8 @@ pub enum Event {
     Refusal,
     Frozen,
     Thawed,
+    /// The account's contacts were told something; the note says what, and by which ways.
+    OwnerTold,
     /// An attempt was `sending` when its gateway stopped; what became of it is not known.
     OrphanUnknown,
     Reload,

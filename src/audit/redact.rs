@@ -77,7 +77,32 @@ fn name(name: &str) -> Arc<str> {
 }
 
 fn path_only(path: &str) -> Arc<str> {
-    cut(path.split(['?', '#']).next().unwrap_or_default(), TEXT_CHARS_MAX)
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    match secret_at(path) {
+        Some(at) => {
+            format!("{}{REDACTED}", cut(path.get(..at).unwrap_or(""), TEXT_CHARS_MAX)).into()
+        }
+        None => cut(path, TEXT_CHARS_MAX),
+    }
+}
+
+/// Whether a path says what only the owner of an account may know: the id of a link that freezes it.
+pub fn holds_secret(path: &str) -> bool {
+    secret_at(path).is_some()
+}
+
+/// Where the id begins. However the rest is spelt: what is nearly one of our addresses is refused, and recorded.
+fn secret_at(path: &str) -> Option<usize> {
+    let mut from = 0;
+    for segment in path.split_inclusive('/') {
+        from += segment.len();
+        let name = percent_encoding::percent_decode_str(segment.trim_end_matches('/'));
+        let name = name.decode_utf8_lossy();
+        if name.trim_start_matches(['/', '\\']).eq_ignore_ascii_case("not-me") {
+            return (from < path.len()).then_some(from);
+        }
+    }
+    None
 }
 
 fn free_text(text: &str) -> Arc<str> {

@@ -4,7 +4,7 @@
 //! whether a reload applies it. Invariant: where something stands in the file does not matter, only what it says.
 
 use super::{
-    Admin, Config, FileRef, Geo, Listen, RedisStore, SecretRef, Sms, SmsProvider, StoreConfig,
+    Admin, Config, FileRef, Geo, Listen, Mail, RedisStore, SecretRef, Sms, SmsProvider, StoreConfig,
 };
 use crate::stepup::budget::Budget;
 use crate::stepup::challenge::Limits;
@@ -22,6 +22,7 @@ pub fn needing_restart(started: &Config, now: &Config) -> Vec<&'static str> {
         geo,
         audit,
         sms,
+        mail,
         limits,
         prices: _,
         sites: _,
@@ -33,6 +34,7 @@ pub fn needing_restart(started: &Config, now: &Config) -> Vec<&'static str> {
     changed.geo(geo, &now.geo);
     changed.unless_same("audit.file", audit, &now.audit);
     changed.sms(sms.as_ref(), now.sms.as_ref());
+    changed.mail(mail.as_ref(), now.mail.as_ref());
     changed.limits(limits, &now.limits);
     changed.0
 }
@@ -231,6 +233,31 @@ impl Changed {
         }
     }
 
+    fn mail(&mut self, started: Option<&Mail>, now: Option<&Mail>) {
+        match (started, now) {
+            (Some(Mail::Log { file: started }), Some(Mail::Log { file: now })) => {
+                self.unless_same("mail.file", started, now);
+            }
+            (
+                Some(Mail::Smtp { server, from, ca, credentials, span: _ }),
+                Some(Mail::Smtp {
+                    server: server_now,
+                    from: from_now,
+                    ca: ca_now,
+                    credentials: now,
+                    span: _,
+                }),
+            ) => {
+                self.unless_same("mail.url", server, server_now);
+                self.unless_same("mail.from", from, from_now);
+                self.file("mail.ca", ca.as_ref(), ca_now.as_ref());
+                self.secret("mail.credentials", credentials.as_ref(), now.as_ref());
+            }
+            (Some(_), Some(_)) => self.0.push("mail.provider"),
+            (started, now) => self.unless_same("mail", &started.is_some(), &now.is_some()),
+        }
+    }
+
     fn limits(&mut self, started: &Limits, now: &Limits) {
         let Limits {
             challenge_ms,
@@ -350,6 +377,7 @@ policy = "a.policy.toml"
             ("[sms]\nprovider = \"log\"\nfile = \"sms.txt\"\n", "", "sms"),
             ("sms.txt", "other.txt", "sms.file"),
             ("[sms]", "[sms]\nblocked_prefixes = [\"+1\"]", "sms.blocked_prefixes"),
+            ("[sms]", "[mail]\nprovider = \"log\"\n[sms]", "mail"),
         ] {
             assert_eq!(after(old, new), [name], "{new}");
         }
@@ -385,6 +413,26 @@ policy = "a.policy.toml"
             ("stop_s = 7200", "sms.budget.stop_s"),
         ] {
             assert_eq!(after("file = \"sms.txt\"", &budget(line)), [name]);
+        }
+    }
+
+    #[test]
+    fn the_members_of_a_mail_server_are_told_apart() {
+        let mail = "[mail]\nprovider = \"smtp\"\nurl = \"smtps://a.example\"\nfrom = \"a@b.example\"\n\
+                    ca = \"ca.pem\"\ncredentials = \"env:M\"\n\n[sms]";
+        let started = STARTED.replacen("[sms]", mail, 1);
+        let logged = "[mail]\nprovider = \"log\"\nfile = \"mail.txt\"\n\n[sms]";
+        let logged = STARTED.replacen("[sms]", logged, 1);
+        assert_eq!(needing_restart(&read(&started), &read(&logged)), ["mail.provider"]);
+        for (started, old, new, name) in [
+            (&started, "smtps://a.example", "smtp://a.example", "mail.url"),
+            (&started, "a@b.example", "b@b.example", "mail.from"),
+            (&started, "ca.pem", "other.pem", "mail.ca"),
+            (&started, "env:M", "env:N", "mail.credentials"),
+            (&logged, "mail.txt", "other.txt", "mail.file"),
+        ] {
+            let now = started.replacen(old, new, 1);
+            assert_eq!(needing_restart(&read(started), &read(&now)), [name], "{new}");
         }
     }
 

@@ -36,6 +36,7 @@ impl<'a> Checker<'a> {
         let master_key = self.secret(&file.store.master_key);
         let whole = listens && store.is_some() && master_key.is_some();
         let sms = file.sms.and_then(|sms| self.sms(sms));
+        let mail = file.mail.and_then(|mail| self.mail(&mail));
         let limits = self.limits(&file.limits);
         if file.site.is_empty() {
             self.fault(0..0, "there is no [[site]]").help("add one: name, hosts, upstream, policy");
@@ -57,6 +58,7 @@ impl<'a> Checker<'a> {
             },
             audit: self.path(&file.audit.file).path,
             sms,
+            mail,
             limits,
             prices: file.prices.and_then(|prices| self.prices(prices)),
             sites,
@@ -248,10 +250,12 @@ impl<'a> Checker<'a> {
                     .help("letters, digits, `-`, `_` and `.`");
             }
         }
-        let hosts = file.hosts.iter().filter_map(|host| self.host(host)).collect();
+        let hosts: Vec<String> = file.hosts.iter().filter_map(|host| self.host(host)).collect();
+        let address = self.site_address(file.address.as_ref(), &hosts);
         let identity =
             file.identity.into_iter().filter_map(|identity| self.identity(identity)).collect();
         Some(Site {
+            address,
             hosts,
             upstream: file.upstream.get_ref().iter().map(|url| url.get_ref().clone()).collect(),
             upstream_span: file.upstream.span(),

@@ -19,6 +19,7 @@ pub(super) struct File {
     pub geo: Geo,
     pub audit: Audit,
     pub sms: Option<Sms>,
+    pub mail: Option<Mail>,
     #[serde(default)]
     pub limits: Limits,
     pub prices: Option<Spanned<Prices>>,
@@ -127,6 +128,17 @@ pub(super) struct Budget {
     pub stop_s: Count,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mail {
+    pub provider: Text,
+    pub url: Option<Text>,
+    pub from: Option<Text>,
+    pub ca: Option<Text>,
+    pub credentials: Option<Text>,
+    pub file: Option<Text>,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
@@ -172,6 +184,7 @@ pub(super) struct Site {
     pub shadow_policy: Option<Text>,
     pub accounts: Option<Text>,
     pub brand: Option<Text>,
+    pub address: Option<Text>,
     #[serde(default)]
     pub identity: Vec<Identity>,
 }

@@ -8,6 +8,7 @@ mod changed;
 mod check;
 mod file;
 mod hidden;
+mod mail;
 mod prices;
 mod store;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 pub use self::changed::{needing_restart, say_restart};
+pub use self::mail::Mail;
 pub use self::prices::{Prices, PricesFrom};
 pub use self::store::{RedisStore, StoreConfig};
 use crate::fault::{Fault, Source, in_order, salvage, suggest};
@@ -61,6 +63,7 @@ pub struct Config {
     pub geo: Geo,
     pub audit: PathBuf,
     pub sms: Option<Sms>,
+    pub mail: Option<Mail>,
     pub limits: Limits,
     pub prices: Option<Prices>,
     pub sites: Vec<Site>,
@@ -132,6 +135,8 @@ pub struct Site {
     pub accounts: Arc<str>,
     /// Folder of its pages' own look.
     pub brand: Option<FileRef>,
+    /// Where people reach it, without a path: what links in notices begin with.
+    pub address: String,
     pub identity: Vec<Identity>,
 }
 

@@ -91,6 +91,7 @@ fn identity(group: &Arc<str>, id: &str, account: &str) -> Identity {
         issued: None,
         expires: None,
         phone: None,
+        mail: None,
         bearer: false,
     }
 }

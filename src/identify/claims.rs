@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::{Identity, Presented};
+use crate::stepup::mailbox::Mailbox;
 use crate::types::{AccountId, Credential, CredentialId, UnixMs};
 
 /// The claims that matter, of RFC 7519, OpenID Connect and RFC 7662. Anything else is ignored.
@@ -27,6 +28,8 @@ pub(super) struct Claims {
     // Of any type: an issuer that writes them oddly must not lock everybody out.
     pub phone_number: Option<serde_json::Value>,
     pub phone_number_verified: Option<serde_json::Value>,
+    pub email: Option<serde_json::Value>,
+    pub email_verified: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +85,7 @@ impl Claims {
             issued: self.auth_time.or(self.iat).map(|date| date.0),
             expires: self.exp.map(|date| date.0),
             phone: self.phone(),
+            mail: self.mail(),
             bearer: presented.bearer,
         })
     }
@@ -92,6 +96,15 @@ impl Claims {
         let digits = number.strip_prefix('+')?;
         let sound = (6..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
         (sound && self.phone_number_verified.as_ref() != Some(&denied)).then(|| number.into())
+    }
+}
+
+impl Claims {
+    fn mail(&self) -> Option<Arc<str>> {
+        let denied = serde_json::Value::Bool(false);
+        let address = self.email.as_ref()?.as_str()?;
+        let sound = Mailbox::parse(address).is_ok();
+        (sound && self.email_verified.as_ref() != Some(&denied)).then(|| address.into())
     }
 }
 
@@ -183,5 +196,14 @@ mod tests {
         let disowned =
             r#"{"sub":"a","phone_number":"+8613800000000","phone_number_verified":false}"#;
         assert_eq!(phone(disowned), None);
+    }
+
+    #[test]
+    fn only_a_plain_and_not_disowned_e_mail_address_counts() {
+        let mail = |json| identity(json).unwrap().mail;
+        assert_eq!(mail(r#"{"sub":"a","email":"a@b.example"}"#).as_deref(), Some("a@b.example"));
+        assert_eq!(mail(r#"{"sub":"a","email":"a@b.example\r\nBcc: c@d.example"}"#), None);
+        assert_eq!(mail(r#"{"sub":"a","email":["a@b.example"]}"#), None);
+        assert_eq!(mail(r#"{"sub":"a","email":"a@b.example","email_verified":false}"#), None);
     }
 }

@@ -47,6 +47,8 @@ pub struct Identity {
     pub expires: Option<UnixMs>,
     /// `phone_number`, in E.164 form.
     pub phone: Option<Arc<str>>,
+    /// `email`: where its owner is told things, never a factor.
+    pub mail: Option<Arc<str>>,
     /// It came as `Authorization: Bearer`, so that challenges can speak RFC 9470.
     pub bearer: bool,
 }
@@ -95,6 +97,11 @@ enum Check {
 pub type Found = Result<Option<Arc<Identity>>, IdentifyError>;
 
 impl Identifier {
+    /// The group of the accounts that it names.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
     /// Makes the checks of a site; every fault goes to `faults`. Identities that are the same in
     /// `previous` are taken over with their keys and caches.
     pub fn new(

@@ -60,6 +60,7 @@ pub struct Metrics {
     policy_info: Family<PolicyLabels, Gauge>,
     sms_sent: Family<SmsLabels, Counter>,
     texts: Texts,
+    notices: Family<NoticeLabels, Counter>,
     in_flight: Gauge<i64, Sharded>,
     panics: Counter,
     shared_store: SharedStore,
@@ -91,6 +92,7 @@ impl Default for Metrics {
             policy_info: Family::default(),
             sms_sent: Family::default(),
             texts: Texts::default(),
+            notices: Family::default(),
             in_flight: Gauge::default(),
             panics: Counter::default(),
             shared_store: SharedStore::default(),
@@ -124,6 +126,7 @@ impl Metrics {
         );
         registry.register("sms_sent", "Text messages by provider", self.sms_sent.clone());
         self.texts.register(registry);
+        registry.register("notices", "What owners were told, and were not", self.notices.clone());
         registry.register_with_unit("store", "Store latency", Unit::Seconds, self.store.clone());
         registry.register_with_unit(
             "upstream",
@@ -367,6 +370,12 @@ impl Metrics {
         self.texts.stopped(scope);
     }
 
+    /// `about`: the kind of notice. `result`: `queued`, `quiet` (said already), `nobody` (no contact), `failed` (the store
+    /// did not take it), `dropped` (the queue was full).
+    pub fn notice(&self, about: &'static str, result: &'static str) {
+        self.notices.get_or_create(&NoticeLabels { about, result }).inc();
+    }
+
     pub fn panicked(&self) {
         self.panics.inc();
     }
@@ -521,6 +530,12 @@ struct SmsLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoticeLabels {
+    about: &'static str,
+    result: &'static str,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -545,6 +560,7 @@ mod tests {
         metrics.sms_code_verified("+49");
         metrics.sms_code_refused("+49", "overall");
         metrics.sms_stopped("range");
+        metrics.notice("locked", "dropped");
         metrics.policy_reloaded(false);
         metrics.audit(3, false);
         metrics.geo_age_s("city", 86_400);
@@ -579,6 +595,7 @@ mod tests {
             r#"stepgate_sms_verified_percent{prefix="+49"} 25"#,
             r#"stepgate_sms_refused_total{prefix="+49",reason="overall"} 1"#,
             r#"stepgate_sms_stops_total{scope="range"} 1"#,
+            r#"stepgate_notices_total{about="locked",result="dropped"} 1"#,
             r#"stepgate_policy_reload_total{result="refused"} 1"#,
             "stepgate_audit_dropped 3",
             "stepgate_audit_healthy 0",

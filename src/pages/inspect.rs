@@ -10,13 +10,14 @@ pub(super) struct Expect<'a> {
     pub lines: &'a [Line<'a>],
     /// The challenge's own path, which its forms begin with.
     pub path: &'a str,
+    /// Empty where its address alone is the secret.
     pub csrf: &'a str,
     pub forms: Vec<Form>,
 }
 
 /// One form of a challenge.
 pub(super) struct Form {
-    /// `/answer`, `/reject` or `/release`.
+    /// `/answer`, `/reject`, `/release` or nothing.
     pub step: &'static str,
     /// It has the field for the code.
     pub code: bool,
@@ -45,7 +46,8 @@ impl Expect<'_> {
         if !seen.post {
             return of("method `post`");
         }
-        if !seen.hidden.iter().any(|(name, value)| name == "csrf" && value == self.csrf) {
+        let token = |(name, value): &(String, String)| name == "csrf" && value == self.csrf;
+        if !self.csrf.is_empty() && !seen.hidden.iter().any(token) {
             return of("hidden field `csrf`");
         }
         if form.code && !(seen.code && seen.hidden.iter().any(|(name, _)| name == "factor")) {

@@ -41,7 +41,7 @@ impl Language {
     }
 
     /// The language of this very tag.
-    fn exactly(tag: &str) -> Option<Self> {
+    pub fn exactly(tag: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|language| language.tag() == tag)
     }
 

@@ -16,6 +16,7 @@ mod ended;
 pub mod inject;
 mod inspect;
 pub mod language;
+mod notices;
 pub mod outcome;
 mod refusal;
 pub mod respond;
@@ -34,6 +35,7 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 
 pub use audience::{Audience, audience};
 pub use language::Language;
+pub use notices::{LinkState, MailWords};
 pub use outcome::{AnswerResult, NoText};
 pub use refusal::kind_of;
 pub use respond::{Ctx, Native};
@@ -173,6 +175,11 @@ impl Pages {
 
     pub fn no_number(&self, language: Language) -> &str {
         self.table(language).answer("no_number")
+    }
+
+    /// Never an operator's own: what a mail holds is not looked at like a page.
+    fn mail_html(&self, values: &Value) -> Result<String, Error> {
+        self.templates.get_template("mail.html")?.render(values)
     }
 
     fn table(&self, language: Language) -> &Table {

@@ -397,7 +397,11 @@ fn step_up_headers(headers: &mut HeaderMap, challenge: &Challenge, ctx: &Ctx<'_>
     }
 }
 
-fn json(status: StatusCode, body: impl Into<bytes::Bytes>, ctx: &Ctx<'_>) -> Response<Body> {
+pub(super) fn json(
+    status: StatusCode,
+    body: impl Into<bytes::Bytes>,
+    ctx: &Ctx<'_>,
+) -> Response<Body> {
     whole(status, "application/json", body, ctx)
 }
 

@@ -6,12 +6,13 @@
 use super::refusal::Refusal;
 use super::respond::Ctx;
 use super::said::Said;
-use super::{AnswerResult, Audience, Language, Pages};
+use super::{AnswerResult, Audience, Language, LinkState, Pages};
 use crate::policy::verdict::{FactorExpr, Requirement, Term};
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, Destination, Scope, SentCode, State};
 use crate::stepup::device::Device;
 use crate::stepup::fate::Fate;
+use crate::stepup::notice::{About, Notice};
 use crate::types::{
     AccountId, ActionName, ChallengeId, Credential, CredentialId, CredentialKind, Factor,
     FactorSet, IntentDigest, PolicyVersion, RequestId, RuleId, Shown, SiteName, UnixMs,
@@ -33,6 +34,12 @@ impl Pages {
                     let said = Said::of(&refusal, &ctx);
                     let ctx = Ctx { now, ..ctx };
                     self.refusal_page(&said, &ctx).map_err(|error| ("refusal.html", error))?;
+                }
+            }
+            for state in [LinkState::Open(NOW), LinkState::Frozen, LinkState::Used(NOW)] {
+                for notice in notices() {
+                    let page = self.not_me_page(&notice, state, "/.stepgate/not-me/sample", &ctx);
+                    page.map_err(|error| ("not_me.html", error))?;
                 }
             }
         }
@@ -183,6 +190,26 @@ fn fates() -> [Fate; 6] {
         Fate::NotSent { at: NOW, why: "denied".to_owned() },
         Fate::AskedAgain { challenge: ChallengeId::new("sample") },
     ]
+}
+
+/// One with everything, and one that no request is behind.
+fn notices() -> [Notice; 2] {
+    let shown = blank(Vec::new()).shown;
+    let address = Shown { name: "address".into(), value: "bc1qsampleaddress0123".into() };
+    let about = About::Rule {
+        action: ActionName::new("withdrawal"),
+        shown: shown.into_iter().chain([address]).collect(),
+        why: Some("Sample <why>.".into()),
+    };
+    let full = Notice {
+        about,
+        at: NOW,
+        site: "Example".into(),
+        place: Some("Sampletown, DE".into()),
+        device: Device::of("Firefox/127.0 Windows"),
+    };
+    let bare = Notice { about: About::Thawed, place: None, device: None, ..full.clone() };
+    [full, bare]
 }
 
 fn rejections() -> Vec<Rejection> {

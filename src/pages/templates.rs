@@ -18,7 +18,7 @@ pub(super) fn environment<'a>(
     templates.set_formatter(write);
     templates.add_filter("fill", fill);
     templates.add_filter("grouped", grouped);
-    for (name, source) in TEMPLATES {
+    for (name, source) in TEMPLATES.into_iter().chain([MAIL]) {
         templates.add_template(name, source)?;
     }
     for (name, source) in own {
@@ -102,13 +102,17 @@ pub(super) fn escape(text: &str) -> String {
     minijinja::HtmlEscape(text).to_string().replace("&#x2f;", "/")
 }
 
-const TEMPLATES: [(&str, &str); 6] = [
+/// What mails are made of: no page, and not part of a brand.
+const MAIL: (&str, &str) = ("mail.html", include_str!("html/mail.html"));
+
+const TEMPLATES: [(&str, &str); 7] = [
     ("base.html", include_str!("html/base.html")),
     ("parts.html", include_str!("html/parts.html")),
     ("challenge.html", include_str!("html/challenge.html")),
     ("approved.html", include_str!("html/approved.html")),
     ("closed.html", include_str!("html/closed.html")),
     ("refusal.html", include_str!("html/refusal.html")),
+    ("not_me.html", include_str!("html/not_me.html")),
 ];
 
 #[cfg(test)]

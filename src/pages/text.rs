@@ -25,6 +25,7 @@ pub(super) struct Table {
     refusal_text: Section,
     action: Section,
     field: Section,
+    pub notice: Section,
     sms: Phrases,
 }
 
@@ -82,6 +83,9 @@ impl Table {
             unavailable: self.refusal("unavailable").1,
         }
     }
+    pub fn notice<'a>(&'a self, key: &'a str) -> &'a str {
+        sentence(&self.notice, key)
+    }
     pub fn sms(&self) -> &Phrases {
         &self.sms
     }
@@ -112,6 +116,7 @@ fn source(language: Language) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::{ActionName, Factor};
 
     /// (section.key, the names in braces, sorted)
     fn shape(language: Language) -> Vec<(String, Vec<String>)> {
@@ -191,6 +196,43 @@ mod tests {
         };
         for key in Table::of(Language::En).ui.keys() {
             assert!(said.iter().any(|text| says(text, key)), "ui.{key}");
+        }
+    }
+
+    #[test]
+    fn every_sentence_of_notices_is_said_somewhere_and_every_kind_has_its_own() {
+        use crate::stepup::notice::{About, Change, FrozenBy};
+        let change = |change| About::FactorChange { factor: Factor::Totp, change };
+        let kinds = [
+            About::RemoteLogin,
+            change(Change::Added),
+            change(Change::Replaced),
+            change(Change::Removed),
+            About::Locked,
+            About::Frozen { by: FrozenBy::Owner },
+            About::Frozen { by: FrozenBy::Rule },
+            About::Frozen { by: FrozenBy::Operator },
+            About::Thawed,
+            About::Rule { action: ActionName::new("order"), shown: Vec::new(), why: None },
+        ];
+        let kinds = kinds
+            .iter()
+            .flat_map(|about| [about.sentence().to_owned(), format!("{}_text", about.sentence())]);
+        let factors = Factor::ALL.map(|factor| format!("factor_{}", factor.word()));
+        let computed: Vec<String> = kinds.chain(factors).collect();
+        let table = Table::of(Language::En);
+        for key in &computed {
+            assert!(table.notice.contains_key(key), "notice.{key} is missing");
+        }
+        let said = [
+            include_str!("html/not_me.html"),
+            include_str!("html/mail.html"),
+            include_str!("notices.rs"),
+        ];
+        for key in table.notice.keys().filter(|key| !computed.contains(key)) {
+            let named = [format!("n.{key}"), format!("\"{key}\"")];
+            let found = said.iter().any(|text| named.iter().any(|name| text.contains(name)));
+            assert!(found, "notice.{key} is never said");
         }
     }
 

@@ -24,6 +24,11 @@ pub(super) fn date_and_time(at: UnixMs) -> String {
     written(at, "%Y-%m-%d %H:%M:%S")
 }
 
+/// For a text message: `11-20 12:00 UTC`.
+pub(super) fn minutes(at: UnixMs) -> String {
+    written(at, "%m-%d %H:%M UTC")
+}
+
 /// `about 19 hours`. Each word stands for two and more, so that no language needs another form for one.
 pub(super) fn span(table: &Table, ms: u64) -> String {
     let rounded = |unit: u64| ((ms + unit / 2) / unit).to_string();

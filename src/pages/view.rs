@@ -15,6 +15,7 @@ use super::text::Table;
 use super::times::{clock, date, machine, span};
 use super::{AnswerResult, Language, NoText, Pages};
 use crate::stepup::challenge::{Challenge, Destination, Scope, State};
+use crate::stepup::device::Device;
 use crate::stepup::message::fill;
 use crate::types::Factor;
 
@@ -373,14 +374,17 @@ pub(super) fn destination(table: &Table, challenge: &Challenge, ctx: &Ctx<'_>) -
 }
 
 fn device(table: &Table, challenge: &Challenge) -> Option<String> {
-    let device = challenge.device.as_ref()?;
-    Some(match &device.system {
+    challenge.device.as_ref().map(|device| device_words(table, device))
+}
+
+pub(super) fn device_words(table: &Table, device: &Device) -> String {
+    match &device.system {
         None => device.program.to_string(),
         Some(system) => {
             let pairs = [("program", &*device.program), ("system", &**system)];
             fill(table.ui("device_on"), &pairs)
         }
-    })
+    }
 }
 
 /// A path on this site, or nothing: `//host` and `/\host` would lead elsewhere.

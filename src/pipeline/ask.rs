@@ -25,6 +25,7 @@ use crate::stepup::budget::{Refusal, Why};
 use crate::stepup::challenge::{Challenge, Scope, SentCode, State};
 use crate::stepup::code::{sms_code, sms_mac};
 use crate::stepup::device::Device;
+use crate::stepup::notice::About;
 use crate::stepup::phone::Number;
 use crate::store::{Charge, CodeQueued, NumberKey, Opened};
 use crate::types::{ActionName, ChallengeId, Factor, FactorSet, IntentDigest, Shown};
@@ -142,6 +143,7 @@ async fn open(
     challenge: Challenge,
     inline: bool,
 ) -> Result<Challenge, End> {
+    visit.tell_of_place(gateway, &challenge.requirement);
     let usable = usable(gateway, surroundings.standing().factors, identity);
     let challenge = Challenge { usable, ..challenge };
     if !challenge.requirement.met_by(usable) {
@@ -153,6 +155,7 @@ async fn open(
     let challenge = match opened.map_err(|error| End::from(visit.store_failed(&error)))? {
         Opened::Existing(challenge) => challenge,
         Opened::Blocked { until } => {
+            visit.tell(gateway, About::Locked);
             let retry_after_s = until.since_ms(visit.head.received).div_ceil(1000);
             return Err(Rejection::TooMany { retry_after_s }.into());
         }
@@ -188,7 +191,8 @@ fn usable(gateway: &Gateway, enrolled: FactorSet, identity: &Identity) -> Factor
         Some(_) => enrolled.with(Factor::Sms),
         None => enrolled,
     };
-    set.iter().filter(|factor| *factor != Factor::Sms || gateway.sms).collect()
+    let usable = |factor: &Factor| factor.approves() && (*factor != Factor::Sms || gateway.sms);
+    set.iter().filter(usable).collect()
 }
 
 /// The account's number: the enrolled one, else the one that the verified token carries. Where a number is enrolled

@@ -32,6 +32,7 @@ use crate::prices::decimal;
 use crate::rejection::Rejection;
 use crate::stepup::Proof;
 use crate::stepup::fate::Fate;
+use crate::stepup::notice::{About, FrozenBy};
 use crate::store::{Begin, Begun, Learn, Settled, attempt_of, destination_key};
 use crate::types::{
     AccountId, ActionName, AttemptId, ChallengeId, Fields, IntentDigest, RuleId, Shown, UnixMs,
@@ -192,6 +193,8 @@ async fn decide<'a>(
     let decision = visit.site.policy.decide(&facts);
     let decision = if attempt.must_ask { decision.asked_at_least() } else { decision };
     visit.decided(&decision);
+    let action = &attempt.action;
+    visit.tell_of_rules(gateway, &decision, Some(&action.name), &action.shown);
     if let Some(candidate) = &visit.site.candidate {
         let observed = candidate.of_guarded(&facts, &decision.verdict, attempt.must_ask);
         visit.observed(&decision.verdict, &observed);
@@ -295,6 +298,7 @@ pub(super) async fn freeze(
         .await
         .map_err(|error| End::from(visit.store_failed(&error)))?;
     visit.note(gateway, Event::Frozen, |record| record.note = Some(by));
+    visit.tell(gateway, About::Frozen { by: FrozenBy::Rule });
     Ok(())
 }
 

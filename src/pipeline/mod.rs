@@ -8,6 +8,7 @@ mod caller;
 mod facts;
 mod guarded;
 mod ids;
+mod notify;
 mod receive;
 mod record;
 mod shadow;
@@ -321,6 +322,9 @@ async fn decide(
         let facts = [surroundings.ordinary(rule.map(|rule| &rule.name))];
         let decision = policy.decide(&facts);
         visit.decided(&decision);
+        if identity.is_some() {
+            visit.tell_of_rules(gateway, &decision, rule.map(|rule| &rule.name), &[]);
+        }
         if let Some(candidate) = &visit.site.candidate {
             let [facts] = &facts;
             let observed =

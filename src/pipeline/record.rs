@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::socket::{Frame, Tunnel};
 use super::{Caller, End};
-use crate::audit::{Event, PlaceNoted, Record, RequestState, RuleNoted, ShadowNoted};
+use crate::audit::{Event, PlaceNoted, Record, RequestState, RuleNoted, ShadowNoted, redact};
 use crate::body::Body;
 use crate::classify::{Action, Echo, Unclassified};
 use crate::forward::upgrade::asks_for_websocket;
@@ -22,6 +22,7 @@ use crate::identify::{Identity, LastToken};
 use crate::inbound::Inbound;
 use crate::locate::Place;
 use crate::metrics::PolicyKind;
+use crate::notices::Claimed;
 use crate::pages::language::{self, negotiate};
 use crate::pages::{self, Audience, Ctx, Language, Native, NoText, csrf};
 use crate::policy::facts::{Elevation, Facts, HoldRunning};
@@ -68,6 +69,8 @@ enum Speaks {
 struct Learnt {
     account: Option<AccountId>,
     credential: Option<Credential>,
+    /// Where its owner can be told things, as the verified token says.
+    claimed: Claimed,
     action: Option<ActionName>,
     shown: Vec<Shown>,
     intent: Option<IntentDigest>,
@@ -162,6 +165,7 @@ impl Visit {
             its.account = mine.account.clone();
             its.credential = mine.credential.clone();
             its.bearer = mine.bearer;
+            its.claimed = mine.claimed.clone();
         }
         Ok(again)
     }
@@ -181,6 +185,17 @@ impl Visit {
         learnt.account = Some(identity.account.clone());
         learnt.credential = Some(identity.credential.clone());
         learnt.bearer = identity.bearer;
+        learnt.claimed = Claimed { phone: identity.phone.clone(), mail: identity.mail.clone() };
+    }
+
+    /// The account that asked, and where its token says that its owner is told things.
+    pub(super) fn owner(&self) -> Option<(AccountId, Claimed)> {
+        let learnt = self.learnt();
+        Some((learnt.account.clone()?, learnt.claimed.clone()))
+    }
+
+    pub(super) fn credential(&self) -> Option<Credential> {
+        self.learnt().credential.clone()
     }
 
     /// The text message that its challenge needs cannot be sent.
@@ -350,7 +365,9 @@ impl Visit {
 
     /// Where a person can begin again who is refused: the page that was asked for, or the one that its form stood on.
     fn back(&self) -> Option<&str> {
-        let short = |path: &&str| path.starts_with('/') && path.len() <= BACK_BYTES_MAX;
+        let short = |path: &&str| {
+            path.starts_with('/') && path.len() <= BACK_BYTES_MAX && !redact::holds_secret(path)
+        };
         if self.head.method.is_safe() {
             return Some(&*self.head.target).filter(short);
         }

@@ -9,12 +9,16 @@ use std::sync::Mutex;
 
 use tokio::io::AsyncWriteExt;
 
+use super::mail::{Carrier, Mail};
 use super::{BoxFuture, Letter, Provider, SendError};
 
 /// One message as it would have been sent.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Shown {
     pub to: String,
+    /// Of a mail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     pub text: String,
 }
 
@@ -49,20 +53,33 @@ impl Log {
     }
 }
 
+impl Log {
+    async fn write(&self, shown: Shown) -> Result<(), SendError> {
+        if let Some(path) = &self.file {
+            let unwritable =
+                |error: Box<dyn std::error::Error + Send + Sync>| SendError::Unreachable(error);
+            let line = serde_json::to_string(&shown).map_err(|error| unwritable(error.into()))?;
+            append(path, format!("{line}\n")).await.map_err(|error| unwritable(error.into()))?;
+        }
+        self.keep(shown);
+        Ok(())
+    }
+}
+
 impl Provider for Log {
     fn send<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<(), SendError>> {
-        Box::pin(async move {
-            let shown = Shown { to: letter.number.to_string(), text: letter.text.to_string() };
-            tracing::info!(to = %shown.to, text = %shown.text, "demo SMS, not sent");
-            if let Some(path) = &self.file {
-                let line = serde_json::json!({ "to": shown.to, "text": shown.text });
-                append(path, format!("{line}\n"))
-                    .await
-                    .map_err(|error| SendError::Unreachable(error.into()))?;
-            }
-            self.keep(shown);
-            Ok(())
-        })
+        let (to, text) = (letter.number.to_string(), letter.text.to_string());
+        tracing::info!(%to, %text, "demo SMS, not sent");
+        Box::pin(self.write(Shown { to, subject: None, text }))
+    }
+}
+
+impl Carrier for Log {
+    fn deliver<'a>(&'a self, mail: &'a Mail) -> BoxFuture<'a, Result<(), SendError>> {
+        let (to, text) = (mail.to.to_string(), mail.text.to_string());
+        let subject = Some(mail.subject.clone());
+        tracing::info!(%to, subject, "demo mail, not sent");
+        Box::pin(self.write(Shown { to, subject, text }))
     }
 }
 

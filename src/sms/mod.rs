@@ -1,11 +1,14 @@
-//! Sending text messages: the `Provider` port, its three implementations, and the loop that empties the outbox.
+//! Sending text messages and mails: the `Provider` and `Carrier` ports, their implementations, and the loop that empties
+//! the outbox.
 //!
-//! Never logs a number or a text (only the `log` provider of demos reveals them). Invariant: that a provider took a
+//! Never logs an address or a text (only the `log` provider of demos reveals them). Invariant: that a provider took a
 //! message proves nothing about the owner; only the code does.
 
 pub mod log;
+pub mod mail;
 pub mod outbox;
 mod sealed;
+pub mod smtp;
 pub mod twilio;
 pub mod webhook;
 
@@ -19,7 +22,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use zeroize::Zeroizing;
 
 use crate::body::BoxError;
-pub use sealed::{open, seal};
+pub use sealed::{Post, open, seal, seal_mail, seal_text};
 
 /// Something on its way.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -66,6 +69,8 @@ pub enum SendError {
     Refused { status: u16 },
     #[error("the request to the provider cannot be written")]
     Unwritable(#[source] http::Error),
+    #[error("the mail cannot be written")]
+    BadLetter,
 }
 
 /// Why a provider cannot be set up. Never quotes the credentials.
@@ -79,6 +84,14 @@ pub enum SetupError {
     Address(#[source] http::uri::InvalidUri),
     #[error("the address of the provider must begin with https:// (http:// only to this machine)")]
     Plaintext,
+    #[error(
+        "`from` must be an e-mail address, alone or with a name: `Example <notices@exchange.example>`"
+    )]
+    Sender,
+    #[error("the credentials must read `user:password`")]
+    MailCredentials,
+    #[error("there is no usable certificate in `ca`")]
+    Authorities,
 }
 
 /// Sorts an answer: 2xx taken, 429 and 5xx again later, everything else refused. Redirects are refused, because

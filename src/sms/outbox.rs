@@ -1,6 +1,7 @@
-//! Empties the outbox: leases a message, sends it, and says how it ended or when to try again.
+//! Empties the outbox: leases a message, sends it on its channel, and says how it ended or when to try again.
 //!
-//! Never logs number or text, never sends what has expired, and keeps at most a few sends in flight. Invariant: a
+//! Never logs address or text, never sends what has expired, and keeps at most a few sends in flight; mails that hang
+//! never take the place of text messages, which carry codes. Invariant: a
 //! message leaves the store only when a provider took it, refused it for good, or its time is over; a gateway that dies
 //! in between leaves a lease that runs out.
 
@@ -11,19 +12,23 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Letter, Provider, SendError};
+use super::mail::Carrier;
+use super::{Post, Provider, SendError};
 use crate::store::{Message, Store};
-use crate::types::UnixMs;
+use crate::types::{ChallengeId, UnixMs};
 use crate::world::Clock;
 
-/// Opens what `Store::send_code` was given; `None` if it cannot be read (any more).
-pub type Open = Box<dyn Fn(&Message) -> Option<Letter> + Send + Sync>;
+/// Opens what the store was given; `None` if it cannot be read (any more).
+pub type Open = Box<dyn Fn(&Message) -> Option<Post> + Send + Sync>;
 
 /// Everything the loop needs.
 pub struct Outbox {
     pub store: Arc<dyn Store>,
     pub open: Open,
-    pub provider: Arc<dyn Provider>,
+    /// For text messages, if they are sent at all.
+    pub sms: Option<Arc<dyn Provider>>,
+    /// For mails, likewise.
+    pub mail: Option<Arc<dyn Carrier>>,
     pub clock: Arc<dyn Clock>,
     /// Notified when a message was queued here, so that it goes out at once. Others are found within a second.
     pub wake: Arc<Notify>,
@@ -33,6 +38,7 @@ pub struct Outbox {
 pub async fn run(outbox: Outbox, stop: CancellationToken) {
     let outbox = Arc::new(outbox);
     let slots = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+    let mails = Arc::new(Semaphore::new(MAILS_IN_FLIGHT_MAX));
     let sends = TaskTracker::new();
     let mut unreadable = false;
     while let Some(slot) = unless_stopped(&stop, slots.clone().acquire_owned()).await {
@@ -43,7 +49,7 @@ pub async fn run(outbox: Outbox, stop: CancellationToken) {
             None => break,
             Some(Ok(Some(message))) => {
                 unreadable = false;
-                sends.spawn(outbox.clone().deliver(message, slot));
+                sends.spawn(outbox.clone().deliver(message, slot, mails.clone()));
             }
             Some(Ok(None)) => {
                 unreadable = false;
@@ -72,8 +78,13 @@ impl Outbox {
         unless_stopped(stop, woken).await;
     }
 
-    async fn deliver(self: Arc<Self>, message: Message, _slot: OwnedSemaphorePermit) {
-        let again = self.try_once(&message).await;
+    async fn deliver(
+        self: Arc<Self>,
+        message: Message,
+        _slot: OwnedSemaphorePermit,
+        mails: Arc<Semaphore>,
+    ) {
+        let again = self.try_once(&message, &mails).await;
         if let Err(error) = self.store.message_done(message.id, again).await {
             // The lease runs out and the message comes again; a second SMS carries the same code.
             tracing::warn!(message = message.id, %error, "the outbox cannot be written");
@@ -81,21 +92,32 @@ impl Outbox {
     }
 
     /// Sends once; `Some` says when it is worth trying again.
-    async fn try_once(&self, message: &Message) -> Option<UnixMs> {
+    async fn try_once(&self, message: &Message, mails: &Semaphore) -> Option<UnixMs> {
         if self.clock.now() >= message.expires {
             tracing::info!(message = message.id, "an expired message is not sent");
             return None;
         }
-        let Some(letter) = (self.open)(message) else {
+        let Some(post) = (self.open)(message) else {
             tracing::error!(message = message.id, "a message cannot be opened and is dropped");
             return None;
         };
-        let error = match self.provider.send(&letter).await {
-            Ok(()) => {
-                tracing::info!(message = message.id, challenge = %message.challenge, "sent");
+        let sent = match (&post, &self.sms, &self.mail) {
+            (Post::Sms(letter), Some(sms), _) => sms.send(letter).await,
+            (Post::Mail(mail), _, Some(carrier)) => {
+                let Ok(_place) = mails.try_acquire() else {
+                    return Some(self.clock.now().plus_ms(MAIL_WAITS_MS));
+                };
+                carrier.deliver(mail).await
+            }
+            _ => {
+                tracing::warn!(message = message.id, "nothing sends on this channel any more");
                 return None;
             }
-            Err(error) => error,
+        };
+        let Err(error) = sent else {
+            let challenge = message.challenge.as_ref().map(ChallengeId::as_str);
+            tracing::info!(message = message.id, challenge, "sent");
+            return None;
         };
         let again = next_try(&error, message, self.clock.now());
         let source = std::error::Error::source(&error).map(ToString::to_string);
@@ -109,10 +131,12 @@ fn next_try(error: &SendError, message: &Message, now: UnixMs) -> Option<UnixMs>
     let asked = match error {
         SendError::Busy { after_ms, .. } => after_ms.unwrap_or(0),
         SendError::Unreachable(_) => 0,
-        SendError::Refused { .. } | SendError::Unwritable(_) => return None,
+        SendError::Refused { .. } | SendError::Unwritable(_) | SendError::BadLetter => return None,
     };
-    let step = usize::try_from(message.tries).unwrap_or(usize::MAX).min(BACK_OFF_MS.len() - 1);
-    let own = BACK_OFF_MS.get(step).copied().unwrap_or(LEASE_MS);
+    // A code is of use for minutes, a notice for a day.
+    let steps: &[u64] = if message.challenge.is_some() { &BACK_OFF_MS } else { &PATIENT_MS };
+    let step = usize::try_from(message.tries).unwrap_or(usize::MAX).min(steps.len() - 1);
+    let own = steps.get(step).copied().unwrap_or(LEASE_MS);
     let again = now.plus_ms(own.max(asked));
     (again < message.expires).then_some(again)
 }
@@ -125,12 +149,17 @@ async fn unless_stopped<T>(stop: &CancellationToken, work: impl Future<Output = 
     }
 }
 
-const IN_FLIGHT_MAX: usize = 4;
+const IN_FLIGHT_MAX: usize = 8;
+/// So that text messages always have a place.
+const MAILS_IN_FLIGHT_MAX: usize = 4;
+/// For a mail that finds all of its places taken.
+const MAIL_WAITS_MS: u64 = 2_000;
 /// Longer than a try and the store's answer to it.
 const LEASE_MS: u64 = 30_000;
 const POLL: Duration = Duration::from_secs(1);
 const FINISH: Duration = Duration::from_secs(5);
 const BACK_OFF_MS: [u64; 4] = [2_000, 5_000, 15_000, 40_000];
+const PATIENT_MS: [u64; 6] = [2_000, 5_000, 15_000, 60_000, 180_000, 600_000];
 
 #[cfg(test)]
 mod tests {
@@ -141,7 +170,8 @@ mod tests {
 
     use super::*;
     use crate::locate::travel::Sighting;
-    use crate::sms::BoxFuture;
+    use crate::sms::mail::{Mail, fake};
+    use crate::sms::{BoxFuture, Letter};
     use crate::stepup::challenge::{Challenge, SentCode};
     use crate::store::*;
     use crate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId};
@@ -150,7 +180,7 @@ mod tests {
     fn message(tries: u32) -> Message {
         Message {
             id: 1,
-            challenge: ChallengeId::new("c"),
+            challenge: Some(ChallengeId::new("c")),
             sealed: vec![],
             expires: UnixMs(100_000),
             tries,
@@ -235,6 +265,7 @@ mod tests {
             sms_stops(UnixMs) -> Task<'_, Vec<crate::stepup::budget::Stop>>;
             lift_sms_stop(&str, UnixMs) -> Task<'_, bool>;
             freeze(&AccountId, Arc<str>, UnixMs) -> Task<'_, ()>;
+            notify(&AccountId, Quiet, Vec<Vec<u8>>, UnixMs, UnixMs) -> Task<'_, bool>;
             thaw(&AccountId, UnixMs) -> Task<'_, bool>;
             enrol(&AccountId, Enrolled, UnixMs) -> Task<'_, ()>;
             factors(&AccountId) -> Task<'_, Vec<Enrolled>>;
@@ -253,14 +284,14 @@ mod tests {
 
     /// Takes letters or is busy, after a moment.
     #[derive(Default)]
-    struct Post {
+    struct Texts {
         busy: bool,
         taken: Mutex<Vec<u64>>,
         at_once: AtomicUsize,
         at_once_max: AtomicUsize,
     }
 
-    impl Provider for Post {
+    impl Provider for Texts {
         fn send<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<(), SendError>> {
             Box::pin(async move {
                 let at_once = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
@@ -277,17 +308,19 @@ mod tests {
     }
 
     /// Runs the loop at time `now` until `count` messages are done; then stops it and waits for its end.
-    async fn run_until_done(queue: &Arc<Queue>, post: &Arc<Post>, now: UnixMs, count: usize) {
+    async fn run_until_done(queue: &Arc<Queue>, post: &Arc<Texts>, now: UnixMs, count: usize) {
         let wake = Arc::new(Notify::new());
         let open: Open = Box::new(|message| {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok().map(Zeroizing::new);
             let number = Zeroizing::new("+4915112345667".to_owned());
-            text(&message.sealed).map(|text| Letter { id: message.id, number, text })
+            let letter = |text| Post::Sms(Letter { id: message.id, number, text });
+            text(&message.sealed).map(letter)
         });
         let outbox = Outbox {
             store: queue.clone(),
             open,
-            provider: post.clone(),
+            sms: Some(post.clone()),
+            mail: None,
             clock: Arc::new(HandClock::at(now)),
             wake: wake.clone(),
         };
@@ -311,7 +344,7 @@ mod tests {
     #[tokio::test]
     async fn every_message_is_sent_once_and_few_at_a_time() {
         let messages = (0..20).map(|id| Message { id, ..message(0) }).collect();
-        let (queue, post) = (queue(messages), Arc::new(Post::default()));
+        let (queue, post) = (queue(messages), Arc::new(Texts::default()));
         run_until_done(&queue, &post, UnixMs(0), 20).await;
         let mut taken = post.taken.lock().unwrap().clone();
         taken.sort_unstable();
@@ -323,7 +356,7 @@ mod tests {
     #[tokio::test]
     async fn a_busy_provider_means_another_try() {
         let (queue, post) =
-            (queue(vec![message(1)]), Arc::new(Post { busy: true, ..Post::default() }));
+            (queue(vec![message(1)]), Arc::new(Texts { busy: true, ..Texts::default() }));
         run_until_done(&queue, &post, UnixMs(0), 1).await;
         assert_eq!(queue.done(), [(1, Some(UnixMs(5_000)))]);
     }
@@ -331,7 +364,7 @@ mod tests {
     #[tokio::test]
     async fn what_has_expired_or_cannot_be_opened_is_never_sent() {
         let unreadable = Message { id: 2, sealed: vec![0xff], ..message(0) };
-        let (queue, post) = (queue(vec![unreadable]), Arc::new(Post::default()));
+        let (queue, post) = (queue(vec![unreadable]), Arc::new(Texts::default()));
         run_until_done(&queue, &post, UnixMs(0), 1).await;
         queue.waiting.lock().unwrap().push(message(0));
         run_until_done(&queue, &post, UnixMs(100_000), 2).await;
@@ -339,13 +372,75 @@ mod tests {
         assert!(post.taken.lock().unwrap().is_empty());
     }
 
+    /// Hangs until it is told to go on.
+    #[derive(Default)]
+    struct Stuck {
+        begun: AtomicUsize,
+        on: Notify,
+    }
+
+    impl Carrier for Stuck {
+        fn deliver<'a>(&'a self, _mail: &'a Mail) -> BoxFuture<'a, Result<(), SendError>> {
+            Box::pin(async move {
+                self.begun.fetch_add(1, Ordering::SeqCst);
+                self.on.notified().await;
+                Ok(())
+            })
+        }
+    }
+
     #[tokio::test]
-    async fn a_send_in_flight_is_finished_before_the_loop_ends() {
-        let (queue, post) = (queue(vec![message(0)]), Arc::new(Post::default()));
+    async fn mails_that_hang_leave_places_for_text_messages() {
+        let mut messages: Vec<_> = (0..20)
+            .map(|id| Message { id, challenge: None, sealed: b"mail".to_vec(), ..message(0) })
+            .collect();
+        messages.push(Message { id: 99, ..message(0) });
+        let (queue, texts, stuck) =
+            (queue(messages), Arc::new(Texts::default()), Arc::new(Stuck::default()));
         let outbox = Outbox {
             store: queue.clone(),
-            open: Box::new(|_| Some(super::super::fake::letter())),
-            provider: post.clone(),
+            open: Box::new(|message| match &*message.sealed {
+                b"mail" => Some(Post::Mail(fake::mail())),
+                _ => {
+                    let letter = Letter { id: message.id, ..crate::sms::fake::letter() };
+                    Some(Post::Sms(letter))
+                }
+            }),
+            sms: Some(texts.clone()),
+            mail: Some(stuck.clone()),
+            clock: Arc::new(HandClock::at(UnixMs(0))),
+            wake: Arc::default(),
+        };
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(outbox, stop.clone()));
+        let sent = async {
+            while texts.taken.lock().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), sent).await.expect("the text is sent");
+        assert_eq!(*texts.taken.lock().unwrap(), [99]);
+        assert_eq!(stuck.begun.load(Ordering::SeqCst), MAILS_IN_FLIGHT_MAX);
+        assert!(queue.done().iter().all(|(_, again)| *again != Some(UnixMs(0))));
+        stuck.on.notify_waiters();
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[test]
+    fn a_notice_is_tried_for_hours() {
+        let notice = Message { challenge: None, expires: UnixMs(86_400_000), ..message(9) };
+        assert_eq!(next_try(&busy(None), &notice, UnixMs(0)), Some(UnixMs(600_000)));
+    }
+
+    #[tokio::test]
+    async fn a_send_in_flight_is_finished_before_the_loop_ends() {
+        let (queue, post) = (queue(vec![message(0)]), Arc::new(Texts::default()));
+        let outbox = Outbox {
+            store: queue.clone(),
+            open: Box::new(|_| Some(Post::Sms(super::super::fake::letter()))),
+            sms: Some(post.clone()),
+            mail: None,
             clock: Arc::new(HandClock::at(UnixMs(0))),
             wake: Arc::default(),
         };

@@ -147,7 +147,7 @@ fn short(text: &str) -> String {
 }
 
 /// Line breaks, controls and characters that turn or hide text become `?`: none may forge a line or an amount.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.chars().map(|c| if hides(c) { '?' } else { c }).collect()
 }
 

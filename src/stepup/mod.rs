@@ -9,7 +9,9 @@ pub mod challenge;
 pub mod code;
 pub mod device;
 pub mod fate;
+pub mod mailbox;
 pub mod message;
+pub mod notice;
 pub mod phone;
 pub mod totp;
 

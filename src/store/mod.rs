@@ -252,7 +252,7 @@ impl Enrolled {
 
     /// Whether it is there to approve something: an address for notices is not.
     fn approves(&self) -> bool {
-        self.factor != Factor::Mail
+        self.factor.approves()
     }
 
     /// What a challenge's answer is compared with, and what is enrolled if it is right.
@@ -356,8 +356,10 @@ pub enum CodeQueued {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     pub id: u64,
-    pub challenge: ChallengeId,
-    /// Sealed number and text.
+    /// What its code is for; none for a notice, which has no code.
+    #[serde(default)]
+    pub challenge: Option<ChallengeId>,
+    /// Sealed address and text.
     pub sealed: Vec<u8>,
     pub expires: UnixMs,
     /// How often it was leased, this time included.
@@ -380,6 +382,23 @@ pub struct Charge {
 impl From<NumberKey> for Charge {
     fn from(number: NumberKey) -> Self {
         Self { number, meters: Vec::new(), watches: Vec::new() }
+    }
+}
+
+/// How often an account's contacts are told of one thing, so that nobody can make a storm of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quiet {
+    /// The thing: for so long the same key says nothing again; at most a day.
+    pub key: Arc<str>,
+    pub ms: u64,
+    /// Nothing is said either if the account was told so often within a day, of whatever. What is urgent has a higher
+    /// number, so that the rest cannot use it up.
+    pub per_day_max: u32,
+}
+
+impl Quiet {
+    pub fn ms(&self) -> u64 {
+        self.ms.min(crate::stepup::attempts::DAY_MS)
     }
 }
 
@@ -574,6 +593,17 @@ pub trait Store: Send + Sync {
 
     /// Lets codes be sent again; `false` if nothing was stopped under this name.
     fn lift_sms_stop(&self, subject: &str, now: UnixMs) -> Task<'_, bool>;
+
+    /// Puts the letters of one notice (sealed; one for each contact) into the durable outbox, unless the account was told
+    /// already. `true` if they are in it. A gateway that dies half way leaves a key that is quiet for a short while only.
+    fn notify(
+        &self,
+        account: &AccountId,
+        quiet: Quiet,
+        letters: Vec<Vec<u8>>,
+        expires: UnixMs,
+        now: UnixMs,
+    ) -> Task<'_, bool>;
 
     /// Leases the oldest message that is due, for `lease_ms`; expired ones are dropped.
     fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>>;

@@ -255,6 +255,30 @@ def places(customer, station):
     claim(browser.run(band) != plain, "a transaction does not look like a sign-in check")
 
 
+def notices(customer, station):
+    """The link in a notice. Last, because it freezes its account."""
+    browser, base = customer.browser, station.base
+    customer.log_in(base, "bot4")
+    browser.open(f"{base}/")
+    customer.come_from(FRANKFURT)
+    browser.open(f"{base}/address-book")
+    texts, path = stations.CONFIG.parent / "pages-sms.jsonl", None
+    for _ in range(200):
+        links = re.findall(r"/\.stepgate/not-me/[\w-]{43}", texts.read_text() if texts.exists() else "")
+        if links:
+            path = links[-1]
+            break
+        time.sleep(0.1)
+    claim(path is not None, "the owner is told of a sign-in from Germany by text message")
+    browser.ask("DELETE", "/cookie")
+    everywhere(customer, "not-me", f"{base}{path}", "Freeze my account")
+    browser.submit("form[action*='/not-me/'] button")
+    claim("Your account is frozen" in browser.text(), "its button freezes without any sign-in", browser.text())
+    judge(customer, "not-me-frozen", "en")
+    everywhere(customer, "not-me-used", f"{base}{path}", "This link was used")
+    customer.come_from(TOKYO)
+
+
 def refusals(customer, station):
     """What is not carried out, and what is said about it."""
     browser, base = customer.browser, station.base
@@ -464,7 +488,7 @@ def main():
         customer = Customer(browser)
         try:
             customer.come_from(TOKYO)
-            for part in [questions, places, refusals, dialogs, keyboard]:
+            for part in [questions, places, refusals, dialogs, keyboard, notices]:
                 customer.width(640)
                 part(customer, station)
             times(customer, brief)

@@ -18,6 +18,7 @@ pub const USAGE: &str = "\
 demo                               start everything and print the tour
 demo totp NAME [--again]           the next code of NAME's authenticator; --again: the one printed last
 demo sms [--code]                  the SMS outbox; --code: wait for a new code and print it
+demo mail                          the mail outbox
 demo sign NAME METHOD PATH [BODY] [--code]
                                    a signed API request as curl settings, for `curl -K -`;
                                    --code: with the next code in a Step-Up-Code header
@@ -28,7 +29,13 @@ pub fn run(workdir: &Workdir, words: &[&str]) -> anyhow::Result<()> {
     match *words {
         ["totp", name] => println!("{}", next_code(workdir, &customer(name)?)?),
         ["totp", name, "--again"] => println!("{}", fs::read_to_string(last_code(workdir, name))?),
-        ["sms"] => sms::since(workdir, 0).0.iter().for_each(|message| print!("{message}")),
+        ["sms"] => {
+            sms::since(workdir, sms::TEXTS, 0).0.iter().for_each(|message| print!("{message}"))
+        }
+        ["mail"] => {
+            let (mails, _) = sms::since(workdir, sms::MAILS, 0);
+            mails.iter().for_each(|mail| print!("{mail}"));
+        }
         ["sms", "--code"] => println!("{}", sms::newest_code(workdir)?),
         ["sign", name, method, target, ref rest @ ..] => {
             let customer = customer(name)?;

@@ -60,6 +60,7 @@ async fn demo(workdir: &Workdir) -> anyhow::Result<()> {
     workdir.furnish(&Facts {
         gateway: gateway_address,
         admin: admin_address,
+        front: &doors.tokyo,
         exchange_url: &exchange.url(),
         jwks: &exchange.jwks(),
         issuer: &settings.issuer,
@@ -117,20 +118,22 @@ fn environment(workdir: &Workdir, doors: &Doors, admin: SocketAddr, control: Soc
     )
 }
 
-/// Prints each SMS as it goes out, until somebody stops the demo or the gateway ends.
+/// Prints each SMS and mail as it goes out, until somebody stops the demo or the gateway ends.
 async fn watch(workdir: &Workdir, mut gateway: Gateway) -> anyhow::Result<()> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut tick = tokio::time::interval(Duration::from_millis(200));
-    let mut seen = 0;
+    let mut seen = [(sms::TEXTS, 0), (sms::MAILS, 0)];
     loop {
         tokio::select! {
             _ = interrupted.recv() => break,
             _ = terminated.recv() => break,
             _ = tick.tick() => {
-                let (messages, end) = sms::since(workdir, seen);
-                seen = end;
-                messages.iter().for_each(|message| print!("{message}"));
+                for (outbox, seen) in &mut seen {
+                    let (messages, end) = sms::since(workdir, outbox, *seen);
+                    *seen = end;
+                    messages.iter().for_each(|message| print!("{message}"));
+                }
                 if let Some(words) = gateway.ended() {
                     anyhow::bail!(words);
                 }

@@ -1,4 +1,4 @@
-//! The SMS outbox: what the gateway's `log` provider would have sent, read from its file.
+//! The SMS and mail outboxes: what the gateway's `log` providers would have sent, read from their files.
 //!
 //! Never makes a message up. Invariant: each code is handed out once by `newest_code`, however often it is asked, so
 //! that a command of the tour cannot take the code of an earlier step for its own.
@@ -14,24 +14,32 @@ use crate::workdir::Workdir;
 /// How long a message may be on its way.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// One text message.
+/// One text message, or a mail.
 #[derive(serde::Deserialize)]
 pub struct Message {
     pub to: String,
+    pub subject: Option<String>,
     pub text: String,
 }
 
+/// Where each kind is written.
+pub const TEXTS: &str = "sms.jsonl";
+pub const MAILS: &str = "mail.jsonl";
+
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "SMS to {}", self.to)?;
+        match &self.subject {
+            None => writeln!(f, "SMS to {}", self.to)?,
+            Some(subject) => writeln!(f, "Mail to {}: {subject}", self.to)?,
+        }
         let mut lines = self.text.lines().filter(|line| !line.is_empty());
         lines.try_for_each(|line| writeln!(f, "  | {line}"))
     }
 }
 
-/// Every message in the outbox that begins at `offset`, and where the last one ends.
-pub fn since(workdir: &Workdir, offset: usize) -> (Vec<Message>, usize) {
-    let text = fs::read_to_string(workdir.path("sms.jsonl")).unwrap_or_default();
+/// Every message in this outbox that begins at `offset`, and where the last one ends.
+pub fn since(workdir: &Workdir, outbox: &str, offset: usize) -> (Vec<Message>, usize) {
+    let text = fs::read_to_string(workdir.path(outbox)).unwrap_or_default();
     let end = text.rfind('\n').map_or(0, |at| at + 1).max(offset); // a line still being written waits
     let lines = text.get(offset..end).unwrap_or_default().lines();
     (lines.filter_map(|line| serde_json::from_str(line).ok()).collect(), end)
@@ -43,7 +51,7 @@ pub fn newest_code(workdir: &Workdir) -> anyhow::Result<String> {
     let seen = fs::read_to_string(&seen_path).unwrap_or_default().trim().parse().unwrap_or(0);
     let until = Instant::now() + WAIT_MAX;
     loop {
-        let (messages, end) = since(workdir, seen);
+        let (messages, end) = since(workdir, TEXTS, seen);
         if let Some(code) = messages.iter().rev().find_map(|message| code_in(&message.text)) {
             fs::write(&seen_path, end.to_string())?;
             return Ok(code);

@@ -32,6 +32,8 @@ pub struct Workdir(PathBuf);
 pub struct Facts<'a> {
     pub gateway: SocketAddr,
     pub admin: SocketAddr,
+    /// Where a browser finds it.
+    pub front: &'a str,
     pub exchange_url: &'a str,
     pub jwks: &'a str,
     pub issuer: &'a str,
@@ -137,7 +139,7 @@ const PRICES: &str = "[usd]\nBTC = \"60000\"\nETH = \"3000\"\nUSDT = \"1\"\n";
 const BRAND: &str = "name = \"Demo exchange\"\nsign_in = \"/login\"\n";
 
 fn configuration(facts: &Facts<'_>) -> String {
-    let Facts { gateway, admin, exchange_url, issuer, audience, .. } = facts;
+    let Facts { gateway, admin, front, exchange_url, issuer, audience, .. } = facts;
     format!(
         r#"# Written by the demo at each start. The README's sketch explains the keys.
 [listen]
@@ -166,6 +168,10 @@ file = "audit/stepgate.jsonl"
 provider = "log"
 file = "sms.jsonl"
 
+[mail]
+provider = "log"
+file = "mail.jsonl"
+
 [prices]
 file = "prices.toml"
 
@@ -177,6 +183,7 @@ actions = ["policies/okx.actions.toml", "policies/demo.actions.toml"]
 policy = "policies/demo.policy.toml"
 accounts = "demo"
 inject = true
+address = "{front}"                 # for links in notices
 brand = "brand"                       # brand.toml, brand.css, a logo, own templates
 
 [[site.identity]]

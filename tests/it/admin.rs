@@ -112,6 +112,7 @@ impl Operations for Fake {
         let word = |import: &Import| match &import.secret {
             ImportSecret::Otpauth(address) => format!("{} {}", import.account, **address),
             ImportSecret::Phone(number) => format!("{} {}", import.account, **number),
+            ImportSecret::Mail(address) => format!("{} {}", import.account, **address),
         };
         let words: Vec<String> = factors.iter().map(word).collect();
         self.say(words.join("; "), factors.len())
@@ -353,7 +354,7 @@ async fn status_routes_and_texts_are_told() {
     let routes = admin.get("/routes").await;
     assert_eq!((routes.status, &*routes.body), (200, r#"{"since":3,"routes":[]}"#));
     assert_eq!(admin.get("/sms").await.status, 404);
-    let text = Text { at: UnixMs(1), to: "+1".into(), text: "code 123456".into() };
+    let text = Text { at: UnixMs(1), to: "+1".into(), subject: None, text: "code 123456".into() };
     let admin = Admin::with(Fake { texts: Some(vec![text]), ..Fake::default() }).await;
     assert_eq!(json(&admin.get("/sms").await)[0]["text"], "code 123456");
 }

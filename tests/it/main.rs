@@ -31,6 +31,7 @@ mod kit;
 mod language;
 mod many_gateways;
 mod messages;
+mod notices;
 mod packs;
 mod packs_binance;
 mod packs_bybit_deribit;

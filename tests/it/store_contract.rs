@@ -122,6 +122,10 @@ macro_rules! contract {
                     a_message_tried_later_is_due_then,
                     messages_come_oldest_first,
                     a_message_whose_code_is_dead_is_dropped,
+                    a_notice_goes_to_every_contact_and_stays_until_it_is_sent,
+                    the_same_is_not_said_again_while_it_is_quiet,
+                    an_account_is_told_so_often_a_day_and_others_do_not_count,
+                    of_parallel_notices_of_one_thing_one_is_said,
                 }
                 budgets {
                     a_budget_that_is_spent_says_which_and_for_how_long,

@@ -6,6 +6,7 @@
 #[path = "../fixtures/geo/make.rs"]
 pub mod geo;
 pub mod redis;
+pub mod smtp;
 pub mod twilio;
 
 use std::net::SocketAddr;

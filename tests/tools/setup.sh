@@ -8,6 +8,8 @@ cd "$(dirname "$0")/../.."
 LIBRARIES="ccxt==4.5.90 python-okx==0.4.4 binance-connector==3.13.0"
 # The engines of two editor plug-ins for TOML.
 EDITORS="taplo==0.9.3 tombi==1.9.6"
+# A mail server.
+SERVERS="aiosmtpd==1.4.6"
 FOR=${1:-test}
 VENV=target/venv
 # axe-core 4.12.1, as a package of the Python registry carries it. Its sum is that of the script itself.
@@ -110,18 +112,18 @@ if [ "$FOR" != test ]; then
     exit 0
 fi
 # shellcheck disable=SC2086 # one word per library
-if "$VENV/bin/python" - $LIBRARIES $EDITORS >/dev/null 2>&1 <<'PY'
+if "$VENV/bin/python" - $LIBRARIES $EDITORS $SERVERS >/dev/null 2>&1 <<'PY'
 import importlib.metadata, sys
 for name, version in (one.split("==") for one in sys.argv[1:]):
     assert importlib.metadata.version(name) == version
 PY
 then
-    say "$LIBRARIES $EDITORS are there"
+    say "$LIBRARIES $EDITORS $SERVERS are there"
 else
-    say "installing $LIBRARIES $EDITORS into $VENV"
+    say "installing $LIBRARIES $EDITORS $SERVERS into $VENV"
     mkdir -p target
     python3 -m venv "$VENV"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check $LIBRARIES $EDITORS
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check $LIBRARIES $EDITORS $SERVERS
 fi
 if echo "$AXE_SUM  $AXE" | sha256sum --check --status 2>/dev/null; then
     say "axe-core is there"

@@ -117,7 +117,7 @@ fn everything(found: &Surveyed, faults: &mut Vec<Fault>) -> anyhow::Result<usize
     assemble::locator(config, clock.clone(), faults);
     assemble::admin_token(config, faults);
     config.redis_settings(faults);
-    messenger::build(config, &fetch, &(clock as Arc<dyn Clock>), faults);
+    messenger::build(config, &fetch, &(clock as Arc<dyn Clock>), runtime.handle(), faults);
     // Without any, the configuration has said so.
     let pairs = assemble::pairs(config);
     if !pairs.is_empty() {

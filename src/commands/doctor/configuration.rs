@@ -29,7 +29,8 @@ pub(super) fn read(
         let fetch = Fetch::new(None, tokio::runtime::Handle::current())?;
         assemble::master_key(config, &mut faults);
         assemble::admin_token(config, &mut faults);
-        messenger::build(config, &fetch, &clock, &mut faults);
+        let handle = tokio::runtime::Handle::current();
+        messenger::build(config, &fetch, &clock, &handle, &mut faults);
         config.redis_settings(&mut faults);
         match assemble::assemble(config, &fetch, &Metrics::default(), None) {
             Ok(found) => assembled = Some(found),

@@ -9,7 +9,7 @@ use rustix::fs::{Access, access, statvfs};
 use rustix::process::{Resource, getrlimit};
 
 use super::{Finding, Here};
-use crate::config::{Config, IdentityKind, SecretRef, SmsProvider, StoreConfig};
+use crate::config::{Config, IdentityKind, Mail, SecretRef, SmsProvider, StoreConfig};
 
 pub(super) const SUBJECT: &str = "audit";
 const SECRETS: &str = "secrets";
@@ -83,6 +83,9 @@ fn secrets(config: &Config) -> Vec<Finding> {
         }
         SmsProvider::Log { .. } => None,
     }));
+    if let Some(Mail::Smtp { credentials: Some(credentials), .. }) = &config.mail {
+        files.extend(path(credentials));
+    }
     if let StoreConfig::Redis(redis) = &config.store {
         let secrets = [&redis.password, &redis.sentinel_password];
         files.extend(secrets.into_iter().flatten().filter_map(path));

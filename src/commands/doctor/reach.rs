@@ -1,4 +1,5 @@
-//! Who must be reachable: the sites' upstreams, the identities' key sets and introspection, the SMS provider, a ticker.
+//! Who must be reachable: the sites' upstreams, the identities' key sets and introspection, the SMS provider, the mail
+//! server, a ticker.
 //!
 //! Never sends a message or a credential. Invariant: all are tried at once, and said in the configuration's order.
 
@@ -10,13 +11,15 @@ use super::clock::{self, Told};
 use super::geo::PRICES;
 use super::probe::{Speak, Trouble};
 use super::{Finding, Here};
-use crate::config::{FileRef, IdentityKind, Keys, PricesFrom, Site, SmsProvider};
+use crate::config::{FileRef, IdentityKind, Keys, Mail, PricesFrom, Site, SmsProvider};
 use crate::fetch::Fetch;
+use crate::messenger;
 use crate::prices;
 
 const UPSTREAM: &str = "upstream";
 const IDENTITY: &str = "identity";
 const SMS: &str = "sms";
+const MAIL: &str = "mail";
 
 /// One thing to be tried, with what the attempt needs.
 enum Try {
@@ -46,9 +49,11 @@ pub(super) async fn examine(here: &std::sync::Arc<Here>) -> Vec<Finding> {
     }
     findings.extend(files(here));
     findings.extend(unsent(here));
+    findings.extend(mail(here).await);
     // Attempts, files and what is not tried at all stand together by subject.
-    let order =
-        |finding: &Finding| [UPSTREAM, IDENTITY, SMS].iter().position(|it| *it == finding.subject);
+    let order = |finding: &Finding| {
+        [UPSTREAM, IDENTITY, SMS, MAIL].iter().position(|it| *it == finding.subject)
+    };
     findings.sort_by_key(order);
     findings.push(clock::examine(&told));
     findings
@@ -194,6 +199,36 @@ fn files(here: &Here) -> Vec<Finding> {
     let mut found: Vec<_> = there.map(ok).collect();
     found.dedup(); // sites may share one
     found
+}
+
+/// Says who we are to the mail server, and leaves. What of it cannot be used at all is the configuration's fault.
+async fn mail(here: &Here) -> Option<Finding> {
+    let mail = here.config.mail.as_ref()?;
+    let handle = tokio::runtime::Handle::current();
+    let smtp = match mail {
+        Mail::Log { .. } => {
+            return Some(Finding::warning(
+                MAIL,
+                "the provider `log` only writes mails down: no customer gets one",
+                "for anything but a demo: provider = \"smtp\"",
+            ));
+        }
+        Mail::Smtp { .. } => messenger::smtp(&here.config, mail, &handle, &mut Vec::new())?,
+    };
+    let name = smtp.name();
+    Some(match tokio::time::timeout(super::TIMEOUT, smtp.examine()).await {
+        Ok(Ok(())) => Finding::ok(MAIL, format!("{name}: takes us (no mail was sent)")),
+        Ok(Err(error)) => {
+            let why = std::error::Error::source(&error).map(|it| format!(": {it}"));
+            let what = format!("{name}: {error}{}", why.unwrap_or_default());
+            Finding::fault(MAIL, what, "correct [mail] `url`, `ca` or `credentials`, or start it")
+        }
+        Err(_) => Finding::fault(
+            MAIL,
+            format!("{name}: does not answer within {} s", super::TIMEOUT.as_secs()),
+            "start it, open the way to it, or correct [mail] `url`",
+        ),
+    })
 }
 
 /// Text messages that nobody will get.

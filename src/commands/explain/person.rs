@@ -108,6 +108,7 @@ fn assumed(group: &str, name: &str, found: Option<Arc<Identity>>) -> Arc<Identit
             issued: None,
             expires: None,
             phone: None,
+            mail: None,
             bearer: false,
         }),
     }

@@ -363,6 +363,7 @@ fn says(record: &Record) -> String {
         Event::Refusal => "refused".to_owned(),
         Event::Frozen => "the account was frozen".to_owned(),
         Event::Thawed => "the account was thawed".to_owned(),
+        Event::OwnerTold => "the owner was told".to_owned(),
         Event::OrphanUnknown => {
             "the gateway stopped in between: what became of it is not known".to_owned()
         }

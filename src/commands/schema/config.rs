@@ -15,6 +15,7 @@ pub(super) struct Config {
     geo: Option<Geo>,
     audit: Audit,
     sms: Option<Sms>,
+    mail: Option<Mail>,
     limits: Option<Limits>,
     prices: Option<Prices>,
     /// One protected exchange front each.
@@ -208,6 +209,36 @@ enum Provider {
     Webhook,
 }
 
+/// How owners are told what happened on their account, beside text messages.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Mail {
+    provider: MailProvider,
+    /// `smtps://host:465`, or `smtp://host:587`, which goes on with STARTTLS only; in clear text to this machine alone.
+    #[schemars(
+        regex(pattern = r"^smtps?://[^@]+$"),
+        example = &"smtps://mail.example:465"
+    )]
+    url: Option<String>,
+    /// The sender: an address, alone or with a name.
+    #[schemars(example = &"Example <notices@exchange.example>")]
+    from: Option<String>,
+    /// Authorities that sign the server's certificate; else the system's.
+    ca: Option<String>,
+    /// `user:password`.
+    credentials: Option<Secret>,
+    /// Where `log` writes instead of sending.
+    file: Option<String>,
+}
+
+/// `log` writes mails down, for demos; `smtp` sends them.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum MailProvider {
+    Log,
+    Smtp,
+}
+
 /// Numbers of challenges and codes; they can be made stricter, never laxer.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -292,6 +323,9 @@ struct Site {
     /// A folder with `brand.toml`, `brand.css`, a logo and templates: the look of this site's pages.
     #[schemars(example = &"brand")]
     brand: Option<String>,
+    /// Where people reach it: what links in notices begin with; https:// and the first host if it is not said.
+    #[schemars(regex(pattern = r"^https://[^/@]+$"), example = &"https://exchange.example:8443")]
+    address: Option<String>,
     /// Sites with the same word share accounts, freezes and geography; the site's name if it is not said.
     accounts: Option<String>,
     /// Who is asking: tried in order.

@@ -24,6 +24,7 @@ const TABLES: &[(Kind, &str, &str)] = &[
     (Kind::Config, "Audit", "[audit]\n?\n"),
     (Kind::Config, "Sms", "[sms]\n?\n"),
     (Kind::Config, "Budget", "[sms]\nprovider = \"log\"\n[sms.budget]\n?\n"),
+    (Kind::Config, "Mail", "[mail]\n?\n"),
     (Kind::Config, "Limits", "[limits]\n?\n"),
     (Kind::Config, "Prices", "[prices]\n?\n"),
     (Kind::Config, "Site", "[[site]]\n?\n"),
@@ -205,6 +206,9 @@ fn closed_lists_of_words_are_the_loaders_own() {
     let provider =
         |word: &str| config(format!("[sms]\nprovider = \"{word}\"\n"), "unknown SMS provider");
     assert!(words(Kind::Config, "Provider").iter().all(|word| !provider(word)) && provider("x"));
+    let mail =
+        |word: &str| config(format!("[mail]\nprovider = \"{word}\"\n"), "unknown mail provider");
+    assert!(words(Kind::Config, "MailProvider").iter().all(|word| !mail(word)) && mail("x"));
     let identity = |word: &str| {
         let site = "[[site]]\nname = \"a\"\nhosts = [\"a\"]\nupstream = [\"http://127.0.0.1:1\"]\npolicy = \"p\"\n";
         config(

@@ -96,8 +96,17 @@ pub(super) struct Holds {
 pub(super) struct Outgoing {
     pub(super) message: Message,
     pub(super) due: UnixMs,
-    /// The code it carries; once another was sent, it is not worth sending.
+    /// The code it carries; once another was sent, it is not worth sending. Empty for a notice.
     pub(super) mac: String,
+}
+
+/// One thing that an account's contacts were told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Told {
+    pub(super) key: Arc<str>,
+    pub(super) at: UnixMs,
+    /// Until then the same is not said again.
+    pub(super) quiet: UnixMs,
 }
 
 impl Account {

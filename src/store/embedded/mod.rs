@@ -33,7 +33,7 @@ use self::writer::{Job, Writer};
 use super::moved::{Export, Kept};
 use super::{
     AccountCard, Begin, Begun, Charge, CodeQueued, Consult, Consulted, Enrolled, Learn, Message,
-    Notice, Opened, Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    Notice, Opened, Orphan, Proven, Quiet, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::budget::Stop;
@@ -340,6 +340,20 @@ impl Store for Embedded {
     fn lift_sms_stop(&self, subject: &str, now: UnixMs) -> Task<'_, bool> {
         let subject = subject.to_owned();
         Box::pin(self.ask(Some(now), move |desk| budget::lift(desk, &subject, now)))
+    }
+
+    fn notify(
+        &self,
+        account: &AccountId,
+        quiet: Quiet,
+        letters: Vec<Vec<u8>>,
+        expires: UnixMs,
+        now: UnixMs,
+    ) -> Task<'_, bool> {
+        let account = account.clone();
+        Box::pin(self.ask(Some(now), move |desk| {
+            outbox::notify(desk, &account, &quiet, letters, expires, now)
+        }))
     }
 
     fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>> {

@@ -1,14 +1,15 @@
-//! The sentences about sent codes: put one on a challenge, lease its message, finish it.
+//! The sentences about messages: put a code on a challenge, or a notice to its account's contacts; lease a message,
+//! finish it.
 //!
-//! Never sees a number or a text: both are sealed. Invariant: at most one code of a challenge is
+//! Never sees an address or a text: both are sealed. Invariant: at most one code of a challenge is
 //! alive, and a message whose code is dead is not sent any more.
 
 use super::budget;
-use super::docs::{Account, Outgoing, as_of, challenge_of, load_challenge, save_challenge};
+use super::docs::{Account, Outgoing, Told, as_of, challenge_of, load_challenge, save_challenge};
 use super::rows::{Desk, FOR_EVER, Key, Kind, Rows};
 use crate::stepup::attempts::{DAY_MS, wait_for_code};
 use crate::stepup::challenge::{Challenge, Limits, SentCode, State};
-use crate::store::{Charge, CodeQueued, Message, StoreError};
+use crate::store::{Charge, CodeQueued, Message, Quiet, StoreError};
 use crate::types::{AccountId, ChallengeId, UnixMs};
 
 pub(super) fn send_code(
@@ -42,25 +43,51 @@ pub(super) fn send_code(
     desk.put(&sends_key, now.plus_ms(DAY_MS), &sends)?;
     let expires = sent.expires.min(now.plus_ms(limits.sms_code_ms));
     let sent = SentCode { expires, ..sent };
-    queue(desk, id, &sent, sealed, now)?;
+    queue(desk, Some((id, &sent)), sealed, sent.expires, now)?;
     let challenge = Challenge { sent: Some(sent), ..challenge };
     save_challenge(desk, challenge.clone(), limits)?;
     Ok(CodeQueued::Queued(challenge))
 }
 
+/// The letters of a notice, unless the account was told already.
+pub(super) fn notify(
+    desk: &mut Desk<'_>,
+    account: &AccountId,
+    quiet: &Quiet,
+    letters: Vec<Vec<u8>>,
+    expires: UnixMs,
+    now: UnixMs,
+) -> Result<bool, StoreError> {
+    let key = Key::new(Kind::Told).account(account);
+    let mut told: Vec<Told> = desk.find(&key)?.unwrap_or_default();
+    told.retain(|told| now < told.at.plus_ms(DAY_MS));
+    let quiet_now = |told: &Told| told.key == quiet.key && now < told.quiet;
+    if told.len() >= quiet.per_day_max as usize || told.iter().any(quiet_now) {
+        return Ok(false);
+    }
+    told.push(Told { key: quiet.key.clone(), at: now, quiet: now.plus_ms(quiet.ms()) });
+    desk.put(&key, now.plus_ms(DAY_MS), &told)?;
+    for sealed in letters {
+        queue(desk, None, sealed, expires, now)?;
+    }
+    Ok(true)
+}
+
+/// `code`: what a code is for, and what of it is kept.
 fn queue(
     desk: &mut Desk<'_>,
-    challenge: &ChallengeId,
-    sent: &SentCode,
+    code: Option<(&ChallengeId, &SentCode)>,
     sealed: Vec<u8>,
+    expires: UnixMs,
     now: UnixMs,
 ) -> Result<(), StoreError> {
     let sequence = Key::new(Kind::Sequence);
     let id = desk.find::<u64>(&sequence)?.unwrap_or(0) + 1;
     desk.put(&sequence, FOR_EVER, &id)?;
-    let message =
-        Message { id, challenge: challenge.clone(), sealed, expires: sent.expires, tries: 0 };
-    put_outgoing(desk, &Outgoing { message, due: now, mac: sent.mac.clone() })
+    let challenge = code.map(|(challenge, _)| challenge.clone());
+    let mac = code.map_or_else(String::new, |(_, sent)| sent.mac.clone());
+    let message = Message { id, challenge, sealed, expires, tries: 0 };
+    put_outgoing(desk, &Outgoing { message, due: now, mac })
 }
 
 /// Leases the oldest message that is due: until `lease_ms` have passed nobody else gets it. `tries`
@@ -89,9 +116,10 @@ pub(super) fn next_message(
     }
 }
 
-/// Whether the code in it can still be of use.
+/// Whether the code in it can still be of use. A notice is, until it expires.
 fn is_alive(rows: &impl Rows, outgoing: &Outgoing, now: UnixMs) -> Result<bool, StoreError> {
-    let challenge = load_challenge(rows, &outgoing.message.challenge)?;
+    let Some(challenge) = &outgoing.message.challenge else { return Ok(true) };
+    let challenge = load_challenge(rows, challenge)?;
     Ok(challenge.is_some_and(|challenge| {
         challenge.state_at(now) == State::Open
             && challenge.sent.is_some_and(|sent| sent.mac == outgoing.mac)
@@ -129,4 +157,17 @@ fn message_key(id: u64) -> Key {
 
 fn due_key(outgoing: &Outgoing) -> Key {
     Key::new(Kind::Due).time(outgoing.due).number(outgoing.message.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_an_earlier_version_is_read() {
+        let row = r#"{"message":{"id":7,"challenge":"c","sealed":[1],"expires":9,"tries":1},"due":5,"mac":"m"}"#;
+        let outgoing: Outgoing = serde_json::from_str(row).unwrap();
+        assert_eq!(outgoing.message.challenge, Some(ChallengeId::new("c")));
+        assert_eq!((outgoing.message.id, outgoing.mac.as_str()), (7, "m"));
+    }
 }

@@ -40,6 +40,7 @@ pub(super) enum Kind {
     Sequence = 13,
     Kept = 14,
     Lent = 15,
+    Told = 16,
     /// How many codes were sent within a budget's window.
     Meter = 20,
     /// How many codes came back of those that were sent.

@@ -21,6 +21,7 @@
 //! | `{t}l<a>` | hash: counters in spans of five minutes and of an hour |
 //! | `{t}d<a>` | hash: address book; a year |
 //! | `{t}h<a>d<destination>`, `{t}h<a>i<intent>` | holds that run; 30 days |
+//! | `{t}y<a>` | what the account's contacts were told, and until when the same is not said again; a day |
 //! | `{out}n<number>` | when codes were sent to a number; a day |
 //! | `{out}b…`, `{out}v…`, `{out}c<mac>` | codes within a budget; how many came back; where one is counted; a window |
 //! | `{out}x` | hash: countries and ranges that nothing is sent to |
@@ -66,7 +67,8 @@ use super::moved::{Export, Kept};
 use super::view::{View, is_news};
 use super::{
     AccountCard, Begin, Begun, Charge, CodeQueued, Consult, Consulted, Enrolled, Figures, Learn,
-    Message, Notice, Opened, Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    Message, Notice, Opened, Orphan, Proven, Quiet, Settled, Spent, Standing, Store, StoreError,
+    Task,
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::budget::Stop;
@@ -419,6 +421,18 @@ impl Store for Redis {
     fn lift_sms_stop(&self, subject: &str, now: UnixMs) -> Task<'_, bool> {
         let subject = subject.as_bytes().to_vec();
         Box::pin(self.do_lift_sms_stop(subject, now))
+    }
+
+    fn notify(
+        &self,
+        account: &AccountId,
+        quiet: Quiet,
+        letters: Vec<Vec<u8>>,
+        expires: UnixMs,
+        now: UnixMs,
+    ) -> Task<'_, bool> {
+        let account = account.clone();
+        Box::pin(async move { self.do_notify(&account, &quiet, letters, expires, now).await })
     }
 
     fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>> {

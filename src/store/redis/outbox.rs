@@ -1,15 +1,17 @@
-//! The sentences about sent codes: put one on a challenge, lease its message, finish it.
+//! The sentences about messages: put a code on a challenge, or a notice to its account's contacts; lease a message,
+//! finish it.
 //!
-//! Never sees a number or a text: both are sealed. Numbers and messages live apart from accounts, so each sentence
+//! Never sees an address or a text: both are sealed. Numbers and messages live apart from accounts, so each sentence
 //! takes several steps. Invariant: a step that fails leaves the earlier ones on the strict side: a send that counts, a
-//! code that nobody got.
+//! code that nobody got. A notice is claimed for a short while before it is put into the outbox, and quiet for long only
+//! when it is there: at worst it is said twice, never lost for the whole of its time.
 
 use super::asking::{read_challenge, said};
-use super::keys::{OUT, account_from, account_text};
+use super::keys::{OUT, account_from, account_text, tag_of};
 use super::reply::{Reply, corrupt, next};
 use super::{Redis, scripts};
 use crate::stepup::challenge::{Challenge, SentCode, State};
-use crate::store::{Charge, CodeQueued, Message, StoreError};
+use crate::store::{Charge, CodeQueued, Message, Quiet, StoreError};
 use crate::types::{AccountId, ChallengeId, UnixMs};
 
 impl Redis {
@@ -41,6 +43,54 @@ impl Redis {
             self.shared.ask(&scripts::ENQUEUE, OUT, now, args).await?;
         }
         Ok(put)
+    }
+
+    pub(super) async fn do_notify(
+        &self,
+        account: &AccountId,
+        quiet: &Quiet,
+        letters: Vec<Vec<u8>>,
+        expires: UnixMs,
+        now: UnixMs,
+    ) -> Result<bool, StoreError> {
+        let claim_ms = quiet.ms().min(CLAIM_MS);
+        if !self.mark_told(account, quiet, claim_ms, false, now).await? {
+            return Ok(false);
+        }
+        for sealed in letters {
+            let args = vec![
+                account_text(account),
+                Vec::new(),
+                Vec::new(),
+                sealed,
+                expires.0.to_string().into_bytes(),
+            ];
+            self.shared.ask(&scripts::ENQUEUE, OUT, now, args).await?;
+        }
+        // They are in the outbox: if this fails, the worst is that the same is said again soon.
+        if let Err(error) = self.mark_told(account, quiet, quiet.ms(), true, now).await {
+            tracing::warn!(%error, "what an account was told is quiet for a short while only");
+        }
+        Ok(true)
+    }
+
+    async fn mark_told(
+        &self,
+        account: &AccountId,
+        quiet: &Quiet,
+        ms: u64,
+        told: bool,
+        now: UnixMs,
+    ) -> Result<bool, StoreError> {
+        let args = vec![
+            account_text(account),
+            quiet.key.as_bytes().to_vec(),
+            ms.to_string().into_bytes(),
+            quiet.per_day_max.to_string().into_bytes(),
+            if told { b"1".to_vec() } else { Vec::new() },
+        ];
+        let reply = self.shared.ask(&scripts::TELL, tag_of(account), now, args).await?;
+        Ok(reply.number()? == 1)
     }
 
     /// Puts the code on the challenge; without one only says whether it could be.
@@ -83,14 +133,21 @@ impl Redis {
             let mut parts = leased.list()?;
             let id = ms(next(&mut parts)?)?;
             let account = account_from(&next(&mut parts)?.bytes()?);
-            let challenge = ChallengeId::new(next(&mut parts)?.text()?);
+            let challenge = next(&mut parts)?.text()?;
+            let challenge = Some(challenge).filter(|id| !id.is_empty()).map(ChallengeId::new);
             let mac = next(&mut parts)?.text()?;
             let sealed = next(&mut parts)?.bytes()?;
             let expires = UnixMs(next(&mut parts)?.number()?);
             let tries = u32::try_from(next(&mut parts)?.number()?).unwrap_or(u32::MAX);
             let account = account.ok_or_else(|| corrupt("a message"))?;
-            let asked = self.do_challenge(&challenge, &account, now).await?;
-            if asked.is_some_and(|asked| is_alive(&asked, &mac)) {
+            let alive = match &challenge {
+                Some(id) => {
+                    let asked = self.do_challenge(id, &account, now).await?;
+                    asked.is_some_and(|asked| is_alive(&asked, &mac))
+                }
+                None => true,
+            };
+            if alive {
                 return Ok(Some(Message { id, challenge, sealed, expires, tries }));
             }
             self.do_message_done(id, None).await?;
@@ -113,6 +170,9 @@ impl Redis {
 fn is_alive(challenge: &Challenge, mac: &str) -> bool {
     challenge.state == State::Open && challenge.sent.as_ref().is_some_and(|sent| sent.mac == mac)
 }
+
+/// How long another gateway leaves a notice to the one that is about to put it into the outbox.
+const CLAIM_MS: u64 = 30_000;
 
 pub(super) fn ms(reply: Reply) -> Result<u64, StoreError> {
     u64::try_from(reply.number()?).map_err(|_| corrupt("a number"))

@@ -37,6 +37,7 @@ scripts! {
     REJECT = "prelude" "account" "reject";
     TAKE_HELD = "prelude" "account" "take_held";
     PUT_CODE = "prelude" "account" "put_code";
+    TELL = "prelude" "tell";
     RESERVE = "prelude" "budget" "reserve";
     CODE_VERIFIED = "prelude" "budget" "code_verified";
     SMS_STOPS = "prelude" "sms_stops";

@@ -9,7 +9,7 @@ use stepgate::stepup::challenge::{Challenge, SentCode};
 use stepgate::store::moved::{Export, Kept};
 use stepgate::store::{
     AccountCard, Begin, Begun, Charge, CodeQueued, Enrolled, Learn, Message, Notice, Opened,
-    Orphan, Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    Orphan, Proven, Quiet, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use stepgate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId, UnixMs};
 
@@ -176,6 +176,17 @@ impl Store for Fragile {
 
     fn lift_sms_stop(&self, subject: &str, now: UnixMs) -> Task<'_, bool> {
         self.unless_down(self.store.lift_sms_stop(subject, now))
+    }
+
+    fn notify(
+        &self,
+        account: &AccountId,
+        quiet: Quiet,
+        letters: Vec<Vec<u8>>,
+        expires: UnixMs,
+        now: UnixMs,
+    ) -> Task<'_, bool> {
+        self.unless_down(self.store.notify(account, quiet, letters, expires, now))
     }
 
     fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>> {

@@ -163,8 +163,10 @@ async fn a_site_that_is_gone_sends_nothing() {
 async fn a_store_that_does_not_answer_keeps_it_for_later() {
     let down = Arc::new(AtomicBool::new(false));
     let taken = down.clone();
-    let world =
-        World::on(POLICY, PACK, move |store| Arc::new(Fragile { store, down: taken })).await;
+    let world = World::on(POLICY, PACK, move |store| {
+        Arc::new(Fragile { store, down: taken, no_texts: Arc::default() })
+    })
+    .await;
     world.enrol_totp("alice").await;
     let alice = browser(&world, "alice", "s1").await;
     let question = Question::of(&alice, FORM).await;

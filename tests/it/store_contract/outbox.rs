@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use stepgate::stepup::challenge::Limits;
-use stepgate::store::{CodeQueued, Message, Proven, Store};
-use stepgate::types::{ChallengeId, Factor, UnixMs};
+use stepgate::store::{CodeQueued, Message, Proven, Quiet, Store};
+use stepgate::types::{AccountId, ChallengeId, Factor, UnixMs};
 
 use super::Make;
 use super::fixtures::*;
@@ -115,7 +115,7 @@ pub async fn a_message_is_leased_once_and_comes_back(make: Make) {
     queued(&store, "c", "m", NOW).await;
     let first = next(&store, NOW).await.expect("the message");
     assert_eq!((first.sealed.as_slice(), first.tries), (&b"m"[..], 1));
-    assert_eq!((first.challenge.as_str(), first.expires), ("c", after(5 * MINUTE)));
+    assert_eq!((first.challenge, first.expires), (Some(ChallengeId::new("c")), after(5 * MINUTE)));
     assert_eq!(next(&store, after(MINUTE - 1)).await, None);
     let second = next(&store, after(MINUTE)).await.expect("again");
     assert_eq!((second.id, second.tries), (first.id, 2));
@@ -144,7 +144,10 @@ pub async fn messages_come_oldest_first(make: Make) {
         queued(&store, id, id, after(u64::from(n))).await;
     }
     for id in ["a", "b", "c"] {
-        assert_eq!(next(&store, after(10)).await.expect("a message").challenge.as_str(), id);
+        assert_eq!(
+            next(&store, after(10)).await.expect("a message").challenge,
+            Some(ChallengeId::new(id))
+        );
     }
 }
 
@@ -159,4 +162,70 @@ pub async fn a_message_whose_code_is_dead_is_dropped(make: Make) {
     assert_eq!(next(&store, NOW).await.expect("the newer").sealed, b"2");
     assert_eq!(next(&store, NOW).await, None);
     assert_eq!(next(&store, after(5 * MINUTE)).await, None);
+}
+
+/// Tells alice's contacts under this key, quiet for an hour.
+async fn tell(store: &Arc<dyn Store>, key: &str, letters: &[&str], now: UnixMs) -> bool {
+    let quiet = Quiet { key: key.into(), ms: HOUR, per_day_max: 5 };
+    let letters = letters.iter().map(|letter| letter.as_bytes().to_vec()).collect();
+    store.notify(&alice(), quiet, letters, now.plus_ms(DAY), now).await.expect("answers")
+}
+
+pub async fn a_notice_goes_to_every_contact_and_stays_until_it_is_sent(make: Make) {
+    let store = make(Limits::default());
+    assert!(tell(&store, "login", &["sms", "mail"], NOW).await);
+    let (first, second) = (next(&store, NOW).await.unwrap(), next(&store, NOW).await.unwrap());
+    assert_eq!((&*first.sealed, &*second.sealed), (&b"sms"[..], &b"mail"[..]));
+    assert_eq!((first.challenge, first.expires), (None, after(DAY)));
+    assert_eq!(next(&store, NOW).await, None);
+    store.message_done(first.id, None).await.expect("answers");
+    store.message_done(second.id, Some(after(HOUR))).await.expect("answers");
+    assert_eq!(next(&store, after(HOUR - 1)).await, None);
+    let again = next(&store, after(HOUR)).await.expect("it is tried again");
+    assert_eq!((again.id, again.tries), (second.id, 2));
+    assert_eq!(next(&store, after(DAY)).await, None);
+}
+
+pub async fn the_same_is_not_said_again_while_it_is_quiet(make: Make) {
+    let store = make(Limits::default());
+    assert!(tell(&store, "login", &["one"], NOW).await);
+    assert!(!tell(&store, "login", &["two"], after(HOUR - 1)).await);
+    assert!(tell(&store, "frozen", &["three"], after(HOUR - 1)).await);
+    assert!(tell(&store, "login", &["four"], after(HOUR)).await);
+    assert!(!tell(&store, "login", &["five"], after(2 * HOUR - 1)).await);
+    let mut sent = Vec::new();
+    while let Some(message) = next(&store, after(HOUR)).await {
+        sent.push(String::from_utf8(message.sealed).unwrap());
+    }
+    assert_eq!(sent, ["one", "three", "four"]);
+}
+
+pub async fn an_account_is_told_so_often_a_day_and_others_do_not_count(make: Make) {
+    let store = make(Limits::default());
+    for n in 0..5 {
+        assert!(tell(&store, &format!("rule:{n}"), &["x"], after(n)).await);
+    }
+    assert!(!tell(&store, "rule:6", &["x"], after(6)).await);
+    let urgent = Quiet { key: "frozen".into(), ms: MINUTE, per_day_max: 6 };
+    let letters = || vec![b"urgent".to_vec()];
+    let told = store.notify(&alice(), urgent.clone(), letters(), after(DAY), after(6)).await;
+    assert!(told.unwrap(), "what is urgent has a place of its own");
+    let bob = AccountId::new("main", "bob");
+    let told = store.notify(&bob, urgent, letters(), after(DAY), after(6)).await;
+    assert!(told.unwrap());
+    assert!(!tell(&store, "rule:7", &["x"], after(DAY - 1)).await);
+    assert!(tell(&store, "rule:7", &["x"], after(DAY + 10)).await);
+}
+
+pub async fn of_parallel_notices_of_one_thing_one_is_said(make: Make) {
+    let store = make(Limits::default());
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..20 {
+        let store = store.clone();
+        tasks.spawn(async move { tell(&store, "login", &["x"], after(n)).await });
+    }
+    let said = tasks.join_all().await.into_iter().filter(|said| *said).count();
+    assert_eq!(said, 1);
+    assert!(next(&store, after(HOUR)).await.is_some());
+    assert_eq!(next(&store, after(HOUR)).await, None);
 }

@@ -1,4 +1,5 @@
--- A message into the outbox. ARGV: 3 account, 4 challenge, 5 the code's MAC, 6 sealed number and text, 7 expires
+-- A message into the outbox. ARGV: 3 account, 4 challenge, 5 the code's MAC (both '' for a notice), 6 sealed address and text,
+-- 7 expires
 
 local id = digits(redis.call('INCR', base .. 'i'))
 local key = base .. 'o' .. id

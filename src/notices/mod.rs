@@ -1,0 +1,317 @@
+//! Owners are told: what happened on their account goes to every contact that it has, with a link that freezes it.
+//!
+//! Never waits for anything on the way of a request: what is to be told is put into a bounded queue, and what finds it
+//! full is counted. Invariant: a letter leaves this gateway only through the durable outbox of the store, and its link
+//! works before it does.
+
+mod contacts;
+pub(crate) mod not_me;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use moka::sync::Cache;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+pub(crate) use contacts::{Claimed, Contact, contacts_among};
+
+use crate::audit::{Event, Record};
+use crate::crypto::random_id;
+use crate::gateway::{Gateway, Site};
+use crate::metrics::Metrics;
+use crate::pages::{Language, Pages};
+use crate::sms;
+use crate::sms::mail::Mail;
+use crate::stepup::device::Device;
+use crate::stepup::notice::{About, Notice};
+use crate::store::{Quiet, StoreError};
+use crate::types::{AccountId, Factor, RuleId, UnixMs};
+use not_me::NotMe;
+
+/// By which ways owners can be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Channels {
+    pub sms: bool,
+    pub mail: bool,
+}
+
+/// Something that an account's owner is to know.
+pub(crate) struct Occurrence {
+    pub account: AccountId,
+    pub about: About,
+    pub quiet: Quiet,
+    pub at: UnixMs,
+    pub place: Option<Arc<str>>,
+    pub device: Option<Device>,
+    /// Where it happened; for what operators do, any site of the account's group.
+    pub site: Option<Arc<Site>>,
+    /// The visitor's, for contacts that have none of their own.
+    pub language: Language,
+    /// What the verified token says, for accounts that have not enrolled any.
+    pub claimed: Claimed,
+    /// Contacts that the account had before it: whoever was replaced is told too.
+    pub before: Vec<Contact>,
+}
+
+impl Occurrence {
+    /// One that no request is behind.
+    pub fn new(account: AccountId, about: About, quiet: Quiet, at: UnixMs) -> Self {
+        Self {
+            account,
+            about,
+            quiet,
+            at,
+            place: None,
+            device: None,
+            site: None,
+            language: Language::default(),
+            claimed: Claimed::default(),
+            before: Vec::new(),
+        }
+    }
+}
+
+/// For how long the same is not said again, and how much of it is said in a day.
+pub(crate) fn quiet_of(about: &About, detail: &str) -> Quiet {
+    let (ms, per_day_max) = match about {
+        About::RemoteLogin => (DAY_MS, LESS_URGENT_MAX),
+        About::Rule { .. } => (HOUR_MS, LESS_URGENT_MAX),
+        About::Locked => (HOUR_MS, URGENT_MAX),
+        About::FactorChange { .. } | About::Frozen { .. } | About::Thawed => {
+            (MINUTE_MS, URGENT_MAX)
+        }
+    };
+    let key = match detail {
+        "" => about.word().into(),
+        detail => format!("{}:{detail}", about.word()).into(),
+    };
+    Quiet { key, ms, per_day_max }
+}
+
+/// What requests and operators hand their occurrences to.
+pub(crate) struct Teller {
+    queue: mpsc::Sender<Occurrence>,
+    /// What was told here a moment ago: saves the store the asking, and bounds nothing by itself.
+    told: Cache<(AccountId, Arc<str>), UnixMs>,
+    channels: Channels,
+    under_way: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
+    pub misses: not_me::Misses,
+}
+
+/// The other end of the queue.
+pub(crate) struct Heard {
+    queue: mpsc::Receiver<Occurrence>,
+    under_way: Arc<AtomicUsize>,
+}
+
+impl Teller {
+    pub fn new(channels: Channels, metrics: Arc<Metrics>) -> (Self, Heard) {
+        let (queue, heard) = mpsc::channel(QUEUE_MAX);
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let told = Cache::new(TOLD_MAX);
+        let misses = not_me::Misses::default();
+        let heard = Heard { queue: heard, under_way: under_way.clone() };
+        (Self { queue, told, channels, under_way, metrics, misses }, heard)
+    }
+
+    /// Whether anybody can be told at all.
+    pub fn is_on(&self) -> bool {
+        self.channels != Channels::default()
+    }
+
+    /// Whether this would be said, as far as this gateway knows.
+    pub fn is_news(&self, account: &AccountId, quiet: &Quiet, now: UnixMs) -> bool {
+        let known = self.told.get(&(account.clone(), quiet.key.clone()));
+        self.is_on() && known.is_none_or(|until| until <= now)
+    }
+
+    /// Says it, soon. Never waits.
+    pub fn tell(&self, occurrence: Occurrence) {
+        let Occurrence { account, quiet, at, .. } = &occurrence;
+        if !self.is_news(account, quiet, *at) {
+            return;
+        }
+        self.told.insert((account.clone(), quiet.key.clone()), at.plus_ms(quiet.ms()));
+        let (key, about) = ((account.clone(), quiet.key.clone()), occurrence.about.word());
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        if self.queue.try_send(occurrence).is_err() {
+            self.under_way.fetch_sub(1, Ordering::SeqCst);
+            self.told.invalidate(&key);
+            self.metrics.notice(about, "dropped");
+            tracing::warn!(about, "the queue of notices is full: its owner is not told");
+        }
+    }
+
+    /// Waits until all that was said before is in the outbox, but not for long.
+    pub async fn settled(&self) {
+        let all = async {
+            while self.under_way.load(Ordering::SeqCst) > 0 {
+                tokio::time::sleep(SETTLED_POLL).await;
+            }
+        };
+        let _ = tokio::time::timeout(SETTLED_MAX, all).await;
+    }
+
+    fn forget(&self, account: &AccountId, key: &Arc<str>) {
+        self.told.invalidate(&(account.clone(), key.clone()));
+    }
+}
+
+/// Puts what is to be told into the outbox. Ends with its runtime: what is said while the gateway drains is told too.
+pub(crate) async fn run(gateway: Arc<Gateway>, mut heard: Heard) {
+    let later = TaskTracker::new();
+    while let Some(occurrence) = heard.queue.recv().await {
+        match write(&gateway, &occurrence).await {
+            Ok(()) => {}
+            Err(error) if later.len() < LATER_MAX => {
+                tracing::warn!(%error, "a notice cannot be put into the outbox; it is tried again");
+                later.spawn(again(gateway.clone(), occurrence));
+            }
+            Err(error) => given_up(&gateway, &occurrence, &error),
+        }
+        heard.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Not before another gateway's claim on the same notice, or our own, has run out.
+async fn again(gateway: Arc<Gateway>, occurrence: Occurrence) {
+    let mut last = None;
+    for after in AGAIN {
+        tokio::time::sleep(after).await;
+        match write(&gateway, &occurrence).await {
+            Ok(()) => return,
+            Err(error) => last = Some(error),
+        }
+    }
+    if let Some(error) = last {
+        given_up(&gateway, &occurrence, &error);
+    }
+}
+
+fn given_up(gateway: &Gateway, occurrence: &Occurrence, error: &StoreError) {
+    let about = occurrence.about.word();
+    tracing::error!(%error, about, "an account's owner was not told");
+    gateway.metrics.notice(about, "failed");
+    gateway.notices.forget(&occurrence.account, &occurrence.quiet.key);
+}
+
+/// One occurrence, to all contacts, at once.
+async fn write(gateway: &Gateway, occurrence: &Occurrence) -> Result<(), StoreError> {
+    let account = &occurrence.account;
+    let about = occurrence.about.word();
+    let contacts = contacts::all(gateway, occurrence).await?;
+    let channels = gateway.notices.channels;
+    let contacts: Vec<Contact> = contacts
+        .into_iter()
+        .filter(|contact| match contact {
+            Contact::Sms { .. } => channels.sms,
+            Contact::Mail { .. } => channels.mail,
+        })
+        .take(CONTACTS_MAX)
+        .collect();
+    let live = gateway.live.load();
+    let site = occurrence.site.clone().or_else(|| {
+        let own = |site: &&Arc<Site>| *site.identifier.group() == *account.group;
+        live.sites().filter(own).min_by(|a, b| a.name.cmp(&b.name)).cloned()
+    });
+    let (Some(site), false) = (site, contacts.is_empty()) else {
+        gateway.metrics.notice(about, "nobody");
+        // There may be somebody soon.
+        let soon = occurrence.at.plus_ms(MINUTE_MS);
+        gateway.notices.told.insert((account.clone(), occurrence.quiet.key.clone()), soon);
+        return Ok(());
+    };
+    let now = gateway.clock.now();
+    let notice = Notice {
+        about: occurrence.about.clone(),
+        at: occurrence.at,
+        site: site.pages.name(site.name.as_str()).into(),
+        place: occurrence.place.clone(),
+        device: occurrence.device.clone(),
+    };
+    let id = random_id(&*gateway.entropy);
+    let until = now.plus_ms(not_me::KEPT_MS);
+    let link = format!("{}{}/not-me/{id}", site.address, crate::answer::PREFIX);
+    let record = NotMe { account: account.clone(), notice, until, used: None };
+    not_me::keep(gateway, &id, &record, now).await?;
+    let letters = contacts
+        .iter()
+        .map(|contact| letter(gateway, &site.pages, contact, occurrence.language, &record, &link))
+        .collect();
+    let expires = now.plus_ms(DAY_MS);
+    let quiet = occurrence.quiet.clone();
+    if !gateway.store.notify(account, quiet, letters, expires, now).await? {
+        gateway.metrics.notice(about, "quiet");
+        return Ok(());
+    }
+    gateway.outbox.notify_one();
+    gateway.metrics.notice(about, "queued");
+    let ways: Vec<&str> = contacts.iter().map(Contact::word).collect();
+    let note = format!("{about}: told by {}", ways.join(", "));
+    let mut line = Record::new(now, Event::OwnerTold).of_account(account).with_note(note);
+    line.site = Some(site.name.clone());
+    gateway.audit.note(line);
+    Ok(())
+}
+
+/// The notice for one contact, sealed.
+fn letter(
+    gateway: &Gateway,
+    pages: &Pages,
+    contact: &Contact,
+    language: Language,
+    record: &NotMe,
+    link: &str,
+) -> Vec<u8> {
+    match contact {
+        Contact::Sms { number, language: own } => {
+            let text = pages.notice_sms(own.unwrap_or(language), &record.notice, link);
+            sms::seal_text(&gateway.keyring, number.as_str(), &text)
+        }
+        Contact::Mail { address, language: own } => {
+            let own = own.unwrap_or(language);
+            let words = pages.notice_mail(own, &record.notice, link, record.until);
+            let mail = Mail {
+                id: random_id(&*gateway.entropy),
+                to: Zeroizing::new(address.as_str().to_owned()),
+                subject: words.subject,
+                text: words.text.into(),
+                html: words.html.into(),
+            };
+            sms::seal_mail(&gateway.keyring, mail)
+        }
+    }
+}
+
+/// The key of what a rule says.
+pub(crate) fn of_rule(about: &About, rule: &RuleId) -> Quiet {
+    quiet_of(about, rule.as_str())
+}
+
+/// The key of a change of this factor.
+pub(crate) fn of_factor(about: &About, factor: Factor) -> Quiet {
+    quiet_of(about, &format!("{}:{}", about.sentence(), factor.word()))
+}
+
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+const DAY_MS: u64 = 24 * HOUR_MS;
+/// Notices of one account in a day: what somebody can bring about who only has its password.
+const LESS_URGENT_MAX: u32 = 12;
+/// And with what its owner must know whatever else was said.
+const URGENT_MAX: u32 = 40;
+const QUEUE_MAX: usize = 1024;
+/// Entries, each of two short names.
+const TOLD_MAX: u64 = 16_384;
+/// Notices that wait for a store to come back.
+const LATER_MAX: usize = 256;
+const AGAIN: [Duration; 3] =
+    [Duration::from_secs(31), Duration::from_secs(60), Duration::from_secs(180)];
+const SETTLED_POLL: Duration = Duration::from_millis(5);
+const SETTLED_MAX: Duration = Duration::from_secs(2);
+/// Phone and mail, before and after a change.
+const CONTACTS_MAX: usize = 6;

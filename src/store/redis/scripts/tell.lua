@@ -1,0 +1,33 @@
+-- Whether an account's contacts are to be told; if so the same is not said again for a while. ARGV: 3 account, 4 key,
+-- 5 for how long in ms, 6 at most within a day, 7 '1' where it was told now: then it is quiet for as long as that.
+
+local key = base .. 'y' .. ARGV[3]
+local items = split(redis.call('GET', key))
+local kept, count, known = {}, 0, false
+for i = 1, #items, 3 do
+  local name, at, quiet = items[i], items[i + 1], items[i + 2]
+  if now < at + DAY then
+    if name == ARGV[4] and ARGV[7] == '1' and not known then
+      known = true
+      quiet = digits(now + ARGV[5])
+    elseif name == ARGV[4] and ARGV[7] ~= '1' and now < tonumber(quiet) then
+      return 0
+    end
+    count = count + 1
+    kept[#kept + 1] = name
+    kept[#kept + 1] = at
+    kept[#kept + 1] = quiet
+  end
+end
+if not known then
+  if ARGV[7] ~= '1' and count >= tonumber(ARGV[6]) then
+    return 0
+  end
+  -- The newest stands first, where the second step looks for it.
+  table.insert(kept, 1, digits(now + ARGV[5]))
+  table.insert(kept, 1, digits(now))
+  table.insert(kept, 1, ARGV[4])
+end
+redis.call('SET', key, join(kept))
+keep(key, DAY)
+return 1
