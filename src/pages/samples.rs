@@ -160,6 +160,7 @@ fn blank(shown: Vec<Shown>) -> Challenge {
         proven: FactorSet::default(),
         state: State::Open,
         sent: None,
+        ceremony: None,
         held: None,
         return_to: None,
         pending: None,

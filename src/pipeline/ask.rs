@@ -119,6 +119,7 @@ fn blank(
         proven: FactorSet::default(),
         state: State::Open,
         sent: None,
+        ceremony: None,
         held: None,
         return_to: visit.return_to(),
         pending: None,

@@ -368,6 +368,7 @@ impl Teller<'_> {
             proven: FactorSet::default(),
             state: State::Open,
             sent: None,
+            ceremony: None,
             held: None,
             return_to: None,
             pending: None,
