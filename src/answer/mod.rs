@@ -5,6 +5,7 @@
 
 pub(crate) mod held;
 mod input;
+mod passkey;
 mod verify;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::pages::{AnswerResult, Audience, Pages, csrf, language};
 use crate::pipeline::{self, End, Visit};
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, State};
-use crate::store::CodeQueued;
+use crate::store::{CodeQueued, PasskeyAsked};
 use crate::types::{ChallengeId, CredentialKind, Factor};
 use input::Input;
 use verify::Attempted;
@@ -203,8 +204,15 @@ impl Desk<'_> {
 
     async fn attempt(&self, challenge: &Challenge, input: &Input) -> Result<Response<Body>, End> {
         let factor = input.factor.ok_or(Rejection::BadRequest("which factor the code is of"))?;
-        let attempted =
-            verify::attempt(self.gateway, self.visit, challenge, factor, &input.code).await?;
+        let text = match factor {
+            // The page's own form without its script: nothing was answered, so nothing is counted.
+            Factor::Webauthn if input.assertion.is_empty() => {
+                return Err(Rejection::BadRequest("`assertion` is what the passkey answered").into());
+            }
+            Factor::Webauthn => &input.assertion,
+            _ => &input.code,
+        };
+        let attempted = verify::attempt(self.gateway, self.visit, challenge, factor, text).await?;
         let (result, after) = (attempted.result, attempted.challenge.as_ref());
         let chosen = if result == AnswerResult::More { None } else { Some(factor) };
         let answer =
@@ -214,9 +222,13 @@ impl Desk<'_> {
 
     async fn send(&self, challenge: &Challenge, input: &Input) -> Result<Response<Body>, End> {
         let now = self.visit.head.received;
-        let asks = challenge.factors_open().contains(Factor::Sms);
-        if challenge.state_at(now) == State::Open && (input.factor != Some(Factor::Sms) || !asks) {
+        let factor = input.factor.filter(|it| matches!(it, Factor::Sms | Factor::Webauthn));
+        let asks = factor.is_some_and(|factor| challenge.factors_open().contains(factor));
+        if challenge.state_at(now) == State::Open && !asks {
             return Err(Rejection::BadRequest("this challenge has no such factor to send").into());
+        }
+        if factor == Some(Factor::Webauthn) {
+            return self.ask_passkey(challenge).await;
         }
         match pipeline::queue_code(self.gateway, self.visit, challenge, self.identity).await? {
             CodeQueued::Queued(challenge) => {
@@ -229,6 +241,24 @@ impl Desk<'_> {
             }
             CodeQueued::Closed(after) => Ok(self.result(challenge, &verify::closed(after, now))),
             CodeQueued::Missing => Err(not_found()),
+        }
+    }
+
+    async fn ask_passkey(&self, challenge: &Challenge) -> Result<Response<Body>, End> {
+        let now = self.visit.head.received;
+        match passkey::ask(self.gateway, self.visit, challenge).await? {
+            passkey::Asked::Options(after, options) => {
+                let asked = |ctx: &Ctx<'_>| self.pages().passkey_asked(&after, &options, ctx);
+                Ok(self.answer(challenge, asked))
+            }
+            passkey::Asked::Store(PasskeyAsked::Blocked { until }) => {
+                let retry_after_s = until.since_ms(now).div_ceil(1000);
+                Err(Rejection::TooMany { retry_after_s }.into())
+            }
+            passkey::Asked::Store(PasskeyAsked::Closed(after) | PasskeyAsked::Asked(after)) => {
+                Ok(self.result(challenge, &verify::closed(after, now)))
+            }
+            passkey::Asked::Store(PasskeyAsked::Missing) => Err(not_found()),
         }
     }
 

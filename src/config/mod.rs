@@ -9,6 +9,7 @@ mod file;
 mod hidden;
 mod prices;
 mod store;
+mod webauthn;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -20,6 +21,7 @@ use ipnet::IpNet;
 pub use self::changed::{needing_restart, say_restart};
 pub use self::prices::{Prices, PricesFrom};
 pub use self::store::{RedisStore, StoreConfig};
+pub use self::webauthn::Webauthn;
 use crate::fault::{Fault, Source, in_order, salvage, suggest};
 use crate::stepup::challenge::Limits;
 
@@ -129,6 +131,8 @@ pub struct Site {
     pub accounts: Arc<str>,
     /// Folder of its pages' own look.
     pub brand: Option<FileRef>,
+    /// Who asks passkeys; nothing where no host can have them.
+    pub webauthn: Option<Webauthn>,
     pub identity: Vec<Identity>,
 }
 

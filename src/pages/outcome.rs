@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::text::Table;
 use crate::stepup::challenge::{Challenge, State};
+use crate::types::Factor;
 
 /// The result of `POST …/answer`, and of `send` and `reject` where they fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,10 @@ pub enum AnswerResult {
     More,
     /// `left` attempts remain; none means that the challenge is dead now.
     Wrong {
+        left: u32,
+    },
+    /// The passkey's answer does not hold, or is not to what was asked last.
+    WrongPasskey {
         left: u32,
     },
     /// The code was right and has been used: wait for the next one.
@@ -36,6 +41,13 @@ pub enum AnswerResult {
 }
 
 impl AnswerResult {
+    pub fn wrong(factor: Factor, left: u32) -> Self {
+        match factor {
+            Factor::Webauthn => Self::WrongPasskey { left },
+            _ => Self::Wrong { left },
+        }
+    }
+
     /// What it means that a challenge is not open; `None` if it is.
     pub fn of_state(state: State) -> Option<Self> {
         match state {
@@ -51,7 +63,9 @@ impl AnswerResult {
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Approved | Self::More => StatusCode::OK,
-            Self::Wrong { .. } | Self::Replayed => StatusCode::FORBIDDEN,
+            Self::Wrong { .. } | Self::WrongPasskey { .. } | Self::Replayed => {
+                StatusCode::FORBIDDEN
+            },
             Self::Used | Self::Rejected => StatusCode::CONFLICT,
             Self::Expired => StatusCode::GONE,
             Self::Locked => StatusCode::LOCKED,
@@ -65,12 +79,15 @@ impl AnswerResult {
     pub(super) fn state(self) -> State {
         match self {
             Self::Approved => State::Approved,
-            Self::Wrong { left: 0 } | Self::Locked => State::Locked,
+            Self::Wrong { left: 0 } | Self::WrongPasskey { left: 0 } | Self::Locked => {
+                State::Locked
+            }
             Self::Used => State::Used,
             Self::Expired => State::Expired,
             Self::Rejected => State::Rejected,
             Self::More
             | Self::Wrong { .. }
+            | Self::WrongPasskey { .. }
             | Self::Replayed
             | Self::BadCode
             | Self::TooMany { .. }
@@ -83,6 +100,7 @@ impl AnswerResult {
         match self {
             Self::Approved | Self::More => None,
             Self::Wrong { .. } => Some("wrong_code"),
+            Self::WrongPasskey { .. } => Some("wrong_passkey"),
             Self::Replayed => Some("replayed_code"),
             Self::Used => Some("used"),
             Self::Expired => Some("expired"),
@@ -99,12 +117,14 @@ impl AnswerResult {
         match self {
             Self::More => table.answer("more").to_owned(),
             Self::Wrong { left: 1.. } => table.answer("wrong_code").to_owned(),
+            Self::WrongPasskey { left: 1.. } => table.answer("wrong_passkey").to_owned(),
             Self::Replayed => table.answer("replayed_code").to_owned(),
             Self::BadCode => table.answer("bad_code").to_owned(),
             Self::TooMany { .. } => table.refusal("too_many").1.to_owned(),
             Self::Missing => table.refusal("not_found").1.to_owned(),
             Self::Approved
             | Self::Wrong { .. }
+            | Self::WrongPasskey { .. }
             | Self::Used
             | Self::Expired
             | Self::Locked
@@ -128,7 +148,7 @@ impl AnswerResult {
                 status: Some(self.status().as_u16()),
                 error: Some(error),
                 attempts_left: match self {
-                    Self::Wrong { left } => Some(left),
+                    Self::Wrong { left } | Self::WrongPasskey { left } => Some(left),
                     _ => open.map(|challenge| challenge.attempts_left),
                 },
                 ..Answer::of(state)
@@ -170,6 +190,6 @@ impl Answer {
 }
 
 /// The factors' words, in the order of `Factor::ALL`.
-pub(super) fn words(factors: impl Iterator<Item = crate::types::Factor>) -> Vec<&'static str> {
-    factors.map(crate::types::Factor::word).collect()
+pub(super) fn words(factors: impl Iterator<Item = Factor>) -> Vec<&'static str> {
+    factors.map(Factor::word).collect()
 }

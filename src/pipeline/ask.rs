@@ -139,7 +139,7 @@ async fn open(
     challenge: Challenge,
     inline: bool,
 ) -> Result<Challenge, End> {
-    let usable = usable(gateway, surroundings.standing().factors, identity);
+    let usable = usable(gateway, visit, surroundings.standing().factors, identity);
     let challenge = Challenge { usable, ..challenge };
     if !challenge.requirement.met_by(usable) {
         let (pages, wanted) = (&visit.site.pages, challenge.requirement.factors());
@@ -172,12 +172,17 @@ async fn open(
 }
 
 /// The factors this account can use: those enrolled, and SMS to the number that a verified token carries.
-fn usable(gateway: &Gateway, enrolled: FactorSet, identity: &Identity) -> FactorSet {
+fn usable(
+    gateway: &Gateway,
+    visit: &Visit,
+    enrolled: FactorSet,
+    identity: &Identity,
+) -> FactorSet {
     let set = match identity.phone {
         Some(_) => enrolled.with(Factor::Sms),
         None => enrolled,
     };
-    set.iter().filter(|factor| *factor != Factor::Sms || gateway.sms).collect()
+    visit.site.askable(set, &visit.head.host, gateway.sms)
 }
 
 /// The account's number: the enrolled one, else the one that the verified token carries. Where a number is enrolled

@@ -31,6 +31,8 @@ pub struct Workdir(PathBuf);
 /// What the configuration needs to know of the running parts.
 pub struct Facts<'a> {
     pub gateway: SocketAddr,
+    /// Where browsers find it: its doors.
+    pub origins: [&'a str; 3],
     pub admin: SocketAddr,
     pub exchange_url: &'a str,
     pub jwks: &'a str,
@@ -137,6 +139,11 @@ const PRICES: &str = "[usd]\nBTC = \"60000\"\nETH = \"3000\"\nUSDT = \"1\"\n";
 const BRAND: &str = "name = \"Demo exchange\"\nsign_in = \"/login\"\n";
 
 fn configuration(facts: &Facts<'_>) -> String {
+    let origins = facts.origins.map(|origin| format!("\"{origin}\"")).join(", ");
+    let webauthn = match stepgate::stepup::passkey::BUILT {
+        true => format!("webauthn = {{ rp_id = \"localhost\", origins = [{origins}] }}\n"),
+        false => String::new(),
+    };
     let Facts { gateway, admin, exchange_url, issuer, audience, .. } = facts;
     format!(
         r#"# Written by the demo at each start. The README's sketch explains the keys.
@@ -178,7 +185,7 @@ policy = "policies/demo.policy.toml"
 accounts = "demo"
 inject = true
 brand = "brand"                       # brand.toml, brand.css, a logo, own templates
-
+{webauthn}
 [[site.identity]]
 kind = "jwt"
 from = ["cookie:session", "bearer"]

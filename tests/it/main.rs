@@ -2,6 +2,8 @@
 
 mod admin;
 mod audit;
+#[cfg(feature = "webauthn")]
+mod authenticator;
 mod backup;
 mod binary;
 mod brand;
@@ -52,5 +54,7 @@ mod ticker;
 #[path = "../tidy.rs"]
 mod tidy;
 mod vectors;
+#[cfg(feature = "webauthn")]
+mod webauthn;
 mod websocket;
 mod world;

@@ -62,6 +62,7 @@ const KNOBS: [(&str, &[&str]); 30] = [
     ("credential.kind", &["session", "bearer", "api_key", "client_certificate", "none"]),
     ("account.has_totp", &["true", "false"]),
     ("account.has_sms", &["true", "false"]),
+    ("account.has_webauthn", &["true", "false"]),
     ("account.security_change_age", &["absent", "1h", "2d", "unreadable"]),
     ("client.ip", &["203.0.113.5", "192.0.2.10", "2001:db8::7"]),
     ("site", &["main", "sister"]),
