@@ -8,6 +8,7 @@ pub mod challenge;
 pub mod code;
 pub mod device;
 pub mod message;
+pub mod passkey;
 pub mod phone;
 pub mod totp;
 

@@ -257,8 +257,7 @@ struct Site {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Webauthn {
-    /// The domain that passkeys are made for: a host of the site, or above its hosts. Changed, it makes all of them
-    /// useless. The same for all sites that share accounts.
+    /// The domain that passkeys are made for, one for all sites that share accounts. Another makes all of them useless.
     #[schemars(example = &"exchange.example")]
     rp_id: Option<String>,
     /// Pages whose answers are taken: `https://host`, with the port that browsers see if it is not 443.

@@ -48,7 +48,7 @@ fn again<T>(
 }
 
 /// Each fact with values that a case may set. A counter of nothing is not told, so a sum comes with a count.
-const KNOBS: [(&str, &[&str]); 30] = [
+const KNOBS: [(&str, &[&str]); 31] = [
     ("geo.country", &["JP", "DE", "unreadable"]),
     ("geo.city", &["Tokyo", "absent", "unreadable", "Zürich"]),
     ("geo.asn", &["64500", "3320", "unreadable"]),
