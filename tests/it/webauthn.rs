@@ -84,6 +84,9 @@ impl Desk {
             since: self.world.now(),
             disabled: false,
             last_step: None,
+            usable_from: self.world.now(),
+            codes: Vec::new(),
+            language: None,
         };
         self.store.enrol(&account, enrolled, self.world.now()).await.unwrap();
     }

@@ -162,6 +162,7 @@ mod tests {
             ceremony: None,
             held: None,
             return_to: None,
+            pending: None,
         }
     }
 
