@@ -27,6 +27,7 @@ use crate::policy::shadow::ShadowPolicy;
 use crate::policy::{self, PolicySet, cases};
 use crate::prices::Prices;
 use crate::rawhttp;
+use crate::stepup::passkey::Verifier;
 use crate::types::{ActionName, Fields, SiteName, UnixMs};
 use crate::watch::Seen;
 use crate::world::Clock;
@@ -248,6 +249,7 @@ impl Assembler<'_> {
             self.faults.push(Fault::new(&self.config.source, span, error.to_string()));
         }
         let pages = self.pages();
+        let passkeys = self.passkeys();
         let name = SiteName::new(self.site.name.clone());
         let actions = actions?;
         let candidate = candidate.map(|(policy, source)| {
@@ -267,6 +269,7 @@ impl Assembler<'_> {
             prices: prices.clone(),
             inject: self.site.inject,
             pages: pages?,
+            passkeys: passkeys?,
             ordinary: metrics.ordinary(&name),
             name,
         })
@@ -277,6 +280,14 @@ impl Assembler<'_> {
         let Some(brand) = &self.site.brand else { return Some(Pages::plain()) };
         let named = (&self.config.source, brand.span.clone());
         Pages::branded(&brand.path, named, self.faults).map(Arc::new)
+    }
+
+    /// Who asks passkeys, if the site has any.
+    fn passkeys(&mut self) -> Option<Option<Verifier>> {
+        let Some(webauthn) = &self.site.webauthn else { return Some(None) };
+        let made = Verifier::new(&webauthn.party);
+        let fault = |why| Fault::new(&self.config.source, webauthn.span.clone(), why);
+        made.map_err(|why| self.faults.push(fault(why))).ok().map(Some)
     }
 
     /// What the packs take requests for, before any policy has a say.
@@ -338,6 +349,7 @@ impl Assembler<'_> {
                 networks: config.geo.asn.is_some(),
                 prices: config.prices.is_some(),
                 sms: config.sms.is_some(),
+                passkeys: self.site.webauthn.is_some(),
                 fields: &|action| actions.fields_of(action),
             },
         ));

@@ -4,6 +4,8 @@
 
 use std::net::SocketAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 
 use crate::backup::{Reader, Writer};
@@ -15,6 +17,7 @@ use crate::identify::IdentifyError;
 use crate::identify::present::Carrier;
 use crate::listen::head;
 use crate::listen::peer::{ProxyError, proxy_source};
+use crate::stepup::passkey::{Posted, PostedKind};
 use crate::types::UnixMs;
 use crate::world::SeededEntropy;
 
@@ -110,6 +113,31 @@ pub fn credential(from: &str, headers: &HeaderMap) -> Result<Option<String>, Ide
 /// If it is malformed.
 pub fn proxy_header(bytes: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
     proxy_source(bytes)
+}
+
+/// What a browser posted for a passkey, its bytes as they are written in base64url.
+pub struct Assertion {
+    pub id: String,
+    pub client_data: String,
+    /// An attestation; or the authenticator's data and its signature.
+    pub signed: Vec<String>,
+}
+
+/// Reads it, if a browser would have posted it.
+pub fn assertion(text: &str) -> Option<Assertion> {
+    let Posted { id, client_data, kind } = Posted::parse(text).ok()?;
+    let signed = match kind {
+        PostedKind::Attestation { attestation_object } => vec![attestation_object],
+        PostedKind::Assertion { authenticator_data, signature } => {
+            vec![authenticator_data, signature]
+        }
+    };
+    let text = |bytes: Vec<u8>| URL_SAFE_NO_PAD.encode(bytes);
+    Some(Assertion {
+        id: text(id),
+        client_data: text(client_data),
+        signed: signed.into_iter().map(text).collect(),
+    })
 }
 
 /// What is made of a file by whoever has the key. What comes of it is said as text: the records, or why not.

@@ -27,10 +27,11 @@ use crate::prices::Prices;
 use crate::routes::Routes;
 use crate::stepup::budget::Budget;
 use crate::stepup::challenge::Limits;
+use crate::stepup::passkey::Verifier;
 use crate::stepup::phone;
 use crate::store::Store;
 use crate::tokens::Tokens;
-use crate::types::SiteName;
+use crate::types::{Factor, FactorSet, SiteName};
 use crate::world::{Clock, Entropy};
 
 /// One process's common parts.
@@ -126,6 +127,20 @@ pub struct Site {
     pub inject: bool,
     /// What its people and programs are answered.
     pub pages: Arc<Pages>,
+    /// Who asks passkeys; nothing where the site has none.
+    pub passkeys: Option<Verifier>,
     /// Counts its ordinary requests; resolved once, because there are many.
     pub ordinary: OrdinaryRequests,
+}
+
+impl Site {
+    /// Those of these factors that can be asked for on this host.
+    pub fn askable(&self, factors: FactorSet, host: &str, sms: bool) -> FactorSet {
+        let can = |factor: &Factor| match factor {
+            Factor::Sms => sms,
+            Factor::Webauthn => self.passkeys.as_ref().is_some_and(|it| it.serves(host)),
+            other => other.approves(),
+        };
+        factors.iter().filter(can).collect()
+    }
 }

@@ -14,6 +14,7 @@ const CORE: usize = 1;
 /// A library that only these modules may touch.
 const RESERVED: &[(&str, &[&str])] = &[
     ("totp_rs", &["stepup::totp"]),
+    ("webauthn_rs", &["stepup::passkey"]),
     ("jsonwebtoken", &["identify", "lib"]),
     ("maxminddb", &["locate::maxmind"]),
     ("redb", &["store::embedded"]),

@@ -3,6 +3,7 @@
 //! Never takes a code from the query, nor more than one. Invariant: every field at most once, and a code is a string.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::inbound::Inbound;
 use crate::pages::csrf::PostKind;
@@ -14,6 +15,8 @@ use crate::types::Factor;
 pub(super) struct Input {
     pub factor: Option<Factor>,
     pub code: String,
+    /// JSON of a passkey's answer, as it was posted.
+    pub assertion: String,
     pub freeze: bool,
     /// The page's form token.
     pub csrf: String,
@@ -24,6 +27,7 @@ pub(super) struct Input {
 struct Json {
     factor: Option<String>,
     code: Option<String>,
+    assertion: Option<Box<RawValue>>,
     freeze: bool,
 }
 
@@ -39,8 +43,9 @@ impl Input {
     }
 
     fn from_json(body: &[u8]) -> Result<Self, Rejection> {
-        let refused =
-            Rejection::BadRequest("the JSON has `factor` and `code` as strings, or `freeze`");
+        let refused = Rejection::BadRequest(
+            "the JSON has `factor` and `code` as strings, `assertion` or `freeze`",
+        );
         // serde would read an array as the fields in order.
         if !body.trim_ascii_start().starts_with(b"{") {
             return Err(refused);
@@ -49,6 +54,7 @@ impl Input {
         Ok(Self {
             factor: factor(json.factor.as_deref())?,
             code: json.code.unwrap_or_default(),
+            assertion: json.assertion.map_or_else(String::new, |it| it.get().to_owned()),
             freeze: json.freeze,
             ..Self::default()
         })
@@ -75,6 +81,7 @@ impl Input {
         Ok(Self {
             factor: factor(take("factor").as_deref())?,
             code: take("code").unwrap_or_default(),
+            assertion: take("assertion").unwrap_or_default(),
             freeze: take("freeze").is_some(),
             csrf: take("csrf").unwrap_or_default(),
         })
@@ -112,6 +119,19 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_assertion_is_kept_as_it_was_posted() {
+        let json = |text: &str| Input::from_json(text.as_bytes()).map(|input| input.assertion);
+        let posted = r#"{"factor":"webauthn","assertion": {"a":[1, "}"]} }"#;
+        assert_eq!(json(posted).unwrap(), r#"{"a":[1, "}"]}"#);
+        assert!(json(r#"{"assertion":{},"assertion":{}}"#).is_err());
+        let deep = format!(r#"{{"assertion":{}1{}}}"#, "[".repeat(20_000), "]".repeat(20_000));
+        assert_eq!(json(&deep).unwrap().len(), 40_001);
+        let form =
+            Input::from_form(b"factor=webauthn&assertion=%7B%22a%22%3A%22%2B%22%7D").unwrap();
+        assert_eq!(form.assertion, r#"{"a":"+"}"#);
     }
 
     #[test]

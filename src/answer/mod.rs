@@ -7,6 +7,7 @@ pub(crate) mod fate;
 pub(crate) mod held;
 mod input;
 mod not_me;
+mod passkey;
 mod release;
 mod verify;
 
@@ -28,6 +29,7 @@ use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, State};
 use crate::stepup::fate::Fate;
 use crate::stepup::notice::{About, FrozenBy};
+use crate::store::PasskeyAsked;
 use crate::types::{ChallengeId, CredentialKind, Factor};
 use input::Input;
 use release::Release;
@@ -251,8 +253,17 @@ impl Desk<'_> {
 
     async fn attempt(&self, challenge: &Challenge, input: &Input) -> Result<Response<Body>, End> {
         let factor = input.factor.ok_or(Rejection::BadRequest("which factor the code is of"))?;
-        let attempted =
-            verify::attempt(self.gateway, self.visit, challenge, factor, &input.code).await?;
+        let text = match factor {
+            // The page's own form without its script: nothing was answered, so nothing is counted.
+            Factor::Webauthn if input.assertion.is_empty() => {
+                return Err(
+                    Rejection::BadRequest("`assertion` is what the passkey answered").into()
+                );
+            }
+            Factor::Webauthn => &input.assertion,
+            _ => &input.code,
+        };
+        let attempted = verify::attempt(self.gateway, self.visit, challenge, factor, text).await?;
         let (result, after) = (attempted.result, attempted.challenge.as_ref());
         if let (AnswerResult::Used | AnswerResult::Approved, Some(after)) = (result, after)
             && after.held.is_none()
@@ -268,9 +279,13 @@ impl Desk<'_> {
 
     async fn send(&self, challenge: &Challenge, input: &Input) -> Result<Response<Body>, End> {
         let now = self.visit.head.received;
-        let asks = challenge.factors_open().contains(Factor::Sms);
-        if challenge.state_at(now) == State::Open && (input.factor != Some(Factor::Sms) || !asks) {
+        let factor = input.factor.filter(|it| matches!(it, Factor::Sms | Factor::Webauthn));
+        let asks = factor.is_some_and(|factor| challenge.factors_open().contains(factor));
+        if challenge.state_at(now) == State::Open && !asks {
             return Err(Rejection::BadRequest("this challenge has no such factor to send").into());
+        }
+        if factor == Some(Factor::Webauthn) {
+            return self.ask_passkey(challenge).await;
         }
         match pipeline::text_code(self.gateway, self.visit, challenge, self.identity).await? {
             Texted::Sent(challenge) => {
@@ -285,6 +300,24 @@ impl Desk<'_> {
             Texted::Limited { retry_after_s } => Err(Rejection::TooMany { retry_after_s }.into()),
             Texted::Closed(after) => Ok(self.result(challenge, &verify::closed(after, now))),
             Texted::Missing => Err(not_found()),
+        }
+    }
+
+    async fn ask_passkey(&self, challenge: &Challenge) -> Result<Response<Body>, End> {
+        let now = self.visit.head.received;
+        match passkey::ask(self.gateway, self.visit, challenge).await? {
+            passkey::Asked::Options(after, options) => {
+                let asked = |ctx: &Ctx<'_>| self.pages().passkey_asked(&after, &options, ctx);
+                Ok(self.answer(challenge, asked))
+            }
+            passkey::Asked::Store(PasskeyAsked::Blocked { until }) => {
+                let retry_after_s = until.since_ms(now).div_ceil(1000);
+                Err(Rejection::TooMany { retry_after_s }.into())
+            }
+            passkey::Asked::Store(PasskeyAsked::Closed(after) | PasskeyAsked::Asked(after)) => {
+                Ok(self.result(challenge, &verify::closed(after, now)))
+            }
+            passkey::Asked::Store(PasskeyAsked::Missing) => Err(not_found()),
         }
     }
 

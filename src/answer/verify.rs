@@ -3,6 +3,7 @@
 //! Never compares before the count is durable, and never says which part of a wrong answer was wrong. Invariant: a
 //! malformed code costs an attempt like a wrong one.
 
+use super::passkey;
 use crate::audit::Event;
 use crate::factors;
 use crate::gateway::Gateway;
@@ -22,7 +23,7 @@ pub(super) struct Attempted {
     pub challenge: Option<Challenge>,
 }
 
-/// Spends an attempt and says what came of it.
+/// Spends an attempt and says what came of it. `text` is a code, or what a passkey's browser posts.
 pub(super) async fn attempt(
     gateway: &Gateway,
     visit: &Visit,
@@ -57,6 +58,9 @@ pub(super) async fn attempt(
         }
     };
     let compared = match Code::parse(text) {
+        _ if factor == Factor::Webauthn => {
+            passkey::compare(gateway, visit, &challenge, enrolled.as_ref(), text).await?
+        }
         Err(_) => Compared::Malformed,
         Ok(code) if factor == Factor::Sms => compare_sms(gateway, &challenge, &code, now),
         Ok(code) => compare_totp(gateway, &challenge, enrolled.as_ref(), &code, now)?,
@@ -70,7 +74,7 @@ pub(super) async fn attempt(
             return Ok(failed(gateway, visit, challenge, factor, left, AnswerResult::BadCode));
         }
         Compared::Wrong | Compared::Malformed => {
-            let result = AnswerResult::Wrong { left };
+            let result = AnswerResult::wrong(factor, left);
             return Ok(failed(gateway, visit, challenge, factor, left, result));
         }
     };
@@ -109,7 +113,7 @@ fn came_back(gateway: &Gateway, visit: &Visit, mac: String) {
     });
 }
 
-enum Compared {
+pub(super) enum Compared {
     Right { step: Option<u64>, mac: Option<String> },
     Wrong,
     Replayed,

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::file;
 use super::{
     Admin, Config, FileRef, Geo, Identity, IdentityKind, Keys, Listen, Pair, SecretRef, Site, Sms,
-    SmsProvider, StoreConfig, Surveyed,
+    SmsProvider, StoreConfig, Surveyed, Webauthn,
 };
 use crate::fault::{Fault, Source, suggest};
 use crate::stepup::challenge::Limits;
@@ -42,7 +42,9 @@ impl<'a> Checker<'a> {
             self.fault(0..0, "there is no [[site]]").help("add one: name, hosts, upstream, policy");
         }
         self.hosts_once(&file.site);
-        let sites: Vec<Site> = file.site.into_iter().filter_map(|site| self.site(site)).collect();
+        let parties = self.webauthn(&file.site, listen.address.port());
+        let sites = file.site.into_iter().zip(parties);
+        let sites = sites.filter_map(|(site, party)| self.site(site, party)).collect();
         let config = Config {
             source: self.shown.clone(),
             listen,
@@ -231,7 +233,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn site(&mut self, file: file::Site) -> Option<Site> {
+    fn site(&mut self, file: file::Site, webauthn: Option<Webauthn>) -> Option<Site> {
         let name = file.name.get_ref().clone();
         if name.is_empty()
             || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
@@ -265,6 +267,7 @@ impl<'a> Checker<'a> {
             policy: self.path(&file.policy),
             shadow_policy: file.shadow_policy.as_ref().map(|path| self.path(path)),
             brand: file.brand.map(|folder| self.path(&folder)),
+            webauthn,
             accounts: file.accounts.map_or_else(|| name.clone(), |word| word.into_inner()).into(),
             identity,
             name: name.into(),

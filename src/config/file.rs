@@ -185,8 +185,16 @@ pub(super) struct Site {
     pub accounts: Option<Text>,
     pub brand: Option<Text>,
     pub address: Option<Text>,
+    pub webauthn: Option<Spanned<Webauthn>>,
     #[serde(default)]
     pub identity: Vec<Identity>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Webauthn {
+    pub rp_id: Option<Text>,
+    pub origins: Option<Spanned<Vec<Text>>>,
 }
 
 #[derive(Deserialize)]

@@ -11,6 +11,7 @@ mod hidden;
 mod mail;
 mod prices;
 mod store;
+mod webauthn;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -23,6 +24,7 @@ pub use self::changed::{needing_restart, say_restart};
 pub use self::mail::Mail;
 pub use self::prices::{Prices, PricesFrom};
 pub use self::store::{RedisStore, StoreConfig};
+pub use self::webauthn::Webauthn;
 use crate::fault::{Fault, Source, in_order, salvage, suggest};
 use crate::stepup::budget::Budget;
 use crate::stepup::challenge::Limits;
@@ -137,6 +139,8 @@ pub struct Site {
     pub brand: Option<FileRef>,
     /// Where people reach it, without a path: what links in notices begin with.
     pub address: String,
+    /// Who asks passkeys; nothing where no host can have them.
+    pub webauthn: Option<Webauthn>,
     pub identity: Vec<Identity>,
 }
 

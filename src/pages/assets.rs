@@ -13,6 +13,7 @@ use http::header::{
 use super::respond::{STEPGATE_REQUEST, json_bytes, put};
 use super::{Language, Pages};
 use crate::body::Body;
+use crate::stepup::passkey;
 use crate::types::RequestId;
 
 impl Pages {
@@ -27,6 +28,9 @@ impl Pages {
             "/style.css" => ("text/css; charset=utf-8", Bytes::from_static(STYLE)),
             "/page.js" => ("text/javascript; charset=utf-8", Bytes::from_static(PAGE_SCRIPT)),
             "/client.js" => ("text/javascript; charset=utf-8", Bytes::from_static(SCRIPT)),
+            "/passkey.js" if passkey::BUILT => {
+                ("text/javascript; charset=utf-8", Bytes::from_static(PASSKEY_SCRIPT))
+            }
             "/client.d.ts" => ("text/plain; charset=utf-8", Bytes::from_static(TYPES)),
             "/client.json" => {
                 let sentences = self.table(language).script(language);
@@ -61,6 +65,8 @@ impl Pages {
 const STYLE: &[u8] = include_bytes!("html/style.css");
 const SCRIPT: &[u8] = include_bytes!("script/client.js");
 const PAGE_SCRIPT: &[u8] = include_bytes!("script/page.js");
+const PASSKEY_SCRIPT: &[u8] = include_bytes!("script/passkey.js");
+pub(super) const PASSKEY_SCRIPT_PATH: &str = "/.stepgate/passkey.js";
 const TYPES: &[u8] = include_bytes!("script/client.d.ts");
 
 #[cfg(test)]

@@ -21,6 +21,20 @@ pub(super) struct Form {
     pub step: &'static str,
     /// It has the field for the code.
     pub code: bool,
+    /// It has the field for a passkey's answer. Its button is the script's to show.
+    pub passkey: bool,
+}
+
+impl Form {
+    pub fn of(step: &'static str) -> Self {
+        Self { step, code: false, passkey: false }
+    }
+    pub fn with_code(self) -> Self {
+        Self { code: true, ..self }
+    }
+    pub fn with_passkey(self) -> Self {
+        Self { passkey: true, ..self }
+    }
 }
 
 impl Expect<'_> {
@@ -39,25 +53,37 @@ impl Expect<'_> {
 
     fn missing_form(&self, form: &Form, page: &Page) -> Option<String> {
         let action = format!("{}{}", self.path, form.step);
-        let Some(seen) = page.forms.iter().find(|seen| seen.action == action) else {
+        // A code and a passkey are answered in the same step, by forms of their own.
+        let mut forms = page.forms.iter().filter(|seen| seen.action == action);
+        let Some(first) = forms.next() else {
             return Some(format!("this page has no form with the action `{}`", form.step));
         };
-        let of = |what: &str| Some(format!("the form of `{}` has no {what}", form.step));
-        if !seen.post {
-            return of("method `post`");
-        }
-        let token = |(name, value): &(String, String)| name == "csrf" && value == self.csrf;
-        if !self.csrf.is_empty() && !seen.hidden.iter().any(token) {
-            return of("hidden field `csrf`");
-        }
-        if form.code && !(seen.code && seen.hidden.iter().any(|(name, _)| name == "factor")) {
-            return of("field `code` and hidden field `factor`");
-        }
-        if !seen.button {
-            return of("button");
-        }
-        None
+        let lacks = lacking(form, first, self.csrf);
+        if forms.any(|seen| lacking(form, seen, self.csrf).is_none()) { None } else { lacks }
     }
+}
+
+fn lacking(form: &Form, seen: &Seen, csrf: &str) -> Option<String> {
+    let of = |what: &str| Some(format!("the form of `{}` has no {what}", form.step));
+    if !seen.post {
+        return of("method `post`");
+    }
+    let token = |(name, value): &(String, String)| name == "csrf" && value == csrf;
+    if !csrf.is_empty() && !seen.hidden.iter().any(token) {
+        return of("hidden field `csrf`");
+    }
+    if form.code && !(seen.code && seen.hidden.iter().any(|(name, _)| name == "factor")) {
+        return of("field `code` and hidden field `factor`");
+    }
+    if form.passkey {
+        let has = |name: &str| seen.hidden.iter().any(|(known, _)| known == name);
+        let whole = has("factor") && has("assertion");
+        return if whole { None } else { of("hidden fields `factor` and `assertion`") };
+    }
+    if !seen.button {
+        return of("button");
+    }
+    None
 }
 
 /// A page as it was read.
@@ -293,7 +319,7 @@ mod tests {
     fn missing(html: &str) -> Option<String> {
         let line = |value| Line { kind: "", label: "Amount".into(), value };
         let lines = [line("0.5"), line("<x>")];
-        let forms = vec![Form { step: "/answer", code: true }];
+        let forms = vec![Form::of("/answer").with_code()];
         Expect { lines: &lines, path: "/c", csrf: "a&b", forms }.missing_in(&Page::read(html))
     }
 

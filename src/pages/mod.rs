@@ -167,10 +167,15 @@ impl Pages {
         let words = missing.into_iter().map(|factor| match factor {
             Factor::Totp => table.answer("lacking_totp"),
             Factor::Sms => table.answer("lacking_sms"),
+            Factor::Webauthn => table.answer("lacking_webauthn"),
             other => other.word(),
         });
         let words = words.collect::<Vec<_>>().join(table.answer("lacking_and"));
         fill(table.answer("lacking_some"), &[("factors", &words)])
+    }
+
+    pub fn no_passkey(&self, language: Language) -> &str {
+        self.table(language).answer("no_passkey")
     }
 
     pub fn no_number(&self, language: Language) -> &str {

@@ -22,6 +22,10 @@ pub enum AnswerResult {
     Wrong {
         left: u32,
     },
+    /// The passkey's answer does not hold, or is not to what was asked last.
+    WrongPasskey {
+        left: u32,
+    },
     /// The code was right and has been used: wait for the next one.
     Replayed,
     Used,
@@ -82,6 +86,13 @@ impl NoText {
 pub(super) const NO_TEXT: &str = "sms_unavailable";
 
 impl AnswerResult {
+    pub fn wrong(factor: Factor, left: u32) -> Self {
+        match factor {
+            Factor::Webauthn => Self::WrongPasskey { left },
+            _ => Self::Wrong { left },
+        }
+    }
+
     /// What it means that a challenge is not open; `None` if it is.
     pub fn of_state(state: State) -> Option<Self> {
         match state {
@@ -97,7 +108,9 @@ impl AnswerResult {
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Approved | Self::More => StatusCode::OK,
-            Self::Wrong { .. } | Self::Replayed => StatusCode::FORBIDDEN,
+            Self::Wrong { .. } | Self::WrongPasskey { .. } | Self::Replayed => {
+                StatusCode::FORBIDDEN
+            }
             Self::Used | Self::Rejected => StatusCode::CONFLICT,
             Self::Expired => StatusCode::GONE,
             Self::Locked => StatusCode::LOCKED,
@@ -111,12 +124,15 @@ impl AnswerResult {
     pub(super) fn state(self) -> State {
         match self {
             Self::Approved => State::Approved,
-            Self::Wrong { left: 0 } | Self::Locked => State::Locked,
+            Self::Wrong { left: 0 } | Self::WrongPasskey { left: 0 } | Self::Locked => {
+                State::Locked
+            }
             Self::Used => State::Used,
             Self::Expired => State::Expired,
             Self::Rejected => State::Rejected,
             Self::More
             | Self::Wrong { .. }
+            | Self::WrongPasskey { .. }
             | Self::Replayed
             | Self::BadCode
             | Self::TooMany { .. }
@@ -129,6 +145,7 @@ impl AnswerResult {
         match self {
             Self::Approved | Self::More => None,
             Self::Wrong { .. } => Some("wrong_code"),
+            Self::WrongPasskey { .. } => Some("wrong_passkey"),
             Self::Replayed => Some("replayed_code"),
             Self::Used => Some("used"),
             Self::Expired => Some("expired"),
@@ -145,12 +162,14 @@ impl AnswerResult {
         match self {
             Self::More => table.answer("more").to_owned(),
             Self::Wrong { left: 1.. } => table.answer("wrong_code").to_owned(),
+            Self::WrongPasskey { left: 1.. } => table.answer("wrong_passkey").to_owned(),
             Self::Replayed => table.answer("replayed_code").to_owned(),
             Self::BadCode => table.answer("bad_code").to_owned(),
             Self::TooMany { .. } => table.refusal("too_many").1.to_owned(),
             Self::Missing => table.refusal("not_found").1.to_owned(),
             Self::Approved
             | Self::Wrong { .. }
+            | Self::WrongPasskey { .. }
             | Self::Used
             | Self::Expired
             | Self::Locked
@@ -174,7 +193,7 @@ impl AnswerResult {
                 status: Some(self.status().as_u16()),
                 error: Some(error),
                 attempts_left: match self {
-                    Self::Wrong { left } => Some(left),
+                    Self::Wrong { left } | Self::WrongPasskey { left } => Some(left),
                     _ => open.map(|challenge| challenge.attempts_left),
                 },
                 ..Answer::of(state)

@@ -228,6 +228,25 @@ impl Pages {
         response
     }
 
+    /// `POST …/send` for a passkey: what its browser hands to `navigator.credentials`. Only a script has any use for it.
+    pub fn passkey_asked(
+        &self,
+        challenge: &Challenge,
+        options: &serde_json::Value,
+        ctx: &Ctx<'_>,
+    ) -> Response<Body> {
+        match ctx.audience {
+            Audience::Page => {
+                self.html(StatusCode::OK, self.challenge_page(challenge, None, ctx), ctx)
+            }
+            Audience::Api => {
+                let state = challenge.state_at(ctx.now).word();
+                let body = PasskeyQuestion { state, factor: Factor::Webauthn.word(), options };
+                json(StatusCode::OK, json_bytes(&body), ctx)
+            }
+        }
+    }
+
     /// `POST …/reject`: the owner said "not me".
     pub fn rejected(&self, challenge: &Challenge, frozen: bool, ctx: &Ctx<'_>) -> Response<Body> {
         match ctx.audience {
@@ -321,9 +340,11 @@ impl Pages {
                 return whole(status, "text/plain; charset=utf-8", said, ctx);
             }
         };
+        // The one script of ours that calls home: see `challenge.html`.
+        let calls = page.contains(super::assets::PASSKEY_SCRIPT_PATH);
         let mut response = whole(status, "text/html; charset=utf-8", page, ctx);
         let headers = response.headers_mut();
-        put(headers, CONTENT_SECURITY_POLICY, &page_policy(ctx.host));
+        put(headers, CONTENT_SECURITY_POLICY, &page_policy(ctx.host, calls));
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
         // Not `no-referrer`: with it a browser sends `Origin: null` for our own forms.
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
@@ -494,6 +515,15 @@ struct ChallengeCard<'a> {
 }
 
 #[derive(Serialize)]
+struct PasskeyQuestion<'a> {
+    state: &'static str,
+    factor: &'static str,
+    /// `publicKey`, and nothing else.
+    #[serde(flatten)]
+    options: &'a serde_json::Value,
+}
+
+#[derive(Serialize)]
 struct Sent<'a> {
     state: &'static str,
     sent_to: &'a str,
@@ -514,14 +544,15 @@ const STEP_UP_EXPIRES: HeaderName = HeaderName::from_static("step-up-expires");
 
 /// Style, script and logo from below our own prefix and nowhere else, not even from the rest of the site: what users
 /// upload there is no script of ours. Forms only to this site, framed only by this site.
-fn page_policy(host: &str) -> String {
+fn page_policy(host: &str, calls: bool) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:-[]".contains(&byte);
     let own = match !host.is_empty() && host.bytes().all(plain) {
         true => format!("https://{host}/.stepgate/"),
         false => "'none'".to_owned(),
     };
+    let connect = if calls { format!("connect-src {own}; ") } else { String::new() };
     format!(
-        "default-src 'none'; style-src {own}; script-src {own}; img-src {own}; form-action 'self'; \
+        "default-src 'none'; style-src {own}; script-src {own}; img-src {own}; {connect}form-action 'self'; \
          frame-ancestors 'self'; base-uri 'none'"
     )
 }

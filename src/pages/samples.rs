@@ -145,7 +145,11 @@ fn blank(shown: Vec<Shown>) -> Challenge {
     let requirement = Requirement {
         terms: vec![Term {
             rule: RuleId::new("sample"),
-            factors: FactorExpr::Any(vec![one(Factor::Totp), one(Factor::Sms)]),
+            factors: FactorExpr::Any(vec![
+                one(Factor::Totp),
+                one(Factor::Sms),
+                one(Factor::Webauthn),
+            ]),
             valid: None,
             geographic: false,
             notify: false,
@@ -174,6 +178,7 @@ fn blank(shown: Vec<Shown>) -> Challenge {
         proven: FactorSet::default(),
         state: State::Open,
         sent: None,
+        ceremony: None,
         held: None,
         return_to: None,
         pending: None,

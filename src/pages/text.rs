@@ -185,6 +185,7 @@ mod tests {
             include_str!("html/closed.html"),
             include_str!("html/refusal.html"),
             include_str!("script/client.js"),
+            include_str!("script/passkey.js"),
             include_str!("view.rs"),
             include_str!("ended.rs"),
             include_str!("times.rs"),

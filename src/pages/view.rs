@@ -3,6 +3,7 @@
 //! Never shows anything that is not in the stored challenge or the sentences. Invariant: a link back leads to this site.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use minijinja::value::Serde;
 use minijinja::{Error, Value, context};
@@ -17,6 +18,7 @@ use super::{AnswerResult, Language, NoText, Pages};
 use crate::stepup::challenge::{Challenge, Destination, Scope, State};
 use crate::stepup::device::Device;
 use crate::stepup::message::fill;
+use crate::stepup::passkey::BUILT;
 use crate::types::Factor;
 
 /// What an answer leaves beside the field on a page that is still open.
@@ -97,6 +99,7 @@ impl Pages {
         let lines = lines(table, challenge);
         let path = challenge_path(&challenge.id);
         let open = challenge.factors_open();
+        let passkey = BUILT && open.contains(Factor::Webauthn);
         let values = context! {
             notice => Value::from(Serde(&notice)),
             approves_transaction => transaction,
@@ -112,6 +115,7 @@ impl Pages {
             // The factor that this page asks for; whether it has a field for its code yet; the others.
             factor => asked.map(Factor::word),
             field => field,
+            passkey => passkey.then(|| sentences(table)),
             sent_to => sent.map(|sent| &*sent.masked_number),
             may_use_totp => asked != Some(Factor::Totp) && open.contains(Factor::Totp),
             may_use_sms => asked != Some(Factor::Sms) && open.contains(Factor::Sms),
@@ -125,8 +129,10 @@ impl Pages {
             None => path.clone(),
         });
         let look = Look { template: "challenge.html", kind, icon, title: &title, address };
-        let answer = field.then_some(Form { step: "/answer", code: true });
-        let forms = answer.into_iter().chain([Form { step: "/reject", code: false }]).collect();
+        let answer = field.then_some(Form::of("/answer").with_code());
+        // Where there is another way, a page without this one still serves.
+        let alone = (passkey && asked.is_none()).then_some(Form::of("/answer").with_passkey());
+        let forms = answer.into_iter().chain(alone).chain([Form::of("/reject")]).collect();
         let expect = Expect { lines: &lines, path: &path, csrf: ctx.csrf, forms };
         self.page(look, values, Some(&expect), ctx)
     }
@@ -157,7 +163,7 @@ impl Pages {
             title: table.ui("approved_title"),
             address: Some(path.clone()),
         };
-        let release = challenge.held.as_ref().map(|_| Form { step: "/release", code: false });
+        let release = challenge.held.as_ref().map(|_| Form::of("/release"));
         let forms = release.into_iter().collect();
         let expect = Expect { lines: &lines, path: &path, csrf: ctx.csrf, forms };
         self.page(look, values, Some(&expect), ctx)
@@ -347,6 +353,13 @@ fn asked_for(challenge: &Challenge, sent: bool, chosen: Option<Factor>) -> Optio
         .into_iter()
         .chain(preferred)
         .find(|factor| open.contains(*factor) && matches!(factor, Factor::Totp | Factor::Sms))
+}
+
+/// What the script for passkeys says, as JSON.
+fn sentences(table: &Table) -> String {
+    let keys = ["passkey_unsupported", "passkey_not_given", "passkey_known", "passkey_failed"];
+    let said: BTreeMap<&str, &str> = keys.into_iter().map(|key| (key, table.ui(key))).collect();
+    serde_json::to_string(&said).unwrap_or_default()
 }
 
 pub(super) fn lines<'a>(table: &'a Table, challenge: &'a Challenge) -> Vec<Line<'a>> {

@@ -124,6 +124,7 @@ fn blank(
         proven: FactorSet::default(),
         state: State::Open,
         sent: None,
+        ceremony: None,
         held: None,
         return_to: visit.return_to(),
         pending: None,
@@ -144,7 +145,7 @@ async fn open(
     inline: bool,
 ) -> Result<Challenge, End> {
     visit.tell_of_place(gateway, &challenge.requirement);
-    let usable = usable(gateway, surroundings.standing().factors, identity);
+    let usable = usable(gateway, visit, surroundings.standing().factors, identity);
     let challenge = Challenge { usable, ..challenge };
     if !challenge.requirement.met_by(usable) {
         let (pages, wanted) = (&visit.site.pages, challenge.requirement.factors());
@@ -186,13 +187,12 @@ async fn open(
 }
 
 /// The factors this account can use: those enrolled, and SMS to the number that a verified token carries.
-fn usable(gateway: &Gateway, enrolled: FactorSet, identity: &Identity) -> FactorSet {
+fn usable(gateway: &Gateway, visit: &Visit, enrolled: FactorSet, identity: &Identity) -> FactorSet {
     let set = match identity.phone {
         Some(_) => enrolled.with(Factor::Sms),
         None => enrolled,
     };
-    let usable = |factor: &Factor| factor.approves() && (*factor != Factor::Sms || gateway.sms);
-    set.iter().filter(usable).collect()
+    visit.site.askable(set, &visit.head.host, gateway.sms)
 }
 
 /// The account's number: the enrolled one, else the one that the verified token carries. Where a number is enrolled

@@ -72,6 +72,7 @@ enum Slot {
     Credential,
     Totp,
     Sms,
+    Webauthn,
     AnyFactor,
     ChangeAge,
     Known,
@@ -87,7 +88,7 @@ enum Slot {
     Field(Arc<str>),
 }
 
-const PLAIN: [(&str, Slot); 26] = [
+const PLAIN: [(&str, Slot); 27] = [
     ("site", Slot::Site),
     ("action", Slot::Action),
     ("usd_value", Slot::Usd),
@@ -106,6 +107,7 @@ const PLAIN: [(&str, Slot); 26] = [
     ("credential.kind", Slot::Credential),
     ("account.has_totp", Slot::Totp),
     ("account.has_sms", Slot::Sms),
+    ("account.has_webauthn", Slot::Webauthn),
     ("account.has_factor", Slot::AnyFactor),
     ("account.security_change_age", Slot::ChangeAge),
     ("address.known", Slot::Known),
@@ -399,6 +401,7 @@ impl<'r> Element<'r> {
             Slot::Credential => self.credential = CredentialKind::from_word(value),
             Slot::Totp => self.factor(Factor::Totp, value),
             Slot::Sms => self.factor(Factor::Sms, value),
+            Slot::Webauthn => self.factor(Factor::Webauthn, value),
             Slot::AnyFactor => self.any_factor = value == "true",
             Slot::ChangeAge => self.change_age = state(value, literal::told_duration),
             Slot::CountryAge => self.country_age = state(value, literal::told_duration),

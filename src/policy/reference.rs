@@ -41,6 +41,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("credential.kind", "credential.kind is api_key"),
     ("account.has_totp", "not account.has_totp"),
     ("account.has_sms", "account.has_sms"),
+    ("account.has_webauthn", "not account.has_webauthn"),
     ("account.has_factor", "not account.has_factor"),
     ("account.security_change_age", "account.security_change_age < 24h"),
     ("time.of_day", "time.of_day between 22:00 and 23:59"),

@@ -436,6 +436,8 @@ pub const FACTS: &[FactSpec] = &[
         |facts| factor(facts, Factor::Totp)),
     fact("account.has_sms", Kind::Flag, "a phone number is enrolled", NEVER, NEVER,
         |facts| factor(facts, Factor::Sms)),
+    fact("account.has_webauthn", Kind::Flag, "a passkey is enrolled", NEVER, NEVER,
+        |facts| factor(facts, Factor::Webauthn)),
     fact("account.has_factor", Kind::Flag, "at least one factor is enrolled", NEVER, NEVER,
         |facts| Fact::Known(Value::Flag(!facts.factors.is_empty()))),
     fact("account.security_change_age", Kind::Duration,

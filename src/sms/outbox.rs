@@ -256,6 +256,8 @@ mod tests {
             open_challenge(Challenge, UnixMs) -> Task<'_, Opened>;
             challenge(&ChallengeId, &AccountId, UnixMs) -> Task<'_, Option<Challenge>>;
             open_challenges(&AccountId, UnixMs) -> Task<'_, Vec<Challenge>>;
+            ask_passkey(&ChallengeId, &AccountId, Vec<u8>, UnixMs) -> Task<'_, crate::store::PasskeyAsked>;
+            renew_factor(&AccountId, Factor, Vec<u8>, Vec<u8>, UnixMs) -> Task<'_, bool>;
             spend_attempt(&ChallengeId, &AccountId, &Credential, Factor, UnixMs) -> Task<'_, Spent>;
             prove(&ChallengeId, &AccountId, Factor, Option<u64>, Option<String>, UnixMs) -> Task<'_, Proven>;
             reject(&ChallengeId, &AccountId, bool, UnixMs) -> Task<'_, Option<Challenge>>;

@@ -115,6 +115,9 @@ pub struct Challenge {
     pub proven: FactorSet,
     pub state: State,
     pub sent: Option<SentCode>,
+    /// What a passkey was asked to sign, sealed; taken off by the attempt that answers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceremony: Option<Vec<u8>>,
     /// A browser's request, sealed, waiting to be released.
     pub held: Option<Vec<u8>>,
     /// Where a browser's GET navigation wanted to go: path and query of this site.

@@ -12,6 +12,7 @@ pub mod fate;
 pub mod mailbox;
 pub mod message;
 pub mod notice;
+pub mod passkey;
 pub mod phone;
 pub mod totp;
 

@@ -338,6 +338,18 @@ pub enum Proven {
     Closed(Challenge),
 }
 
+/// Answer to `ask_passkey`.
+#[derive(Debug)]
+pub enum PasskeyAsked {
+    Asked(Challenge),
+    /// Step-up is blocked on the account after failures in a row.
+    Blocked {
+        until: UnixMs,
+    },
+    Closed(Challenge),
+    Missing,
+}
+
 /// Answer to `send_code`.
 #[derive(Debug)]
 pub enum CodeQueued {
@@ -523,9 +535,19 @@ pub trait Store: Send + Sync {
     /// The account's open challenges, oldest first, whichever credential asked. Held requests are left out.
     fn open_challenges(&self, account: &AccountId, now: UnixMs) -> Task<'_, Vec<Challenge>>;
 
+    /// Keeps on an open challenge what a passkey is asked to sign, in place of what it was asked before.
+    fn ask_passkey(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        ceremony: Vec<u8>,
+        now: UnixMs,
+    ) -> Task<'_, PasskeyAsked>;
+
     /// Counts one attempt, on the challenge and on the account, before any comparing. After the
     /// last one the challenge is locked for everybody but the `prove` of that very answer. What is
-    /// compared with is what is enrolled, or what waits to be enrolled by this very challenge.
+    /// compared with is what is enrolled, or what waits to be enrolled by this very challenge. One with a
+    /// passkey takes what was asked off the challenge: of any number of answers one is compared with it.
     fn spend_attempt(
         &self,
         id: &ChallengeId,
@@ -550,6 +572,16 @@ pub trait Store: Send + Sync {
         mac: Option<String>,
         now: UnixMs,
     ) -> Task<'_, Proven>;
+
+    /// Replaces what is kept of a factor, if it still is `was`: a passkey counts its uses. No security change.
+    fn renew_factor(
+        &self,
+        account: &AccountId,
+        factor: Factor,
+        was: Vec<u8>,
+        secret: Vec<u8>,
+        now: UnixMs,
+    ) -> Task<'_, bool>;
 
     /// The owner says "not me": the challenge is dead; `freeze` freezes the account in the same transaction.
     fn reject(

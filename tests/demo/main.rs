@@ -59,6 +59,7 @@ async fn demo(workdir: &Workdir) -> anyhow::Result<()> {
     let settings = Settings::default();
     workdir.furnish(&Facts {
         gateway: gateway_address,
+        origins: [&doors.tokyo, &doors.frankfurt, &doors.moscow],
         admin: admin_address,
         front: &doors.tokyo,
         exchange_url: &exchange.url(),

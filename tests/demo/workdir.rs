@@ -31,6 +31,8 @@ pub struct Workdir(PathBuf);
 /// What the configuration needs to know of the running parts.
 pub struct Facts<'a> {
     pub gateway: SocketAddr,
+    /// Where browsers find it: its doors.
+    pub origins: [&'a str; 3],
     pub admin: SocketAddr,
     /// Where a browser finds it.
     pub front: &'a str,
@@ -139,6 +141,11 @@ const PRICES: &str = "[usd]\nBTC = \"60000\"\nETH = \"3000\"\nUSDT = \"1\"\n";
 const BRAND: &str = "name = \"Demo exchange\"\nsign_in = \"/login\"\n";
 
 fn configuration(facts: &Facts<'_>) -> String {
+    let origins = facts.origins.map(|origin| format!("\"{origin}\"")).join(", ");
+    let webauthn = match stepgate::stepup::passkey::BUILT {
+        true => format!("webauthn = {{ rp_id = \"localhost\", origins = [{origins}] }}\n"),
+        false => String::new(),
+    };
     let Facts { gateway, admin, front, exchange_url, issuer, audience, .. } = facts;
     format!(
         r#"# Written by the demo at each start. The README's sketch explains the keys.
@@ -185,7 +192,7 @@ accounts = "demo"
 inject = true
 address = "{front}"                 # for links in notices
 brand = "brand"                       # brand.toml, brand.css, a logo, own templates
-
+{webauthn}
 [[site.identity]]
 kind = "jwt"
 from = ["cookie:session", "bearer"]

@@ -2,6 +2,8 @@
 
 mod admin;
 mod audit;
+#[cfg(feature = "webauthn")]
+mod authenticator;
 mod backup;
 mod binary;
 mod brand;
@@ -56,5 +58,7 @@ mod ticker;
 #[path = "../tidy.rs"]
 mod tidy;
 mod vectors;
+#[cfg(feature = "webauthn")]
+mod webauthn;
 mod websocket;
 mod world;

@@ -49,6 +49,7 @@ pub fn withdrawal() -> Challenge {
         proven: FactorSet::default(),
         state: State::Open,
         sent: None,
+        ceremony: None,
         held: None,
         return_to: None,
         pending: None,

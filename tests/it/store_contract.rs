@@ -109,6 +109,8 @@ macro_rules! contract {
                     not_me_can_freeze_the_account_at_once,
                     a_held_request_is_released_once_and_only_to_its_owner,
                     a_redeemed_challenge_holds_no_request,
+                    what_a_passkey_was_asked_is_taken_by_one_attempt_with_a_passkey,
+                    a_passkey_is_asked_anew_while_the_challenge_is_open_and_not_after,
                     a_challenge_cannot_come_with_anything_proven,
                 }
                 outbox {
@@ -151,6 +153,7 @@ macro_rules! contract {
                     replacing_a_factor_voids_what_is_open_and_is_remembered,
                     the_first_enrolment_is_no_change,
                     removing_a_factor_is_a_change,
+                    a_factor_is_renewed_from_what_it_was_and_nothing_else_changes,
                     account_names_are_exact_and_groups_never_mix,
                     the_card_shows_everything_but_secrets,
                     the_first_value_under_a_name_stays,
@@ -182,6 +185,7 @@ macro_rules! contract {
                     of_fifty_parallel_beginnings_one_gets_the_grant,
                     of_parallel_proofs_with_one_step_one_counts,
                     of_parallel_openings_one_is_new,
+                    of_parallel_attempts_one_takes_what_the_passkey_was_asked,
                     parallel_beginnings_and_settlings_are_counted_exactly,
                     of_parallel_adoptions_all_get_the_first,
                     nobody_who_was_told_frozen_is_shown_otherwise,

@@ -71,6 +71,19 @@ impl World {
         Self::made(exchange, options, |_| {}, around).await
     }
 
+    /// The same with its files changed as well.
+    pub async fn edited_on(
+        policy: &str,
+        pack: &str,
+        edit: impl FnOnce(&Kit),
+        around: impl Around,
+    ) -> Self {
+        let exchange = Exchange::start().await;
+        let upstream = exchange.address;
+        let options = Options { upstream, policy, pack, extra: "", workers: 2, sms: true };
+        Self::made(exchange, options, edit, around).await
+    }
+
     /// In front of another upstream than the fake exchange, which then sees nothing.
     pub async fn in_front_of(upstream: SocketAddr, policy: &str, pack: &str) -> Self {
         let options = Options { upstream, policy, pack, extra: "", workers: 2, sms: true };

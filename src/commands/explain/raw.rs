@@ -321,7 +321,7 @@ impl Teller<'_> {
         known: &Known,
         requirement: Requirement,
     ) -> End {
-        let usable = self.usable(identity, known, &requirement);
+        let usable = self.usable(identity, known, &requirement, &self.written.head.host);
         if !requirement.met_by(usable) {
             let accepts = self.written.head.headers.get(http::header::ACCEPT_LANGUAGE);
             let language = negotiate(accepts.and_then(|value| value.to_str().ok()));
@@ -368,6 +368,7 @@ impl Teller<'_> {
             proven: FactorSet::default(),
             state: State::Open,
             sent: None,
+            ceremony: None,
             held: None,
             return_to: None,
             pending: None,
@@ -375,7 +376,13 @@ impl Teller<'_> {
     }
 
     /// The factors that can be given. Where nothing is known of the account, it has what is asked for.
-    fn usable(&self, identity: &Identity, known: &Known, requirement: &Requirement) -> FactorSet {
+    fn usable(
+        &self,
+        identity: &Identity,
+        known: &Known,
+        requirement: &Requirement,
+        host: &str,
+    ) -> FactorSet {
         if !known.live {
             return requirement.factors();
         }
@@ -383,8 +390,7 @@ impl Teller<'_> {
             Some(_) => known.standing.factors.with(Factor::Sms),
             None => known.standing.factors,
         };
-        let sends = self.config.sms.is_some();
-        enrolled.iter().filter(|factor| *factor != Factor::Sms || sends).collect()
+        self.site.askable(enrolled, host, self.config.sms.is_some())
     }
 }
 

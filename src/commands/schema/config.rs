@@ -326,10 +326,24 @@ struct Site {
     /// Where people reach it: what links in notices begin with; https:// and the first host if it is not said.
     #[schemars(regex(pattern = r"^https://[^/@]+$"), example = &"https://exchange.example:8443")]
     address: Option<String>,
+    /// Passkeys; without it they are for the first host, asked for on every host that is it or below it.
+    webauthn: Option<Webauthn>,
     /// Sites with the same word share accounts, freezes and geography; the site's name if it is not said.
     accounts: Option<String>,
     /// Who is asking: tried in order.
     identity: Option<Vec<Identity>>,
+}
+
+/// Whose passkeys are asked for.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Webauthn {
+    /// The domain that passkeys are made for, one for all sites that share accounts. Another makes all of them useless.
+    #[schemars(example = &"exchange.example")]
+    rp_id: Option<String>,
+    /// Pages whose answers are taken: `https://host`, with the port that browsers see if it is not 443.
+    #[schemars(example = &["https://exchange.example"], inner(regex(pattern = r"^https://[^/]+$")))]
+    origins: Option<Vec<String>>,
 }
 
 /// One way to know who is asking.

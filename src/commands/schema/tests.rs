@@ -28,6 +28,7 @@ const TABLES: &[(Kind, &str, &str)] = &[
     (Kind::Config, "Limits", "[limits]\n?\n"),
     (Kind::Config, "Prices", "[prices]\n?\n"),
     (Kind::Config, "Site", "[[site]]\n?\n"),
+    (Kind::Config, "Webauthn", "[[site]]\n[site.webauthn]\n?\n"),
     (Kind::Config, "Identity", "[[site]]\n[[site.identity]]\n?\n"),
     (Kind::Actions, "", "?\n"),
     (Kind::Actions, "Unclassified", "[unclassified]\n?\n"),

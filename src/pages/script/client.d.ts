@@ -49,10 +49,12 @@ interface StepgateAnswer {
   /** One factor was right, another is needed. */
   factors?: Factor[];
   attempts_left?: number;
-  /** `wrong_code`, `replayed_code`, `bad_code`, `expired`, `locked`, … with its sentence in `title`. */
+  /** `wrong_code`, `wrong_passkey`, `replayed_code`, `bad_code`, `expired`, `locked`, … with its sentence in `title`. */
   error?: string;
   title?: string;
   sent_to?: string;
+  /** What a passkey is asked, with its bytes in base64url: `PublicKeyCredential.parseRequestOptionsFromJSON` reads it. */
+  publicKey?: object;
 }
 
 interface StepgateQuestion {
@@ -61,8 +63,10 @@ interface StepgateQuestion {
   url: string;
   /** Aborted when no caller waits for the answer any more: close the dialog. */
   signal: AbortSignal;
-  answer(factor: Factor, code: string): Promise<StepgateAnswer>;
-  send(factor?: "sms"): Promise<StepgateAnswer>;
+  /** A code; or, for `webauthn`, what the browser made of `publicKey`, as its `toJSON()` spells it. */
+  answer(factor: Factor, code: string | object): Promise<StepgateAnswer>;
+  /** Sends a code; for `webauthn` its answer has `publicKey`, for `navigator.credentials.get`. */
+  send(factor?: "sms" | "webauthn"): Promise<StepgateAnswer>;
   /** "This wasn't me"; with `true` the account is frozen. */
   reject(freeze?: boolean): Promise<StepgateAnswer>;
   /** The owner does not want to answer now. */

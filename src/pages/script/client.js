@@ -1,14 +1,14 @@
 // One script tag for single-page applications: <script src="/.stepgate/client.js"></script>, before the app's own.
 //
 // It wraps fetch and XMLHttpRequest. A call of this origin that needs its owner's code opens a dialog that shows what
-// the gateway stored; after the code the very same call is sent again, and its caller gets the final answer. It keeps
-// no code, sends nothing elsewhere, and shows no word of the page's own. An app may bring its own dialog: see
-// client.d.ts. What the owner does not confirm ends as if this script were not here: with the gateway's refusal.
+// the gateway stored; after it the very same call is sent again, and its caller gets the final answer. It keeps and
+// shows nothing of its own. An app may bring another dialog: see client.d.ts. Without an answer the caller gets the
+// gateway's refusal.
 (() => {
   "use strict";
   if (window.stepgate) return;
   const ROOT = "/.stepgate/";
-  // What is larger is not guarded; it is only kept by reference, for the check of a place.
+  // What is larger is not guarded: kept by reference, for the check of a place.
   const COPY_MAX = 65536;
   // A call may owe a code for its place and then one for itself.
   const ROUNDS = 3;
@@ -30,7 +30,7 @@
         parts.forEach(([name, value]) => copy.append(name, value));
         return { body: copy };
       }
-      // Browsers draw another boundary each time, and other bytes would be another request.
+      // Browsers draw another boundary each time: that would be another request.
       const boundary = "----stepgate" + crypto.randomUUID();
       const text = parts.map(
         ([name, value]) =>
@@ -178,7 +178,7 @@
         url: new URL(ROOT + path, location.href).href,
         signal,
         answer: async (factor, code) => {
-          const answer = await talk(call, path + "/answer", { factor, code });
+          const answer = await talk(call, path + "/answer", { factor, [factor === "webauthn" ? "assertion" : "code"]: code });
           return end(answer, answer.state === "approved");
         },
         send: (factor) => talk(call, path + "/send", { factor: factor || "sms" }),
@@ -267,7 +267,7 @@
       factor = next;
       const sms = factor === "sms";
       label.textContent = sms ? filled(t.ui.sms_label, { number: sentTo || "…" }) : t.ui.totp_label;
-      input.disabled = sms && !sentTo;
+      input.disabled = sms ? !sentTo : factor !== "totp";
       confirm.hidden = input.hidden = label.hidden = input.disabled;
       sendButton.hidden = !challenge.factors.includes("sms");
       sendButton.textContent = sentTo ? t.ui.sms_resend : t.ui.sms_send;
@@ -385,6 +385,7 @@
       remove();
     });
     box.showModal();
+    if (challenge.factors.includes("webauthn")) import(ROOT + "passkey.js").then((it) => it.offer(detail, form, after, t.ui));
     (input.disabled ? sendButton : input).focus();
   }
 
@@ -483,7 +484,7 @@
         ? new ProgressEvent(event.type, { lengthComputable: event.lengthComputable, loaded: event.loaded, total: event.total })
         : new Event(event.type);
       const handler = this["on" + event.type];
-      // As a handler that was set as an attribute: a throw of its does not stop the others.
+      // As an attribute's handler: a throw of its does not stop the others.
       if (typeof handler === "function") this.addEventListener(event.type, handler, { once: true });
       this.dispatchEvent(same);
       if (typeof handler === "function") this.removeEventListener(event.type, handler);
@@ -510,7 +511,7 @@
       const approved = await ask(call, id).catch(() => false);
       if (inner !== this.#inner || this.#aborted) return;
       if (approved) return this.#again(inner);
-      // The caller gets the refusal, as if nothing had been asked.
+      // The caller gets the refusal.
       this.#held = false;
       ["readystatechange", "load", "loadend"].forEach((kind) => this.#emit(new ProgressEvent(kind)));
     }

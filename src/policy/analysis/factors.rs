@@ -11,8 +11,8 @@ use super::super::written::Text;
 use crate::fault::{Fault, Source};
 use crate::types::{Factor, FactorSet};
 
-/// What `stepgate factor import` enrols; the language has words for more.
-const GIVEN: [Factor; 2] = [Factor::Totp, Factor::Sms];
+/// What accounts can have; the language has words for more.
+const GIVEN: [Factor; 3] = [Factor::Totp, Factor::Sms, Factor::Webauthn];
 
 /// A requirement that nobody can meet.
 pub fn never_given(file: &Source, text: &Text, factors: &FactorExpr) -> Option<Fault> {
@@ -26,19 +26,29 @@ pub fn never_given(file: &Source, text: &Text, factors: &FactorExpr) -> Option<F
     Some(Fault::new(file, text.span_of(&span), message).help(help(&GIVEN)))
 }
 
-/// Alternatives that are never offered, and what cannot be met without text messages.
-pub fn doubts(file: &Source, rule: &Rule, sms: bool) -> Vec<Fault> {
+/// Alternatives that are never offered, and what cannot be met without text messages or passkeys.
+pub fn doubts(file: &Source, rule: &Rule, sms: bool, passkeys: bool) -> Vec<Fault> {
     let Some(text) = &rule.place.require else { return Vec::new() };
     let Ok(factors) = condition::factors(&text.text) else { return Vec::new() };
-    let can = GIVEN.into_iter().filter(|factor| sms || *factor != Factor::Sms).collect();
-    let lacks_sms = !factors.met_by(can);
+    let is_here = |factor: &Factor| match factor {
+        Factor::Sms => sms,
+        Factor::Webauthn => passkeys,
+        other => GIVEN.contains(other),
+    };
+    let lacks = !factors.met_by(GIVEN.into_iter().filter(is_here).collect());
     // That text messages are an alternative which this gateway does not have is for its operator to know.
-    let such = |factor| !GIVEN.contains(&factor) || factor == Factor::Sms && lacks_sms;
+    let such = |factor| !GIVEN.contains(&factor) || !is_here(&factor) && lacks;
     let doubt = |(factor, span): (Factor, _)| {
         let (message, help) = match factor {
             Factor::Sms => (
                 "nobody can meet this: it needs `sms`, and there is no `[sms]`".to_owned(),
                 "configure a provider, or let the rule take another factor".to_owned(),
+            ),
+            Factor::Webauthn => (
+                "nobody can meet this: it needs `webauthn`, and this site has no passkeys"
+                    .to_owned(),
+                "they need a host name that is no address; or let the rule take another factor"
+                    .to_owned(),
             ),
             _ => {
                 let message =
@@ -53,7 +63,8 @@ pub fn doubts(file: &Source, rule: &Rule, sms: bool) -> Vec<Fault> {
 
 fn help(given: &[Factor]) -> String {
     let words: Vec<_> = given.iter().map(|factor| format!("`{}`", factor.word())).collect();
-    format!("factors that can be given are {}", words.join(" and "))
+    let Some((last, others)) = words.split_last() else { return String::new() };
+    format!("factors that can be given are {} and {last}", others.join(", "))
 }
 
 /// The factors of a requirement that are such, and where they stand in its text.

@@ -23,6 +23,8 @@ pub struct Setting<'s> {
     pub prices: bool,
     /// Text messages can be sent.
     pub sms: bool,
+    /// The site asks for passkeys.
+    pub passkeys: bool,
     /// The fields that the packs read for an action; `None` if they do not have it.
     pub fields: &'s dyn Fn(&str) -> Option<Vec<Arc<str>>>,
 }
@@ -34,7 +36,7 @@ pub fn doubts(
     vocabulary: &Vocabulary,
     setting: &Setting<'_>,
 ) -> Vec<Fault> {
-    let mut doubts = factors::doubts(file, rule, setting.sms);
+    let mut doubts = factors::doubts(file, rule, setting.sms, setting.passkeys);
     let mut fields: Option<Vec<Arc<str>>> = None;
     let about = |action: &&Arc<str>| rule.on.iter().any(|pattern| pattern.covers(action));
     for action in vocabulary.iter().filter(about) {

@@ -66,6 +66,7 @@ const ATOMS: &[&str] = &[
     "credential.kind is not api_key",
     "account.has_totp",
     "account.has_sms",
+    "account.has_webauthn",
     "account.has_factor",
     "action is withdrawal",
     "action is order",
@@ -147,6 +148,7 @@ const KNOBS: &[(&str, &[&str])] = &[
     ("account.has_factor", &["false", "true"]),
     ("account.has_totp", &["false", "true"]),
     ("account.has_sms", &["false", "true"]),
+    ("account.has_webauthn", &["false", "true"]),
     ("session.age", &["0s", "59m", "1h", "2h", "absent", "unreadable"]),
     ("geo.speed_kmh", &["0", "900", "901", "absent", "unreadable"]),
 ];

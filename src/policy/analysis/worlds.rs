@@ -167,7 +167,8 @@ impl<'p> Worlds<'p> {
         };
         // Their cells are "no" and "yes".
         let has_none = of("account.has_factor") == Some(NO);
-        let has_one = ["account.has_totp", "account.has_sms"].iter().any(|it| of(it) == Some(YES));
+        let each = ["account.has_totp", "account.has_sms", "account.has_webauthn"];
+        let has_one = each.iter().any(|it| of(it) == Some(YES));
         // An entry of the address book is read as a whole or not at all.
         let address = || states().filter(|(it, _)| it.name.is_some_and(is_of_address));
         let can_be = |state: Set| address().all(|(_, set)| set & state != 0);

@@ -48,7 +48,7 @@ fn again<T>(
 }
 
 /// Each fact with values that a case may set. A counter of nothing is not told, so a sum comes with a count.
-const KNOBS: [(&str, &[&str]); 30] = [
+const KNOBS: [(&str, &[&str]); 31] = [
     ("geo.country", &["JP", "DE", "unreadable"]),
     ("geo.city", &["Tokyo", "absent", "unreadable", "Zürich"]),
     ("geo.asn", &["64500", "3320", "unreadable"]),
@@ -62,6 +62,7 @@ const KNOBS: [(&str, &[&str]); 30] = [
     ("credential.kind", &["session", "bearer", "api_key", "client_certificate", "none"]),
     ("account.has_totp", &["true", "false"]),
     ("account.has_sms", &["true", "false"]),
+    ("account.has_webauthn", &["true", "false"]),
     ("account.security_change_age", &["absent", "1h", "2d", "unreadable"]),
     ("client.ip", &["203.0.113.5", "192.0.2.10", "2001:db8::7"]),
     ("site", &["main", "sister"]),

@@ -311,6 +311,9 @@ impl Staged {
             "account.security_change_age" => self.security_change_age = timed(state)?,
             "account.has_totp" => self.enrol(&[Factor::Totp], flagged(state)?.known()?),
             "account.has_sms" => self.enrol(&[Factor::Sms], flagged(state)?.known()?),
+            "account.has_webauthn" => {
+                self.enrol(&[Factor::Webauthn], flagged(state)?.known()?);
+            }
             "account.has_factor" => self.enrol(&Factor::ALL, flagged(state)?.known()?),
             _ => return None,
         }

@@ -120,6 +120,22 @@ pub(super) fn install(
     Ok(())
 }
 
+/// What is kept of a factor that was used, unless it was changed meanwhile.
+pub(super) fn renew(
+    desk: &mut Desk<'_>,
+    id: &AccountId,
+    factor: Factor,
+    was: &[u8],
+    secret: Vec<u8>,
+) -> Result<bool, StoreError> {
+    let mut account = Account::load(desk, id)?;
+    let same = |known: &&mut Enrolled| known.factor == factor && known.secret == was;
+    let Some(known) = account.factors.iter_mut().find(same) else { return Ok(false) };
+    known.secret = secret;
+    account.save(desk, id)?;
+    Ok(true)
+}
+
 pub(super) fn disenrol(
     desk: &mut Desk<'_>,
     limits: &Limits,

@@ -15,7 +15,7 @@ use crate::policy::facts::Elevation;
 use crate::policy::verdict::Valid;
 use crate::stepup::attempts::DAY_MS;
 use crate::stepup::challenge::{Challenge, Limits, Scope, State};
-use crate::store::{Enrolled, Opened, Proven, Spent, StoreError};
+use crate::store::{Enrolled, Opened, PasskeyAsked, Proven, Spent, StoreError};
 use crate::types::{AccountId, ChallengeId, Credential, Factor, FactorSet, UnixMs};
 
 pub(super) fn open(
@@ -55,6 +55,7 @@ fn within(limits: &Limits, challenge: Challenge, now: UnixMs) -> Challenge {
         state: State::Open,
         proven: FactorSet::default(),
         sent: None,
+        ceremony: None,
         ..challenge
     }
 }
@@ -83,6 +84,25 @@ fn make_room(
         account.live.push(new.id.clone());
     }
     Ok(())
+}
+
+pub(super) fn ask_passkey(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    (id, owner): (&ChallengeId, &AccountId),
+    ceremony: Vec<u8>,
+    now: UnixMs,
+) -> Result<PasskeyAsked, StoreError> {
+    let Some(challenge) = challenge_of(desk, id, owner)? else { return Ok(PasskeyAsked::Missing) };
+    if challenge.state_at(now) != State::Open {
+        return Ok(PasskeyAsked::Closed(as_of(challenge, now)));
+    }
+    if let Some(until) = Account::load(desk, owner)?.tally.blocked(limits, now) {
+        return Ok(PasskeyAsked::Blocked { until });
+    }
+    let challenge = Challenge { ceremony: Some(ceremony), ..challenge };
+    save_challenge(desk, challenge.clone(), limits)?;
+    Ok(PasskeyAsked::Asked(challenge))
 }
 
 pub(super) fn spend_attempt(
@@ -121,7 +141,9 @@ pub(super) fn spend_attempt(
     challenge.attempts_left = challenge.attempts_left.saturating_sub(1);
     protection.tally.spend(factor, limits, now);
     protection.save(desk, account)?;
+    let ceremony = challenge.ceremony.take_if(|_| factor == Factor::Webauthn);
     save_challenge(desk, challenge.clone(), limits)?;
+    challenge.ceremony = ceremony.or(challenge.ceremony);
     let left = challenge.attempts_left;
     Ok(Spent::Compare { challenge, enrolled, left })
 }
@@ -296,7 +318,13 @@ fn approve(
     if only_elevates {
         account.live.retain(|id| *id != challenge.id);
     }
-    Ok(Challenge { state, expires: now.plus_ms(limits.grant_ms), sent: None, ..challenge })
+    Ok(Challenge {
+        state,
+        expires: now.plus_ms(limits.grant_ms),
+        sent: None,
+        ceremony: None,
+        ..challenge
+    })
 }
 
 fn elevate(

@@ -341,7 +341,7 @@ pub(super) fn save_challenge(
 
 /// The challenge in a state it does not leave, without what only a live one needs.
 pub(super) fn end(challenge: Challenge, state: State) -> Challenge {
-    Challenge { state, held: None, sent: None, pending: None, ..challenge }
+    Challenge { state, held: None, sent: None, ceremony: None, pending: None, ..challenge }
 }
 
 /// The challenge as its readers see it: with the state that it has at `now`.

@@ -33,7 +33,8 @@ use self::writer::{Job, Writer};
 use super::moved::{Export, Kept};
 use super::{
     AccountCard, Begin, Begun, Charge, CodeQueued, Consult, Consulted, Enrolled, Learn, Message,
-    Notice, Opened, Orphan, Proven, Quiet, Settled, Spent, Standing, Store, StoreError, Task,
+    Notice, Opened, Orphan, PasskeyAsked, Proven, Quiet, Settled, Spent, Standing, Store,
+    StoreError, Task,
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::budget::Stop;
@@ -251,6 +252,20 @@ impl Store for Embedded {
         Box::pin(async move { self.read(|rows| asking::open_challenges(rows, &account, now)) })
     }
 
+    fn ask_passkey(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        ceremony: Vec<u8>,
+        now: UnixMs,
+    ) -> Task<'_, PasskeyAsked> {
+        let limits = Arc::clone(&self.limits);
+        let (id, account) = (id.clone(), account.clone());
+        Box::pin(self.ask(Some(now), move |desk| {
+            asking::ask_passkey(desk, &limits, (&id, &account), ceremony, now)
+        }))
+    }
+
     fn spend_attempt(
         &self,
         id: &ChallengeId,
@@ -280,6 +295,20 @@ impl Store for Embedded {
         Box::pin(self.ask(Some(now), move |desk| {
             asking::prove(desk, &limits, (&id, &account), factor, step, mac.as_deref(), now)
         }))
+    }
+
+    fn renew_factor(
+        &self,
+        account: &AccountId,
+        factor: Factor,
+        was: Vec<u8>,
+        secret: Vec<u8>,
+        now: UnixMs,
+    ) -> Task<'_, bool> {
+        let account = account.clone();
+        Box::pin(
+            self.ask(Some(now), move |desk| accounts::renew(desk, &account, factor, &was, secret)),
+        )
     }
 
     fn reject(

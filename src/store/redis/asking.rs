@@ -10,7 +10,7 @@ use super::{Redis, scripts};
 use crate::policy::verdict::{Requirement, Valid};
 use crate::stepup::attempts::DAY_MS;
 use crate::stepup::challenge::{Challenge, Scope, SentCode, State};
-use crate::store::{Opened, Proven, Spent, StoreError, scope_key};
+use crate::store::{Opened, PasskeyAsked, Proven, Spent, StoreError, scope_key};
 use crate::types::{AccountId, ChallengeId, Credential, Factor, UnixMs};
 
 impl Redis {
@@ -24,7 +24,13 @@ impl Redis {
         let account = challenge.account.clone();
         let pending = challenge.pending.as_ref().map_or(Vec::new(), write_pending);
         let held = challenge.held.as_ref().map_or(Vec::new(), |held| [b"=", &held[..]].concat());
-        let json = Challenge { held: None, sent: None, pending: None, ..challenge.clone() };
+        let json = Challenge {
+            held: None,
+            sent: None,
+            ceremony: None,
+            pending: None,
+            ..challenge.clone()
+        };
         let json = serde_json::to_vec(&json).map_err(|_| corrupt("a challenge"))?;
         let args = vec![
             challenge.id.as_str().into(),
@@ -72,6 +78,25 @@ impl Redis {
         let script = &scripts::OPEN_CHALLENGES;
         let reply = self.shared.ask_of(script, account, Vec::new(), now).await?;
         reply.list()?.map(read_challenge).collect()
+    }
+
+    pub(super) async fn do_ask_passkey(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        ceremony: Vec<u8>,
+        now: UnixMs,
+    ) -> Result<PasskeyAsked, StoreError> {
+        let args = vec![id.as_str().into(), ceremony];
+        let reply = self.shared.ask_of(&scripts::ASK_PASSKEY, account, args, now).await?;
+        let (word, mut rest) = said(reply)?;
+        Ok(match word.as_str() {
+            "asked" => PasskeyAsked::Asked(read_challenge(next(&mut rest)?)?),
+            "closed" => PasskeyAsked::Closed(read_challenge(next(&mut rest)?)?),
+            "blocked" => PasskeyAsked::Blocked { until: UnixMs(next(&mut rest)?.number()?) },
+            "missing" => PasskeyAsked::Missing,
+            _ => return Err(corrupt("an answer")),
+        })
     }
 
     pub(super) async fn do_spend(
@@ -220,6 +245,7 @@ pub(super) fn read_challenge(reply: Reply) -> Result<Challenge, StoreError> {
         proven: read_factors(count("proven")?),
         state: STATES.into_iter().find(|known| known.word() == state).ok_or_else(broken)?,
         sent: read_sent(&fields)?,
+        ceremony: fields.take("ceremony"),
         held: fields.take("held"),
         pending: fields.bytes("pending").map(read_pending).transpose()?,
         ..fixed

@@ -67,8 +67,8 @@ use super::moved::{Export, Kept};
 use super::view::{View, is_news};
 use super::{
     AccountCard, Begin, Begun, Charge, CodeQueued, Consult, Consulted, Enrolled, Figures, Learn,
-    Message, Notice, Opened, Orphan, Proven, Quiet, Settled, Spent, Standing, Store, StoreError,
-    Task,
+    Message, Notice, Opened, Orphan, PasskeyAsked, Proven, Quiet, Settled, Spent, Standing, Store,
+    StoreError, Task,
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::budget::Stop;
@@ -349,6 +349,17 @@ impl Store for Redis {
         Box::pin(async move { self.do_open_challenges(&account, now).await })
     }
 
+    fn ask_passkey(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        ceremony: Vec<u8>,
+        now: UnixMs,
+    ) -> Task<'_, PasskeyAsked> {
+        let (id, account) = (id.clone(), account.clone());
+        Box::pin(async move { self.do_ask_passkey(&id, &account, ceremony, now).await })
+    }
+
     fn spend_attempt(
         &self,
         id: &ChallengeId,
@@ -372,6 +383,19 @@ impl Store for Redis {
     ) -> Task<'_, Proven> {
         let (id, account) = (id.clone(), account.clone());
         Box::pin(async move { self.do_prove(&id, &account, factor, step, mac, now).await })
+    }
+
+    fn renew_factor(
+        &self,
+        account: &AccountId,
+        factor: Factor,
+        was: Vec<u8>,
+        secret: Vec<u8>,
+        now: UnixMs,
+    ) -> Task<'_, bool> {
+        let account = account.clone();
+        let args = vec![account::factor_text(factor), was, secret];
+        Box::pin(async move { self.protect(&scripts::RENEW, &account, args, now).await })
     }
 
     fn reject(

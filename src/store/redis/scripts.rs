@@ -22,6 +22,7 @@ scripts! {
     FREEZE = "prelude" "account" "freeze";
     THAW = "prelude" "account" "thaw";
     ENROL = "prelude" "account" "enrol";
+    RENEW = "prelude" "account" "renew";
     DISENROL = "prelude" "account" "disenrol";
     BEGIN = "prelude" "account" "attempt" "begin";
     CONSULT = "prelude" "consult";
@@ -32,6 +33,7 @@ scripts! {
     OPEN = "prelude" "account" "open";
     CHALLENGE = "prelude" "account" "challenge";
     OPEN_CHALLENGES = "prelude" "account" "open_challenges";
+    ASK_PASSKEY = "prelude" "account" "ask_passkey";
     SPEND = "prelude" "account" "pending" "spend";
     PROVE = "prelude" "account" "pending" "prove";
     REJECT = "prelude" "account" "reject";

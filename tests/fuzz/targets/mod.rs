@@ -2,6 +2,7 @@
 //!
 //! Never knows who calls: libFuzzer for as long as one likes, or the tests with what it begins with.
 
+pub mod assertion;
 pub mod backup;
 pub mod cases;
 pub mod credentials;
@@ -21,6 +22,7 @@ pub type Target = fn(&[u8]);
 
 /// By name; each begins with the inputs in its folder of `corpus`.
 pub const ALL: &[(&str, Target)] = &[
+    ("assertion", |bytes| text(bytes, assertion::run)),
     ("backup", backup::run),
     ("cases", |bytes| text(bytes, cases::run)),
     ("credentials", credentials::run),

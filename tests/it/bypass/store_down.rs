@@ -9,7 +9,7 @@ use stepgate::stepup::challenge::{Challenge, SentCode};
 use stepgate::store::moved::{Export, Kept};
 use stepgate::store::{
     AccountCard, Begin, Begun, Charge, CodeQueued, Enrolled, Learn, Message, Notice, Opened,
-    Orphan, Proven, Quiet, Settled, Spent, Standing, Store, StoreError, Task,
+    Orphan, PasskeyAsked, Proven, Quiet, Settled, Spent, Standing, Store, StoreError, Task,
 };
 use stepgate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId, UnixMs};
 
@@ -106,6 +106,27 @@ impl Store for Fragile {
 
     fn open_challenges(&self, account: &AccountId, now: UnixMs) -> Task<'_, Vec<Challenge>> {
         self.unless_down(self.store.open_challenges(account, now))
+    }
+
+    fn ask_passkey(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        ceremony: Vec<u8>,
+        now: UnixMs,
+    ) -> Task<'_, PasskeyAsked> {
+        self.unless_down(self.store.ask_passkey(id, account, ceremony, now))
+    }
+
+    fn renew_factor(
+        &self,
+        account: &AccountId,
+        factor: Factor,
+        was: Vec<u8>,
+        secret: Vec<u8>,
+        now: UnixMs,
+    ) -> Task<'_, bool> {
+        self.unless_down(self.store.renew_factor(account, factor, was, secret, now))
     }
 
     fn spend_attempt(

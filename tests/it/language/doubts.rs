@@ -44,6 +44,7 @@ fn doubts(path: &Path) -> String {
             networks: !bare,
             prices: !bare,
             sms: !name.starts_with("factors"),
+            passkeys: !name.starts_with("factors"),
             fields: &fields,
         },
     );

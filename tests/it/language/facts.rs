@@ -47,6 +47,11 @@ fn every_fact_is_read_as_it_was_staged() {
         ("credential.kind is none", "\"credential.kind\" = \"none\"", ""),
         ("account.has_totp", "", "\"account.has_totp\" = \"false\""),
         ("account.has_sms", "", "\"account.has_sms\" = \"false\""),
+        (
+            "account.has_webauthn",
+            "\"account.has_webauthn\" = \"true\"",
+            "\"account.has_webauthn\" = \"false\"",
+        ),
         ("account.has_factor", "", "\"account.has_factor\" = \"false\""),
         ("account.security_change_age < 1d", "\"account.security_change_age\" = \"23h\"", ""),
         ("time.of_day between 11:59 and 12:00", "", "\"x\" = \"\""),

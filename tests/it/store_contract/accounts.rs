@@ -183,6 +183,28 @@ pub async fn removing_a_factor_is_a_change(make: Make) {
     assert_eq!(store.factors(&alice()).await.expect("answers"), []);
 }
 
+pub async fn a_factor_is_renewed_from_what_it_was_and_nothing_else_changes(make: Make) {
+    let store = make(Limits::default());
+    let passkeys = Enrolled { factor: Factor::Webauthn, secret: vec![0, 1], ..totp() };
+    store.enrol(&alice(), totp(), NOW).await.expect("enrols");
+    store.enrol(&alice(), passkeys.clone(), NOW).await.expect("enrols");
+    open(&store, challenge("c"), NOW).await;
+    let renew = async |who: &str, was: &[u8], secret: &[u8]| {
+        let (was, secret) = (was.to_vec(), secret.to_vec());
+        let renewed = store.renew_factor(&account(who), Factor::Webauthn, was, secret, after(1));
+        renewed.await.expect("answers")
+    };
+    assert!(!renew("alice", &[9], &[2]).await, "it was something else");
+    assert!(!renew("bob", &[0, 1], &[2]).await, "another account has none");
+    assert!(renew("alice", &[0, 1], &[2, 0]).await);
+    assert!(!renew("alice", &[0, 1], &[3]).await, "it is not that any more");
+    let known = store.factors(&alice()).await.expect("answers");
+    assert_eq!(known, [totp(), Enrolled { secret: vec![2, 0], ..passkeys }]);
+    let standing = look(&store, &alice(), &session("s")).await;
+    assert_eq!(standing.security_changed, None);
+    assert_eq!(state(&store, "c", after(1)).await, State::Open);
+}
+
 pub async fn account_names_are_exact_and_groups_never_mix(make: Make) {
     let store = make(Limits::default());
     let frozen = AccountId::new("a", "b|c\0d/e");

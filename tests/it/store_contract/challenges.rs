@@ -2,7 +2,7 @@
 
 use stepgate::policy::verdict::{FactorExpr, Valid};
 use stepgate::stepup::challenge::{Challenge, Limits, Scope, State};
-use stepgate::store::{Enrolled, Opened, Proven, Spent};
+use stepgate::store::{Enrolled, Opened, PasskeyAsked, Proven, Spent};
 use stepgate::types::{AccountId, ChallengeId, Credential, Factor, FactorSet};
 
 use super::Make;
@@ -355,18 +355,68 @@ pub async fn a_redeemed_challenge_holds_no_request(make: Make) {
     assert_eq!(store.take_held(&id, &alice(), &session("s"), NOW).await.expect("answers"), None);
 }
 
+pub async fn what_a_passkey_was_asked_is_taken_by_one_attempt_with_a_passkey(make: Make) {
+    let store = make(Limits::default());
+    open(&store, challenge("c"), NOW).await;
+    let asked = ask(&store, "c", &[7, 0, 255], NOW).await;
+    let PasskeyAsked::Asked(asked) = asked else { panic!("{asked:?}") };
+    assert_eq!((asked.state, asked.attempts_left), (State::Open, 5));
+    let taken = async |factor| match spend(&store, "c", factor, NOW).await {
+        Spent::Compare { challenge, .. } => challenge.ceremony,
+        other => panic!("{other:?}"),
+    };
+    let question = Some(vec![7, 0, 255]);
+    assert_eq!(taken(Factor::Totp).await, question, "another factor leaves it");
+    assert_eq!(taken(Factor::Webauthn).await, question);
+    assert_eq!(taken(Factor::Webauthn).await, None);
+    let found = store.challenge(&ChallengeId::new("c"), &alice(), NOW).await.expect("answers");
+    assert_eq!(found.expect("is there").ceremony, None);
+}
+
+pub async fn a_passkey_is_asked_anew_while_the_challenge_is_open_and_not_after(make: Make) {
+    let store = make(Limits::default());
+    open(&store, Challenge { attempts_left: 4, ..challenge("c") }, NOW).await;
+    ask(&store, "c", b"first", NOW).await;
+    ask(&store, "c", b"second", NOW).await;
+    let Spent::Compare { challenge: asked, left, .. } =
+        spend(&store, "c", Factor::Webauthn, NOW).await
+    else {
+        panic!("is compared")
+    };
+    assert_eq!((asked.ceremony.as_deref(), left), (Some(&b"second"[..]), 3));
+    let over = ask(&store, "c", b"third", after(5 * MINUTE)).await;
+    assert!(matches!(&over, PasskeyAsked::Closed(known) if known.state == State::Expired));
+    let missing = ask(&store, "nothing", b"x", NOW).await;
+    assert!(matches!(missing, PasskeyAsked::Missing), "{missing:?}");
+    let id = ChallengeId::new("c");
+    let foreign = store.ask_passkey(&id, &account("bob"), vec![1], NOW).await.expect("answers");
+    assert!(matches!(foreign, PasskeyAsked::Missing), "{foreign:?}");
+    ask(&store, "c", b"fourth", NOW).await;
+    store.reject(&id, &alice(), false, NOW).await.expect("answers");
+    let found = store.challenge(&id, &alice(), NOW).await.expect("answers").expect("is there");
+    assert_eq!(found.ceremony, None, "what has ended asks nothing");
+    open(&store, about(2, challenge("d")), NOW).await;
+    for _ in 0..4 {
+        spend(&store, "d", Factor::Sms, NOW).await;
+    }
+    let blocked = ask(&store, "d", b"x", NOW).await;
+    assert!(matches!(blocked, PasskeyAsked::Blocked { .. }), "{blocked:?}");
+}
+
 pub async fn a_challenge_cannot_come_with_anything_proven(make: Make) {
     let store = make(Limits::default());
     let crafted = Challenge {
         proven: [Factor::Totp].into_iter().collect(),
         state: State::Approved,
         attempts_left: 99,
+        ceremony: Some(vec![1]),
         expires: after(DAY),
         ..challenge("c")
     };
     let opened = open(&store, crafted, NOW).await;
     assert_eq!((opened.state, opened.attempts_left), (State::Open, 5));
     assert_eq!((opened.proven, opened.expires), (FactorSet::default(), after(5 * MINUTE)));
+    assert_eq!(opened.ceremony, None);
     assert!(begun(&store, begin("a"), NOW).await.proof.is_none());
     assert!(store.open_challenge(about(2, challenge("c")), NOW).await.is_err());
 }

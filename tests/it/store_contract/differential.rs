@@ -112,6 +112,16 @@ enum Step {
         pick: usize,
         again_ms: Option<u64>,
     },
+    AskPasskey {
+        pick: usize,
+        what: u8,
+    },
+    Renew {
+        who: u8,
+        factor: Factor,
+        was: u8,
+        now: u8,
+    },
     Freeze {
         who: u8,
     },
@@ -147,7 +157,13 @@ enum Step {
 }
 
 fn factor() -> impl Strategy<Value = Factor> {
-    prop_oneof![4 => Just(Factor::Totp), 3 => Just(Factor::Sms), 1 => Just(Factor::Mail), 1 => Just(Factor::Recovery)]
+    prop_oneof![
+        4 => Just(Factor::Totp),
+        3 => Just(Factor::Sms),
+        2 => Just(Factor::Webauthn),
+        1 => Just(Factor::Mail),
+        1 => Just(Factor::Recovery),
+    ]
 }
 
 fn price() -> impl Strategy<Value = Option<String>> {
@@ -203,8 +219,11 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (pick.clone(), with).prop_map(|(pick, with)| Step::TakeHeld { pick, with }),
         6 => (pick.clone(), 0..2u8).prop_map(|(pick, number)| Step::SendCode { pick, number }),
         4 => (0..3 * MINUTE).prop_map(|lease_ms| Step::NextMessage { lease_ms }),
-        2 => (pick, proptest::option::of(0..3 * MINUTE))
+        2 => (pick.clone(), proptest::option::of(0..3 * MINUTE))
             .prop_map(|(pick, again_ms)| Step::MessageDone { pick, again_ms }),
+        4 => (pick.clone(), 0..3u8).prop_map(|(pick, what)| Step::AskPasskey { pick, what }),
+        2 => (who.clone(), factor(), 0..3u8, 0..3u8)
+            .prop_map(|(who, factor, was, now)| Step::Renew { who, factor, was, now }),
         2 => who.clone().prop_map(|who| Step::Freeze { who }),
         1 => who.clone().prop_map(|who| Step::Thaw { who }),
         3 => (who.clone(), factor(), proptest::option::of(0..60u64), 0..10u8, any::<bool>())
@@ -482,6 +501,15 @@ async fn say_one(store: &Arc<dyn Store>, past: &mut Past, step: Step, at: UnixMs
         Step::MessageDone { pick, again_ms } => {
             let Some(id) = past.messages.iter().rev().nth(pick % 3) else { return String::new() };
             told(store.message_done(*id, again_ms.map(|ms| at.plus_ms(ms))).await)
+        }
+        Step::AskPasskey { pick, what } => {
+            let (id, who) = past.challenge(pick, at);
+            told(store.ask_passkey(&id, &who, vec![what, 0, 255], at).await)
+        }
+        Step::Renew { who: n, factor, was, now } => {
+            // What `totp` enrols, or what another renewal may have put there.
+            let secret = |n: u8| if n == 0 { totp().secret } else { vec![n, 0] };
+            told(store.renew_factor(&who(n), factor, secret(was), secret(now), at).await)
         }
         Step::Freeze { who: n } => told(store.freeze(&who(n), "operator:eve".into(), at).await),
         Step::Thaw { who: n } => told(store.thaw(&who(n), at).await),

@@ -9,7 +9,7 @@ use stepgate::stepup::budget::{Meter, Scope as BudgetScope, Watch};
 use stepgate::stepup::challenge::{Challenge, Destination, Pending, Scope, SentCode, State};
 use stepgate::stepup::device::Device;
 use stepgate::store::{
-    Begin, Begun, Charge, Enrolled, NumberKey, Opened, Proven, Settled, Spent, Store,
+    Begin, Begun, Charge, Enrolled, NumberKey, Opened, PasskeyAsked, Proven, Settled, Spent, Store,
 };
 use stepgate::types::*;
 
@@ -74,6 +74,7 @@ pub fn challenge(id: &str) -> Challenge {
         proven: FactorSet::default(),
         state: State::Open,
         sent: None,
+        ceremony: None,
         held: None,
         return_to: None,
         pending: None,
@@ -205,6 +206,11 @@ pub async fn open(store: &Arc<dyn Store>, challenge: Challenge, now: UnixMs) -> 
 pub async fn spend(store: &Arc<dyn Store>, id: &str, factor: Factor, now: UnixMs) -> Spent {
     let id = ChallengeId::new(id);
     store.spend_attempt(&id, &alice(), &session("s"), factor, now).await.expect("answers")
+}
+
+pub async fn ask(store: &Arc<dyn Store>, id: &str, what: &[u8], now: UnixMs) -> PasskeyAsked {
+    let id = ChallengeId::new(id);
+    store.ask_passkey(&id, &alice(), what.to_vec(), now).await.expect("answers")
 }
 
 pub async fn prove_totp(store: &Arc<dyn Store>, id: &str, step: u64, now: UnixMs) -> Proven {

@@ -67,6 +67,23 @@ pub async fn of_parallel_proofs_with_one_step_one_counts(make: Make) {
     assert_eq!(all.iter().filter(|proven| matches!(proven, Proven::Replayed)).count(), 19);
 }
 
+pub async fn of_parallel_attempts_one_takes_what_the_passkey_was_asked(make: Make) {
+    let store = make(Limits { failures_max: 1000, ..Limits::default() });
+    open(&store, challenge("c"), NOW).await;
+    ask(&store, "c", b"question", NOW).await;
+    let mut attempts = JoinSet::new();
+    for _ in 0..50 {
+        let store = Arc::clone(&store);
+        attempts.spawn(async move { spend(&store, "c", Factor::Webauthn, NOW).await });
+    }
+    let all = attempts.join_all().await;
+    let taken = |spent: &&Spent| match spent {
+        Spent::Compare { challenge, .. } => challenge.ceremony.is_some(),
+        _ => false,
+    };
+    assert_eq!(all.iter().filter(taken).count(), 1);
+}
+
 pub async fn of_parallel_openings_one_is_new(make: Make) {
     let store = make(Limits::default());
     let mut openings = JoinSet::new();

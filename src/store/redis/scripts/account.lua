@@ -14,7 +14,7 @@ do
 end
 local owner = ARGV[4]
 local account_key = base .. 'a' .. owner
-local SMS = '1'
+local SMS, WEBAUTHN = '1', '2'
 
 -- Sets a field of a hash, here and there; nil takes it away.
 local function put(key, fields, name, value)
@@ -107,7 +107,7 @@ end
 -- A state that is not left again, without what only a live challenge needs.
 local function end_challenge(id, state)
   redis.call('HSET', challenge_key(id), 'state', state)
-  redis.call('HDEL', challenge_key(id), 'held', 'mac', 'code_expires', 'masked', 'pending')
+  redis.call('HDEL', challenge_key(id), 'held', 'mac', 'code_expires', 'masked', 'ceremony', 'pending')
 end
 
 -- Voids every open challenge, unused grant and elevation.

@@ -157,5 +157,6 @@ put(key, challenge, 'expires', digits(now + GRANT_MS))
 put(key, challenge, 'mac', nil)
 put(key, challenge, 'code_expires', nil)
 put(key, challenge, 'masked', nil)
+put(key, challenge, 'ceremony', nil)
 keep(key, 2 * GRANT_MS + DAY)
 return { 'approved', told(challenge, challenge.state) }

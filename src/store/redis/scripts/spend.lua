@@ -24,6 +24,11 @@ else
     return { 'blocked', now + BLOCK_MAX_MS }
   end
 end
-put(challenge_key(ARGV[5]), challenge, 'left', digits(challenge.left - 1))
+local key = challenge_key(ARGV[5])
+put(key, challenge, 'left', digits(challenge.left - 1))
 count_failure(account, ARGV[7])
+-- What was asked goes with the attempt: the caller is told it, and nobody after.
+if ARGV[7] == WEBAUTHN and challenge.ceremony then
+  redis.call('HDEL', key, 'ceremony')
+end
 return { 'compare', told(challenge, 'open'), enrolled or false }
