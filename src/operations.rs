@@ -18,6 +18,7 @@ use crate::audit::{Event, Record, RequestState};
 use crate::classify::Detected;
 use crate::factors;
 use crate::gateway::{Gateway, Live};
+use crate::pages::Language;
 use crate::reload::Trigger;
 use crate::routes::RouteSeen;
 use crate::serve::Parts;
@@ -348,6 +349,10 @@ impl Operations for Desk {
 impl Desk {
     /// Checks what is to be enrolled and seals it for its account.
     fn enrolment(&self, import: &Import) -> Result<Enrolled, String> {
+        let spoken = |tag: &Arc<str>| Language::ALL.iter().any(|known| *known.tag() == **tag);
+        if import.language.as_ref().is_some_and(|tag| !spoken(tag)) {
+            return Err("`language` is one of en, zh-TW, zh-CN, ja and de".to_owned());
+        }
         let (factor, secret, label) = match &import.secret {
             ImportSecret::Otpauth(uri) => {
                 let totp = Totp::parse(uri).map_err(|error| error.to_string())?;
@@ -368,7 +373,7 @@ impl Desk {
             last_step: None,
             usable_from: now,
             codes: Vec::new(),
-            language: None,
+            language: import.language.clone(),
         })
     }
 }

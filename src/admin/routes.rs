@@ -243,6 +243,7 @@ fn import(number: usize, line: &[u8]) -> Result<Import, &'static str> {
         group: String,
         otpauth: Option<String>,
         phone: Option<String>,
+        language: Option<String>,
     }
     // serde's own message may quote the line, and with it the secret.
     let line: Line = serde_json::from_slice(line)
@@ -250,12 +251,13 @@ fn import(number: usize, line: &[u8]) -> Result<Import, &'static str> {
     if line.account.is_empty() || line.group.is_empty() {
         return Err("`account` or `group` is empty");
     }
+    let language = line.language.map(Into::into);
     let secret = match (line.otpauth, line.phone) {
         (Some(address), None) => ImportSecret::Otpauth(address.into()),
         (None, Some(number)) => ImportSecret::Phone(number.into()),
         _ => return Err("either `otpauth` or `phone` is needed"),
     };
-    Ok(Import { line: number, account: AccountId::new(line.group, line.account), secret })
+    Ok(Import { line: number, account: AccountId::new(line.group, line.account), secret, language })
 }
 
 async fn body(request: Request<Incoming>) -> Result<Bytes, Trouble> {

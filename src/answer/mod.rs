@@ -3,6 +3,7 @@
 //! Never forwards anything of its own, and believes nothing the client says about the transaction. Invariant: an
 //! attempt is counted, durably, before any code is compared (RFC 4226 §7.3).
 
+mod factors;
 pub(crate) mod held;
 mod input;
 mod verify;
@@ -87,11 +88,26 @@ async fn answer_own(
         }
         _ => {}
     }
-    let Some((id, step)) = address(visit.head.path()) else { return Err(not_found()) };
+    let path = visit.head.path().strip_prefix(PREFIX).unwrap_or("");
+    let change = path.strip_prefix("/factors/").filter(|_| visit.head.method == Method::POST);
+    let page = get && matches!(path, "/factors" | "/approvals");
+    let address = address(visit.head.path());
+    if change.is_none() && !page && address.is_none() {
+        return Err(not_found());
+    }
     let identity = pipeline::identify(visit, true)
         .await?
         .ok_or(Rejection::Unauthenticated("sign in as the account's owner"))?;
     visit.identified(&identity);
+    if let Some(change) = change {
+        return factors::post(worker, visit, &identity, change, body).await;
+    }
+    let Some((id, step)) = address else {
+        return match path {
+            "/factors" => factors::show(worker, visit, &identity).await,
+            _ => factors::approvals(worker, visit, &identity).await,
+        };
+    };
     let challenge = find(gateway, visit, &id, &identity).await?;
     let desk = Desk { gateway, visit, identity: &identity };
     match (step, &visit.head.method) {
@@ -178,7 +194,9 @@ impl Desk<'_> {
         challenge: &Challenge,
         f: impl FnOnce(&Ctx<'_>) -> Response<Body>,
     ) -> Response<Body> {
-        self.visit.about(self.gateway, &challenge.id, f)
+        let secret = factors::secret(self, challenge);
+        let with = |ctx: &Ctx<'_>| f(&Ctx { secret: secret.as_ref(), ..*ctx });
+        self.visit.about(self.gateway, &challenge.id, with)
     }
 
     fn result(&self, challenge: &Challenge, attempted: &Attempted) -> Response<Body> {
@@ -206,10 +224,16 @@ impl Desk<'_> {
         let attempted =
             verify::attempt(self.gateway, self.visit, challenge, factor, &input.code).await?;
         let (result, after) = (attempted.result, attempted.challenge.as_ref());
+        if result == AnswerResult::Approved
+            && let Some(codes) = factors::confirmed(self, challenge).await
+        {
+            let back = challenge.return_to.as_deref();
+            return Ok(self.visit.with_context(|ctx| self.pages().enrolled(&codes, back, ctx)));
+        }
         let chosen = if result == AnswerResult::More { None } else { Some(factor) };
         let answer =
             |ctx: &Ctx<'_>| self.pages().answer(result, after, &Ctx { factor: chosen, ..*ctx });
-        Ok(self.answer(challenge, answer))
+        Ok(self.answer(after.unwrap_or(challenge), answer))
     }
 
     async fn send(&self, challenge: &Challenge, input: &Input) -> Result<Response<Body>, End> {
@@ -270,7 +294,11 @@ impl Desk<'_> {
             return Err(Rejection::Misdirected.into());
         }
         let again = self.visit.again(inbound)?;
-        match pipeline::release(worker, &again, body, self.identity.clone()).await {
+        let released = match is_own(again.head.path()) {
+            true => factors::released(worker, &again, self.identity, body).await,
+            false => pipeline::release(worker, &again, body, self.identity.clone()).await,
+        };
+        match released {
             Err(End::Reject(rejection)) => Ok(pipeline::refuse(gateway, &again, &rejection)),
             other => other,
         }

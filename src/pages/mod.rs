@@ -12,10 +12,12 @@ mod audience;
 mod brand;
 mod csp;
 pub mod csrf;
+pub mod factors;
 pub mod inject;
 mod inspect;
 pub mod language;
 pub mod outcome;
+mod qr;
 mod refusal;
 pub mod respond;
 mod said;
@@ -163,10 +165,35 @@ impl Pages {
         let words = missing.into_iter().map(|factor| match factor {
             Factor::Totp => table.answer("lacking_totp"),
             Factor::Sms => table.answer("lacking_sms"),
+            Factor::Recovery => table.answer("lacking_recovery"),
             other => other.word(),
         });
         let words = words.collect::<Vec<_>>().join(table.answer("lacking_and"));
         fill(table.answer("lacking_some"), &[("factors", &words)])
+    }
+
+    /// A factor is there, and has to wait.
+    pub fn too_young(&self, language: Language) -> &str {
+        self.table(language).answer("too_young")
+    }
+
+    /// None of the account's factors works.
+    pub fn no_factor(&self, language: Language) -> &str {
+        self.table(language).ui("no_factor")
+    }
+
+    /// An API key does not change factors.
+    pub fn not_by_key(&self, language: Language) -> &str {
+        self.table(language).answer("not_by_key")
+    }
+
+    pub fn bad_number(&self, language: Language) -> &str {
+        self.table(language).answer("bad_number")
+    }
+
+    /// Recovery codes need something that they recover.
+    pub fn codes_alone(&self, language: Language) -> &str {
+        self.table(language).answer("codes_alone")
     }
 
     pub fn no_number(&self, language: Language) -> &str {

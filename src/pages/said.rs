@@ -34,6 +34,9 @@ pub(super) struct Said {
     /// Path of the page where the person can begin again.
     #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
     pub back: Option<Arc<str>>,
+    /// It would pass if the account had another factor.
+    #[serde(rename = "e", default, skip_serializing_if = "std::ops::Not::not")]
+    pub enrol: bool,
     /// The request that was refused.
     #[serde(rename = "r")]
     pub request: Arc<str>,
@@ -48,6 +51,7 @@ impl Said {
             again: refusal.retry_after_s.map(|seconds| at.plus_ms(seconds.saturating_mul(1000))),
             why: refusal.why.clone(),
             back: back.map(Into::into),
+            enrol: refusal.enrol,
             request: request.into(),
         }
     }

@@ -102,13 +102,17 @@ pub(super) fn escape(text: &str) -> String {
     minijinja::HtmlEscape(text).to_string().replace("&#x2f;", "/")
 }
 
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 10] = [
     ("base.html", include_str!("html/base.html")),
     ("parts.html", include_str!("html/parts.html")),
     ("challenge.html", include_str!("html/challenge.html")),
     ("approved.html", include_str!("html/approved.html")),
     ("closed.html", include_str!("html/closed.html")),
     ("refusal.html", include_str!("html/refusal.html")),
+    ("factors.html", include_str!("html/factors.html")),
+    ("enrol.html", include_str!("html/enrol.html")),
+    ("enrolled.html", include_str!("html/enrolled.html")),
+    ("approvals.html", include_str!("html/approvals.html")),
 ];
 
 #[cfg(test)]

@@ -21,11 +21,11 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-pub(crate) use ask::queue_code;
+pub(crate) use ask::{blank, queue_code};
 use caller::Caller;
 pub use caller::LastCaller;
 pub(crate) use facts::{geo_of, session_age_ms};
-pub(crate) use guarded::{destination, release};
+pub(crate) use guarded::{Deed, destination, release, within};
 pub(crate) use receive::{refuse, request_id};
 pub(crate) use record::Visit;
 pub(crate) use shadow::{Candidate, Lines};
@@ -332,6 +332,18 @@ async fn decide(
         }
     }
     Err(Rejection::Denied { why: None }.into())
+}
+
+/// The same for a page of the gateway's own that shows something of the account.
+pub(crate) async fn as_ordinary(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    identity: &Arc<Identity>,
+) -> Result<(), End> {
+    match decide(worker, visit, None, Some(identity)).await? {
+        Decided::Cleared(_) => Ok(()),
+        Decided::AboutThisOne(_) => Err(Rejection::Denied { why: None }.into()),
+    }
 }
 
 /// Who is asking. For a guarded action the answer is fresh and must be there.

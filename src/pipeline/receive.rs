@@ -119,6 +119,7 @@ pub(super) fn refuse_early(
             back: None,
             sign: None,
             factor: None,
+            secret: None,
         },
     )
 }

@@ -385,6 +385,7 @@ impl Visit {
             back: self.back(),
             sign: None,
             factor: None,
+            secret: None,
         })
     }
 

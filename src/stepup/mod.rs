@@ -9,6 +9,7 @@ pub mod code;
 pub mod device;
 pub mod message;
 pub mod phone;
+pub mod recovery;
 pub mod totp;
 
 use crate::types::{ChallengeId, FactorSet, IntentDigest, UnixMs};

@@ -118,6 +118,7 @@ fn context<'a>(
         back: Some("/withdraw"),
         sign: Some(&toy_mac),
         factor: None,
+        secret: None,
     }
 }
 

@@ -113,6 +113,7 @@ impl Counter<'_> {
             back: None,
             sign: None,
             factor: None,
+            secret: None,
         };
         f(&self.site.pages, &ctx)
     }
