@@ -406,6 +406,10 @@ impl Operations for Desk {
 impl Desk {
     /// Checks what is to be enrolled and seals it for its account.
     fn enrolment(&self, import: &Import) -> Result<Enrolled, String> {
+        let spoken = |tag: &Arc<str>| Language::ALL.iter().any(|known| *known.tag() == **tag);
+        if import.language.as_ref().is_some_and(|tag| !spoken(tag)) {
+            return Err("`language` is one of en, zh-TW, zh-CN, ja and de".to_owned());
+        }
         let (factor, secret, label) = match &import.secret {
             ImportSecret::Otpauth(uri) => {
                 let totp = Totp::parse(uri).map_err(|error| error.to_string())?;
@@ -435,7 +439,7 @@ impl Desk {
             last_step: None,
             usable_from: now,
             codes: Vec::new(),
-            language,
+            language: import.language.clone(),
         })
     }
 }

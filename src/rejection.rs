@@ -25,6 +25,9 @@ pub enum Rejection {
     /// 403 `urn:stepgate:denied`.
     #[error("denied")]
     Denied { why: Option<Arc<str>> },
+    /// The same, because a factor is asked for that the account has not: it is led to enrol one.
+    #[error("a factor is asked for that the account has not")]
+    MustEnrol { why: Arc<str> },
     /// 403 `urn:stepgate:held`, `Retry-After`.
     #[error("held until {until}")]
     Held { until: UnixMs, why: Option<Arc<str>> },

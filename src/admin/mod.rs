@@ -169,8 +169,8 @@ pub struct Import {
     pub line: usize,
     pub account: AccountId,
     pub secret: ImportSecret,
-    /// In which its owner is written to: `de`.
-    pub language: Option<String>,
+    /// In which its owner is written to.
+    pub language: Option<Arc<str>>,
 }
 
 /// What is enrolled. `Debug` shows the kind only.
@@ -266,8 +266,7 @@ mod tests {
     #[test]
     fn an_import_does_not_show_its_secret() {
         let secret = ImportSecret::Phone("+4915112345667".to_owned().into());
-        let account = AccountId::new("main", "a");
-        let import = Import { line: 1, account, secret, language: None };
+        let import = Import { line: 1, account: AccountId::new("main", "a"), secret, language: None };
         assert!(!format!("{import:?}").contains("49151"));
     }
 }

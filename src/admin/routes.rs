@@ -279,7 +279,7 @@ fn import(number: usize, line: &[u8]) -> Result<Import, &'static str> {
         _ => return Err("either `otpauth`, `phone` or `mail` is needed"),
     };
     let account = AccountId::new(line.group, line.account);
-    Ok(Import { line: number, account, secret, language: line.language })
+    Ok(Import { line: number, account, secret, language: line.language.map(Into::into) })
 }
 
 async fn body(request: Request<Incoming>) -> Result<Bytes, Trouble> {

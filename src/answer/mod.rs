@@ -3,6 +3,7 @@
 //! Never forwards anything of its own, and believes nothing the client says about the transaction. Invariant: an
 //! attempt is counted, durably, before any code is compared (RFC 4226 §7.3).
 
+mod factors;
 pub(crate) mod fate;
 pub(crate) mod held;
 mod input;
@@ -94,13 +95,27 @@ async fn answer_own(
         }
         _ => {}
     }
-    let rest = visit.head.path().strip_prefix(PREFIX).unwrap_or("");
-    if let Some(id) = not_me::address(rest) {
+    let path = visit.head.path().strip_prefix(PREFIX).unwrap_or("");
+    if let Some(id) = not_me::address(path) {
         return not_me::answer(gateway, visit, id, body).await;
     }
-    let Some((id, step)) = address(visit.head.path()) else { return Err(not_found()) };
+    let change = path.strip_prefix("/factors/").filter(|_| visit.head.method == Method::POST);
+    let page = get && matches!(path, "/factors" | "/approvals");
+    let address = address(visit.head.path());
+    if change.is_none() && !page && address.is_none() {
+        return Err(not_found());
+    }
     let identity = whoever_is_there(visit).await?;
     visit.identified(&identity);
+    if let Some(change) = change {
+        return factors::post(worker, visit, &identity, change, body).await;
+    }
+    let Some((id, step)) = address else {
+        return match path {
+            "/factors" => factors::show(worker, visit, &identity).await,
+            _ => factors::approvals(worker, visit, &identity).await,
+        };
+    };
     let challenge = find(gateway, visit, &id, &identity).await?;
     let desk = Desk { gateway, visit, identity: &identity };
     match (step, &visit.head.method) {
@@ -228,7 +243,9 @@ impl Desk<'_> {
         challenge: &Challenge,
         f: impl FnOnce(&Ctx<'_>) -> Response<Body>,
     ) -> Response<Body> {
-        self.visit.about(self.gateway, &challenge.id, f)
+        let secret = factors::secret(self, challenge);
+        let with = |ctx: &Ctx<'_>| f(&Ctx { secret: secret.as_ref(), ..*ctx });
+        self.visit.about(self.gateway, &challenge.id, with)
     }
 
     fn result(&self, challenge: &Challenge, attempted: &Attempted) -> Response<Body> {
@@ -265,6 +282,12 @@ impl Desk<'_> {
         };
         let attempted = verify::attempt(self.gateway, self.visit, challenge, factor, text).await?;
         let (result, after) = (attempted.result, attempted.challenge.as_ref());
+        if result == AnswerResult::Approved
+            && let Some(codes) = factors::confirmed(self, challenge).await
+        {
+            let back = challenge.return_to.as_deref();
+            return Ok(self.visit.with_context(|ctx| self.pages().enrolled(&codes, back, ctx)));
+        }
         if let (AnswerResult::Used | AnswerResult::Approved, Some(after)) = (result, after)
             && after.held.is_none()
             && let Some(ended) = self.ended(after, false, StatusCode::OK).await?
@@ -274,7 +297,7 @@ impl Desk<'_> {
         let chosen = if result == AnswerResult::More { None } else { Some(factor) };
         let answer =
             |ctx: &Ctx<'_>| self.pages().answer(result, after, &Ctx { factor: chosen, ..*ctx });
-        Ok(self.answer(challenge, answer))
+        Ok(self.answer(after.unwrap_or(challenge), answer))
     }
 
     async fn send(&self, challenge: &Challenge, input: &Input) -> Result<Response<Body>, End> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 
-use super::{fate, held};
+use super::{factors, fate, held};
 use crate::body::Body;
 use crate::gateway::Worker;
 use crate::identify::Identity;
@@ -53,6 +53,9 @@ impl Release {
         let ended = match fate::keep(gateway, id, &Fate::Sending { since: again.head.received })
             .await
         {
+            Ok(()) if super::is_own(again.head.path()) => {
+                factors::released(&self.worker, &again, &self.identity, body).await
+            }
             Ok(()) => pipeline::release(&self.worker, &again, body, self.identity.clone()).await,
             Err(error) => Err(again.store_failed(&error).into()),
         };

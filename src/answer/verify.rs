@@ -13,9 +13,10 @@ use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, State};
 use crate::stepup::code::{Code, SmsCheck, check_sms};
 use crate::stepup::notice::About;
+use crate::stepup::recovery::{CODE_LABEL, RecoveryCode, with_parts};
 use crate::stepup::totp::{Totp, TotpCheck};
 use crate::store::{Enrolled, Proven, Spent};
-use crate::types::{Factor, UnixMs};
+use crate::types::{Factor, IntentDigest, UnixMs};
 
 /// What an attempt came to, and the challenge after it.
 pub(super) struct Attempted {
@@ -60,6 +61,9 @@ pub(super) async fn attempt(
     let compared = match Code::parse(text) {
         _ if factor == Factor::Webauthn => {
             passkey::compare(gateway, visit, &challenge, enrolled.as_ref(), text).await?
+        }
+        _ if factor == Factor::Recovery => {
+            compare_recovery(gateway, &challenge, enrolled.as_ref(), text)
         }
         Err(_) => Compared::Malformed,
         Ok(code) if factor == Factor::Sms => compare_sms(gateway, &challenge, &code, now),
@@ -146,6 +150,28 @@ fn compare_sms(gateway: &Gateway, challenge: &Challenge, code: &Code, now: UnixM
     match check_sms(challenge.sent.as_ref(), &challenge.id, code, &mac, now) {
         SmsCheck::Right { mac } => Compared::Right { step: None, mac: Some(mac) },
         SmsCheck::Wrong => Compared::Wrong,
+    }
+}
+
+/// One of the codes that are not used yet. Which of them is told to the store, which takes it away.
+fn compare_recovery(
+    gateway: &Gateway,
+    challenge: &Challenge,
+    enrolled: Option<&Enrolled>,
+    text: &str,
+) -> Compared {
+    let kept = enrolled.filter(|enrolled| !enrolled.disabled).map_or(&[][..], |it| &it.codes[..]);
+    let Ok(code) = RecoveryCode::parse(text) else { return Compared::Wrong };
+    let right = with_parts(&challenge.account, &code, |parts| {
+        let is_it = |kept: &&String| {
+            let tag = IntentDigest::from_hex(kept);
+            tag.is_some_and(|tag| gateway.keyring.matches(CODE_LABEL, parts, &tag.0))
+        };
+        kept.iter().find(is_it).cloned()
+    });
+    match right {
+        Some(mac) => Compared::Right { step: None, mac: Some(mac) },
+        None => Compared::Wrong,
     }
 }
 

@@ -13,11 +13,13 @@ mod brand;
 mod csp;
 pub mod csrf;
 mod ended;
+pub mod factors;
 pub mod inject;
 mod inspect;
 pub mod language;
 mod notices;
 pub mod outcome;
+mod qr;
 mod refusal;
 pub mod respond;
 mod said;
@@ -168,6 +170,7 @@ impl Pages {
             Factor::Totp => table.answer("lacking_totp"),
             Factor::Sms => table.answer("lacking_sms"),
             Factor::Webauthn => table.answer("lacking_webauthn"),
+            Factor::Recovery => table.answer("lacking_recovery"),
             other => other.word(),
         });
         let words = words.collect::<Vec<_>>().join(table.answer("lacking_and"));
@@ -176,6 +179,30 @@ impl Pages {
 
     pub fn no_passkey(&self, language: Language) -> &str {
         self.table(language).answer("no_passkey")
+    }
+
+    /// A factor is there, and has to wait.
+    pub fn too_young(&self, language: Language) -> &str {
+        self.table(language).answer("too_young")
+    }
+
+    /// None of the account's factors works.
+    pub fn no_factor(&self, language: Language) -> &str {
+        self.table(language).ui("no_factor")
+    }
+
+    /// An API key does not change factors.
+    pub fn not_by_key(&self, language: Language) -> &str {
+        self.table(language).answer("not_by_key")
+    }
+
+    pub fn bad_number(&self, language: Language) -> &str {
+        self.table(language).answer("bad_number")
+    }
+
+    /// Recovery codes need something that they recover.
+    pub fn codes_alone(&self, language: Language) -> &str {
+        self.table(language).answer("codes_alone")
     }
 
     pub fn no_number(&self, language: Language) -> &str {

@@ -21,6 +21,8 @@ pub(super) struct Refusal {
     pub why: Option<Arc<str>>,
     /// A guarded request was sent and may have been carried out.
     pub unknown: bool,
+    /// It would pass if the account had another factor.
+    pub enrol: bool,
 }
 
 /// The key of its sentences.
@@ -39,6 +41,11 @@ impl Refusal {
             R::Denied { why } => {
                 Self { why: why.clone(), ..Self::plain(StatusCode::FORBIDDEN, "denied") }
             }
+            R::MustEnrol { why } => Self {
+                why: Some(why.clone()),
+                enrol: true,
+                ..Self::plain(StatusCode::FORBIDDEN, "denied")
+            },
             R::Held { until, why } => Self {
                 why: why.clone(),
                 until: Some(*until),
@@ -82,7 +89,15 @@ impl Refusal {
     }
 
     fn plain(status: StatusCode, kind: &'static str) -> Self {
-        Self { status, kind, retry_after_s: None, until: None, why: None, unknown: false }
+        Self {
+            status,
+            kind,
+            retry_after_s: None,
+            until: None,
+            why: None,
+            unknown: false,
+            enrol: false,
+        }
     }
 }
 

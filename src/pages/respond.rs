@@ -9,14 +9,16 @@ use http::header::{
     X_FRAME_OPTIONS,
 };
 use http::{Response, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
+use super::factors::Secret;
 use super::language::Language;
 use super::outcome::{NO_TEXT, words};
 use super::refusal::Refusal;
 use super::said::Said;
 use super::times::date_and_time;
-use super::view::goes_on;
+use super::view::{goes_on, own_path};
 use super::{AnswerResult, Audience, NoText, Pages};
 use crate::body::Body;
 use crate::rejection::Rejection;
@@ -65,11 +67,22 @@ pub struct Ctx<'a> {
     pub factor: Option<Factor>,
     /// The text message that the challenge needs cannot be sent.
     pub no_text: Option<NoText>,
+    /// What an authenticator app has to be told, for whoever enrols it.
+    pub secret: Option<&'a Secret>,
 }
 
 /// Where a challenge lives on its site.
 pub fn challenge_path(id: &ChallengeId) -> String {
     format!("/.stepgate/challenge/{id}")
+}
+
+/// Where an account's factors are, with the way back to a page of this site.
+pub fn factors_path(back: Option<&str>) -> String {
+    let path = "/.stepgate/factors";
+    match own_path(back) {
+        Some(back) => format!("{path}?return_to={}", utf8_percent_encode(back, NON_ALPHANUMERIC)),
+        None => path.to_owned(),
+    }
 }
 
 impl Pages {
@@ -308,8 +321,10 @@ impl Pages {
     fn refusal_problem(&self, refusal: &Refusal, ctx: &Ctx<'_>) -> Response<Body> {
         let (title, text) = self.table(ctx.language).refusal(refusal.kind);
         let why = refusal.why.as_deref();
+        let enrol_url =
+            refusal.enrol.then(|| format!("https://{}{}", ctx.host, factors_path(None)));
         if let Some(native) = ctx.native {
-            let message = native_message(refusal, title, text, ctx);
+            let message = native_message(refusal, title, text, enrol_url.as_deref(), ctx);
             return json(refusal.status, (native.render)(&message), ctx);
         }
         let body = RefusalProblem {
@@ -321,6 +336,7 @@ impl Pages {
             until: refusal.until.map(UnixMs::seconds),
             retry_after: refusal.retry_after_s,
             transaction_state: refusal.unknown.then_some("unknown"),
+            enrol_url,
         };
         problem(refusal.status, json_bytes(&body), ctx)
     }
@@ -387,11 +403,21 @@ pub(super) fn json_bytes(body: &impl Serialize) -> Vec<u8> {
 
 /// `Not yet. This action has to wait. … (urn:stepgate:held, until … UTC, request …)`: client libraries keep nothing of an
 /// error but this text.
-fn native_message(refusal: &Refusal, title: &str, text: &str, ctx: &Ctx<'_>) -> String {
+fn native_message(
+    refusal: &Refusal,
+    title: &str,
+    text: &str,
+    enrol_url: Option<&str>,
+    ctx: &Ctx<'_>,
+) -> String {
     let mut message = format!("{title}: {text}");
     if let Some(why) = &refusal.why {
         message.push(' ');
         message.push_str(why);
+    }
+    if let Some(url) = enrol_url {
+        message.push(' ');
+        message.push_str(url);
     }
     let until = refusal.until.map(|until| format!(", until {} UTC", date_and_time(until)));
     let state = if refusal.unknown { ", transaction_state: unknown" } else { "" };
@@ -430,7 +456,7 @@ fn problem(status: StatusCode, body: impl Into<bytes::Bytes>, ctx: &Ctx<'_>) -> 
     whole(status, "application/problem+json", body, ctx)
 }
 
-fn whole(
+pub(super) fn whole(
     status: StatusCode,
     media_type: &'static str,
     body: impl Into<bytes::Bytes>,
@@ -487,6 +513,9 @@ struct RefusalProblem<'a> {
     retry_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transaction_state: Option<&'static str>,
+    /// Where its owner enrols what is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enrol_url: Option<String>,
 }
 
 #[derive(Serialize)]

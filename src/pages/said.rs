@@ -38,6 +38,9 @@ pub(super) struct Said {
     /// A form was filled in, and it is not kept.
     #[serde(rename = "f", default, skip_serializing_if = "is_not")]
     pub form: bool,
+    /// It would pass if the account had another factor.
+    #[serde(rename = "e", default, skip_serializing_if = "std::ops::Not::not")]
+    pub enrol: bool,
     /// The request that was refused.
     #[serde(rename = "r")]
     pub request: Arc<str>,
@@ -54,6 +57,7 @@ impl Said {
             why: refusal.why.clone(),
             back: ctx.back.map(Into::into),
             form: ctx.form && refusal.keeps_nothing(),
+            enrol: refusal.enrol,
             request: ctx.request.as_str().into(),
         }
     }

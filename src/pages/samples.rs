@@ -3,16 +3,19 @@
 //! Never shown to anybody. Invariant: every template is rendered in every language, and every branch that an owner's
 //! answers can lead to is among the samples.
 
+use super::factors::{Codes, MayAdd, Secret};
 use super::refusal::Refusal;
 use super::respond::Ctx;
 use super::said::Said;
 use super::{AnswerResult, Audience, Language, LinkState, Pages};
 use crate::policy::verdict::{FactorExpr, Requirement, Term};
 use crate::rejection::Rejection;
-use crate::stepup::challenge::{Challenge, Destination, Scope, SentCode, State};
+use crate::stepup::challenge::{Challenge, Destination, Pending, Scope, SentCode, State};
 use crate::stepup::device::Device;
 use crate::stepup::fate::Fate;
 use crate::stepup::notice::{About, Notice};
+use crate::stepup::recovery::codes;
+use crate::store::FactorCard;
 use crate::types::{
     AccountId, ActionName, ChallengeId, Credential, CredentialId, CredentialKind, Factor,
     FactorSet, IntentDigest, PolicyVersion, RequestId, RuleId, Shown, SiteName, UnixMs,
@@ -28,6 +31,7 @@ impl Pages {
         for language in Language::ALL {
             let ctx = context(language, &request);
             self.try_challenges(&ctx)?;
+            self.try_factors(&ctx)?;
             for rejection in rejections() {
                 let refusal = Refusal::of(&rejection, NOW);
                 for now in [NOW, NOW.plus_ms(172_800_000)] {
@@ -74,6 +78,57 @@ impl Pages {
     }
 }
 
+impl Pages {
+    fn try_factors(&self, ctx: &Ctx<'_>) -> Result<(), (&'static str, minijinja::Error)> {
+        let card = |factor, disabled, codes_left| FactorCard {
+            factor,
+            label: "Sample <label>".into(),
+            since: NOW,
+            disabled,
+            usable_from: if disabled { NOW } else { NOW.plus_ms(86_400_000) },
+            codes_left,
+        };
+        let cards = [
+            card(Factor::Totp, true, None),
+            card(Factor::Sms, false, None),
+            card(Factor::Recovery, false, Some(9)),
+        ];
+        let all = MayAdd { totp: true, sms: true, recovery: true };
+        let none = MayAdd { totp: false, sms: false, recovery: false };
+        for (cards, may, back) in [(&cards[..], all, Some("/wallet")), (&[], none, None)] {
+            let page = self.factors_page(cards, may, back, ctx);
+            page.map_err(|error| ("factors.html", error))?;
+        }
+        let secret =
+            Secret::new("otpauth://totp/sample?secret=GEZDGNBVGY3TQOJQ", "GEZDGNBVGY3TQOJQ");
+        for (factor, secret) in [(Factor::Totp, Some(&secret)), (Factor::Sms, None)] {
+            let [.., open] = challenges();
+            let pending = Pending {
+                factor,
+                secret: vec![],
+                label: "sample".into(),
+                codes: vec![],
+                language: None,
+            };
+            let asked = Challenge { pending: Some(pending), ..open };
+            for notice in [None, Some(AnswerResult::Wrong { left: 4 })] {
+                let notice = notice.map(|result| self.answer_notice(result, ctx));
+                let page = self.challenge_page(&asked, notice, &Ctx { secret, ..*ctx });
+                page.map_err(|error| ("enrol.html", error))?;
+            }
+            let codes = Codes::of(factor, NOW.plus_ms(1), &codes(b"sample", &|_, _| [7; 32]));
+            let page = self.enrolled_page(&codes, Some("/wallet"), ctx);
+            page.map_err(|error| ("enrolled.html", error))?;
+        }
+        let waiting: Vec<_> = challenges().into_iter().map(|it| (it, true)).collect();
+        for found in [&waiting[..], &[]] {
+            let page = self.approvals_page(found, ctx);
+            page.map_err(|error| ("approvals.html", error))?;
+        }
+        Ok(())
+    }
+}
+
 fn context(language: Language, request: &RequestId) -> Ctx<'_> {
     Ctx {
         audience: Audience::Page,
@@ -91,6 +146,7 @@ fn context(language: Language, request: &RequestId) -> Ctx<'_> {
         sign: Some(&|_, _| [7; 32]),
         factor: None,
         no_text: None,
+        secret: None,
     }
 }
 

@@ -10,7 +10,7 @@ use minijinja::{Error, Value, context};
 use serde::Serialize;
 
 use super::inspect::{Expect, Form};
-use super::respond::{Ctx, challenge_path};
+use super::respond::{Ctx, challenge_path, factors_path};
 use super::said::Said;
 use super::text::Table;
 use super::times::{clock, date, machine, span};
@@ -63,6 +63,7 @@ impl Pages {
         ctx: &Ctx<'_>,
     ) -> Result<String, Error> {
         match challenge.state_at(ctx.now) {
+            State::Open if challenge.pending.is_some() => self.enrol_page(challenge, notice, ctx),
             State::Open => self.open_page(challenge, notice, ctx),
             State::Approved => self.approved_page(challenge, ctx),
             // An approval that lasts is used as soon as it is given; whoever gave it can still go on.
@@ -118,6 +119,7 @@ impl Pages {
             passkey => passkey.then(|| sentences(table)),
             sent_to => sent.map(|sent| &*sent.masked_number),
             may_use_totp => asked != Some(Factor::Totp) && open.contains(Factor::Totp),
+            may_use_recovery => asked != Some(Factor::Recovery) && open.contains(Factor::Recovery),
             may_use_sms => asked != Some(Factor::Sms) && open.contains(Factor::Sms),
             attempts_left => challenge.attempts_left,
             expires => clock(challenge.expires),
@@ -258,6 +260,10 @@ impl Pages {
                 let again = back.map(|href| Link { href, text: table.ui("try_again") });
                 again.into_iter().chain([link(&brand.home, "home")]).collect()
             }
+            _ if said.enrol => {
+                let href = factors_path(said.back.as_deref()).into();
+                vec![Link { href, text: table.ui("enrol") }, link(&brand.home, "home")]
+            }
             _ => {
                 let again = back.filter(|_| said.form || &*said.kind == "elsewhere");
                 let again = again.map(|href| Link { href, text: table.ui("again") });
@@ -348,11 +354,13 @@ pub(super) fn goes_on(challenge: &Challenge) -> bool {
 /// The one factor that the page asks for: the one that was chosen, else the one whose code is on its way, else the app.
 fn asked_for(challenge: &Challenge, sent: bool, chosen: Option<Factor>) -> Option<Factor> {
     let open = challenge.factors_open();
+    let typed = [Factor::Totp, Factor::Sms, Factor::Recovery];
     let preferred = if sent { [Factor::Sms, Factor::Totp] } else { [Factor::Totp, Factor::Sms] };
     chosen
         .into_iter()
         .chain(preferred)
-        .find(|factor| open.contains(*factor) && matches!(factor, Factor::Totp | Factor::Sms))
+        .chain([Factor::Recovery])
+        .find(|factor| open.contains(*factor) && typed.contains(factor))
 }
 
 /// What the script for passkeys says, as JSON.

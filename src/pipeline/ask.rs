@@ -27,7 +27,7 @@ use crate::stepup::code::{sms_code, sms_mac};
 use crate::stepup::device::Device;
 use crate::stepup::notice::About;
 use crate::stepup::phone::Number;
-use crate::store::{Charge, CodeQueued, NumberKey, Opened};
+use crate::store::{Charge, CodeQueued, NumberKey, Opened, Standing};
 use crate::types::{ActionName, ChallengeId, Factor, FactorSet, IntentDigest, Shown};
 
 /// What a challenge would be about.
@@ -40,6 +40,8 @@ pub(super) struct Subject<'a> {
     pub body: &'a Bytes,
     /// A code came with the action: nothing is held and nothing is sent.
     pub inline: bool,
+    /// The account's own factors would change.
+    pub own: bool,
 }
 
 /// Asks about one intent, once.
@@ -60,6 +62,11 @@ pub(super) async fn about_intent(
     if visit.audience() == Audience::Page && !subject.inline {
         challenge.held = Some(held::seal(gateway, &challenge, &visit.head, subject.body)?);
     }
+    let usable = match subject.own {
+        true => factors_to_change(gateway, visit, surroundings.standing(), identity),
+        false => usable(gateway, visit, surroundings.standing(), identity),
+    };
+    let challenge = Challenge { usable, ..challenge };
     open(gateway, visit, surroundings, identity, challenge, subject.inline).await
 }
 
@@ -75,7 +82,8 @@ pub(super) async fn about_place(
     let gateway = &worker.gateway;
     let inline = answer::inline_code(&visit.head.headers)?;
     let scope = Scope::Place(visit.place_key.clone());
-    let challenge = blank(gateway, visit, identity, scope, requirement);
+    let usable = usable(gateway, visit, surroundings.standing(), identity);
+    let challenge = Challenge { usable, ..blank(gateway, visit, identity, scope, requirement) };
     let challenge =
         open(gateway, visit, surroundings, identity, challenge, inline.is_some()).await?;
     match inline {
@@ -94,7 +102,8 @@ pub(super) fn answer_with(gateway: &Gateway, visit: &Visit, challenge: &Challeng
     }))
 }
 
-fn blank(
+/// A challenge about nothing yet.
+pub(crate) fn blank(
     gateway: &Gateway,
     visit: &Visit,
     identity: &Identity,
@@ -145,12 +154,8 @@ async fn open(
     inline: bool,
 ) -> Result<Challenge, End> {
     visit.tell_of_place(gateway, &challenge.requirement);
-    let usable = usable(gateway, visit, surroundings.standing().factors, identity);
-    let challenge = Challenge { usable, ..challenge };
-    if !challenge.requirement.met_by(usable) {
-        let (pages, wanted) = (&visit.site.pages, challenge.requirement.factors());
-        let why = pages.lacking(visit.language(), wanted, usable);
-        return Err(Rejection::Denied { why: Some(why.into()) }.into());
+    if !challenge.requirement.met_by(challenge.usable) {
+        return Err(lacking(visit, surroundings.standing(), &challenge).into());
     }
     let opened = gateway.store.open_challenge(challenge, visit.head.received).await;
     let challenge = match opened.map_err(|error| End::from(visit.store_failed(&error)))? {
@@ -186,13 +191,47 @@ async fn open(
     Ok(challenge)
 }
 
-/// The factors this account can use: those enrolled, and SMS to the number that a verified token carries.
-fn usable(gateway: &Gateway, visit: &Visit, enrolled: FactorSet, identity: &Identity) -> FactorSet {
-    let set = match identity.phone {
-        Some(_) => enrolled.with(Factor::Sms),
-        None => enrolled,
-    };
+/// Why the owner is not asked: a factor that is there has to wait, or there is none.
+fn lacking(visit: &Visit, standing: &Standing, challenge: &Challenge) -> Rejection {
+    let (pages, language) = (&visit.site.pages, visit.language());
+    let (wanted, usable) = (challenge.requirement.factors(), challenge.usable);
+    let later = usable.iter().chain(standing.young.iter()).collect();
+    if let Some(until) = standing.ripens.filter(|_| challenge.requirement.met_by(later)) {
+        return Rejection::Held { until, why: Some(pages.too_young(language).into()) };
+    }
+    match visit.is_own() {
+        // They are there, and none of them works: whoever asks could be anybody.
+        true => Rejection::Denied { why: Some(pages.no_factor(language).into()) },
+        false => Rejection::MustEnrol { why: pages.lacking(language, wanted, usable).into() },
+    }
+}
+
+/// The factors this account can use: those enrolled, and SMS to the number that a verified token carries. Where a number
+/// is enrolled it is that one, and it may have to wait.
+fn usable(
+    gateway: &Gateway,
+    visit: &Visit,
+    standing: &Standing,
+    identity: &Identity,
+) -> FactorSet {
+    let claimed = identity.phone.is_some() && !standing.young.contains(Factor::Sms);
+    let set = if claimed { standing.factors.with(Factor::Sms) } else { standing.factors };
     visit.site.askable(set, &visit.head.host, gateway.sms)
+}
+
+/// One of these is given before the account's factors change: of those that it can use, or of those that wait if all
+/// do.
+pub(super) fn factors_to_change(
+    gateway: &Gateway,
+    visit: &Visit,
+    standing: &Standing,
+    identity: &Identity,
+) -> FactorSet {
+    let ripe = usable(gateway, visit, standing, identity);
+    if !ripe.is_empty() {
+        return ripe;
+    }
+    visit.site.askable(standing.young, &visit.head.host, gateway.sms)
 }
 
 /// The account's number: the enrolled one, else the one that the verified token carries. Where a number is enrolled
@@ -208,16 +247,21 @@ async fn number(
     let enrolled = known.iter().find(|known| known.factor == Factor::Sms);
     let number = match (enrolled, &identity.phone) {
         (Some(enrolled), _) if enrolled.disabled => None,
-        (Some(enrolled), _) => {
-            let opened = factors::open(&gateway.keyring, &challenge.account, &enrolled.secret);
-            let bytes =
-                opened.map_err(|_| Rejection::Unavailable("a factor cannot be unsealed"))?;
-            std::str::from_utf8(&bytes).ok().and_then(|text| Number::parse(text).ok())
-        }
+        (Some(enrolled), _) => unsealed(gateway, challenge, &enrolled.secret)?,
         (None, Some(claimed)) => Number::parse(claimed).ok(),
         (None, None) => None,
     };
-    Ok(number.filter(|number| !number.is_blocked(&gateway.phones)))
+    Ok(number)
+}
+
+fn unsealed(
+    gateway: &Gateway,
+    challenge: &Challenge,
+    sealed: &[u8],
+) -> Result<Option<Number>, Rejection> {
+    let opened = factors::open(&gateway.keyring, &challenge.account, sealed);
+    let bytes = opened.map_err(|_| Rejection::Unavailable("a factor cannot be unsealed"))?;
+    Ok(std::str::from_utf8(&bytes).ok().and_then(|text| Number::parse(text).ok()))
 }
 
 /// What came of sending a code.
@@ -241,7 +285,13 @@ pub(crate) async fn text_code(
     challenge: &Challenge,
     identity: &Identity,
 ) -> Result<Texted, End> {
-    let Some(number) = number(gateway, visit, challenge, identity).await? else {
+    let waiting = challenge.pending.as_ref().map(|pending| pending.secret.as_slice());
+    let number = match waiting {
+        Some(sealed) => Some(unsealed(gateway, challenge, sealed)?).flatten(),
+        None => number(gateway, visit, challenge, identity).await?,
+    };
+    let number = number.filter(|number| !number.is_blocked(&gateway.phones));
+    let Some(number) = number else {
         let why = visit.site.pages.no_number(visit.language());
         return Err(Rejection::Denied { why: Some(why.into()) }.into());
     };

@@ -3,6 +3,8 @@
 //! Never forwards without a durable record, never retries, never forwards twice. Invariant: between `begin` and
 //! `settle` the attempt is `sending` in the store, so that a crash leaves it `unknown` and nothing is sent again.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,9 +49,23 @@ struct Attempt<'a> {
     identity: Arc<Identity>,
     body: Bytes,
     usd: Vec<Fact<Decimal>>,
-    /// The pack wants every write that no action names to be asked about.
-    must_ask: bool,
+    floor: Floor,
 }
+
+/// What is asked whatever the policy says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Floor {
+    Nothing,
+    /// The pack wants every write that no action names to be asked about.
+    Unlisted,
+    /// A change of the account's own factors: one of those that it has.
+    Factors,
+}
+
+/// What the gateway does itself, once that was cleared and recorded. The status of its answer says how it ended, as an
+/// exchange's would.
+pub(crate) type Deed =
+    Box<dyn FnOnce(Cleared) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Send>;
 
 /// Runs a guarded action to its end.
 pub(super) async fn run(
@@ -60,13 +76,48 @@ pub(super) async fn run(
     identity: Arc<Identity>,
     must_ask: bool,
 ) -> Result<Response<Body>, End> {
-    let gateway = &worker.gateway;
     visit.saw(&body);
-    let attempt = read(visit, rule, body, identity, must_ask)?;
+    let floor = if must_ask { Floor::Unlisted } else { Floor::Nothing };
+    let attempt = read(visit, rule, body, identity, floor)?;
+    go(worker, visit, attempt, None).await
+}
+
+/// The same for a change of the account's own factors, which the gateway carries out itself.
+pub(crate) async fn within(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    action: Action,
+    body: Bytes,
+    identity: Arc<Identity>,
+    deed: Deed,
+) -> Result<Response<Body>, End> {
+    let intent = action.intent.digest(&identity.account, &identity.credential);
+    let attempt = Attempt {
+        id: attempt_of(&visit.head.request),
+        rule: None,
+        usd: vec![Fact::Absent; action.elements.len()],
+        action,
+        intent,
+        identity,
+        body,
+        floor: Floor::Factors,
+    };
+    go(worker, visit, attempt, Some(deed)).await
+}
+
+async fn go(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    attempt: Attempt<'_>,
+    deed: Option<Deed>,
+) -> Result<Response<Body>, End> {
+    let gateway = &worker.gateway;
     visit.acting(&attempt.action, &attempt.intent);
     let inline = answer::inline_code(&visit.head.headers)?;
     let (requirement, surroundings) = match decide(gateway, visit, &attempt).await? {
-        Decided::Cleared(cleared) => return forward(worker, visit, &attempt, *cleared).await,
+        Decided::Cleared(cleared) => {
+            return forward(worker, visit, &attempt, *cleared, deed).await;
+        }
         Decided::Ask(requirement, surroundings) => (requirement, surroundings),
     };
     let subject = ask::Subject {
@@ -76,6 +127,7 @@ pub(super) async fn run(
         leaves: leaves(&attempt.action),
         body: &attempt.body,
         inline: inline.is_some(),
+        own: attempt.floor == Floor::Factors,
     };
     let identity = &attempt.identity;
     let challenge =
@@ -85,7 +137,7 @@ pub(super) async fn run(
     answer::with_code(worker, visit, challenge, code).await?;
     let again = Attempt { id: AttemptId::new(format!("{}+", attempt.id)), ..attempt };
     match decide(gateway, visit, &again).await? {
-        Decided::Cleared(cleared) => forward(worker, visit, &again, *cleared).await,
+        Decided::Cleared(cleared) => forward(worker, visit, &again, *cleared, deed).await,
         Decided::Ask(..) => {
             let why = "A twin of this request came at the same time and took the approval.";
             Err(Rejection::Denied { why: Some(why.into()) }.into())
@@ -112,7 +164,7 @@ fn read<'a>(
     rule: Option<&'a ActionRule>,
     body: Bytes,
     identity: Arc<Identity>,
-    must_ask: bool,
+    floor: Floor,
 ) -> Result<Attempt<'a>, Rejection> {
     let head = &visit.head;
     let action = match rule {
@@ -122,7 +174,7 @@ fn read<'a>(
     let usd = action.elements.iter().map(|fields| usd(visit, fields)).collect();
     let intent = action.intent.digest(&identity.account, &identity.credential);
     let id = attempt_of(&head.request);
-    Ok(Attempt { id, rule, action, intent, identity, body, usd, must_ask })
+    Ok(Attempt { id, rule, action, intent, identity, body, usd, floor })
 }
 
 /// A request that no action names but that must be asked about: its exact bytes are its intent. It keeps the name
@@ -191,14 +243,24 @@ async fn decide<'a>(
         .map(|(fields, usd)| surroundings.element(&attempt.action.name, fields, *usd))
         .collect();
     let decision = visit.site.policy.decide(&facts);
-    let decision = if attempt.must_ask { decision.asked_at_least() } else { decision };
+    let unlisted = attempt.floor == Floor::Unlisted;
+    let decision = if unlisted { decision.asked_at_least() } else { decision };
+    if let Some(candidate) = &visit.site.candidate {
+        let observed = candidate.of_guarded(&facts, &decision.verdict, unlisted);
+        visit.observed(&decision.verdict, &observed);
+    }
+    let decision = match attempt.floor {
+        Floor::Factors => {
+            let standing = surroundings.standing();
+            let has = ask::factors_to_change(gateway, visit, standing, &attempt.identity);
+            // Where none of them works any more nobody can give one, and an operator has to help.
+            decision.asking_for_one_of(if has.is_empty() { standing.enrolled } else { has })
+        }
+        Floor::Nothing | Floor::Unlisted => decision,
+    };
     visit.decided(&decision);
     let action = &attempt.action;
     visit.tell_of_rules(gateway, &decision, Some(&action.name), &action.shown);
-    if let Some(candidate) = &visit.site.candidate {
-        let observed = candidate.of_guarded(&facts, &decision.verdict, attempt.must_ask);
-        visit.observed(&decision.verdict, &observed);
-    }
     visit.decided_on(&facts);
     drop(facts);
     let Decision { verdict, said, .. } = decision;
@@ -324,12 +386,13 @@ async fn forward(
     visit: &Visit,
     attempt: &Attempt<'_>,
     cleared: Cleared,
+    deed: Option<Deed>,
 ) -> Result<Response<Body>, End> {
     let (gateway, decided) = (&worker.gateway, Instant::now());
-    // A message has no header that the assertion could stand in.
-    let assertion = match visit.frame {
-        None => visit.assertion(gateway, &attempt.identity, cleared.factors),
-        Some(_) => None,
+    // A message has no header that the assertion could stand in, and a deed no upstream that would read it.
+    let assertion = match (&visit.frame, &deed) {
+        (None, None) => visit.assertion(gateway, &attempt.identity, cleared.factors),
+        _ => None,
     };
     let stamp = visit.stamp(assertion, true);
     let rules = visit.site.actions.rules();
@@ -346,9 +409,10 @@ async fn forward(
         authority: visit.head.authority.clone(),
     };
     let intent = visit.intent(gateway, cleared.factors);
-    let ended = match visit.frame.as_ref().map(Frame::sending) {
-        None => visit.tasks.spawn(ending.run(intent, cleared, Way::Request(stamp))).await,
-        Some(sending) => {
+    let ended = match (deed, visit.frame.as_ref().map(Frame::sending)) {
+        (Some(deed), _) => visit.tasks.spawn(ending.run(intent, cleared, Way::Within(deed))).await,
+        (None, None) => visit.tasks.spawn(ending.run(intent, cleared, Way::Request(stamp))).await,
+        (None, Some(sending)) => {
             let (told, sent) = oneshot::channel();
             let way = Way::Message(sending, told);
             let task = visit.tasks.spawn(ending.run(intent, cleared, way));
@@ -368,9 +432,10 @@ async fn forward(
     }
 }
 
-/// How a cleared request goes upstream.
+/// How a cleared request goes upstream, or is done here.
 enum Way {
     Request(Stamp),
+    Within(Deed),
     /// As a message; it is told when that has been sent, long before its answer is there.
     Message(Sending, oneshot::Sender<()>),
 }
@@ -439,6 +504,11 @@ impl Ending {
         }
         let started = Instant::now();
         let sent = match way {
+            // Nothing goes upstream.
+            Way::Within(deed) => {
+                let done = deed(cleared).await;
+                return self.finish(Ok(done)).await.map_err(Failed::Upstream);
+            }
             Way::Request(stamp) => {
                 self.worker.pool.forward(&self.site.upstream, cleared, stamp).await
             }

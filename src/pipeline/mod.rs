@@ -22,11 +22,11 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-pub(crate) use ask::{Texted, text_code};
+pub(crate) use ask::{Texted, blank, text_code};
 use caller::Caller;
 pub use caller::LastCaller;
 pub(crate) use facts::{geo_of, session_age_ms};
-pub(crate) use guarded::{destination, release};
+pub(crate) use guarded::{Deed, destination, release, within};
 use receive::refuse;
 pub(crate) use receive::request_id;
 pub(crate) use record::Visit;
@@ -368,6 +368,18 @@ async fn decide(
         }
     }
     Err(Rejection::Denied { why: None }.into())
+}
+
+/// The same for a page of the gateway's own that shows something of the account.
+pub(crate) async fn as_ordinary(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    identity: &Arc<Identity>,
+) -> Result<(), End> {
+    match decide(worker, visit, None, Some(identity)).await? {
+        Decided::Cleared(_) => Ok(()),
+        Decided::AboutThisOne(_) => Err(Rejection::Denied { why: None }.into()),
+    }
 }
 
 /// Who is asking. For a guarded action the answer is fresh and must be there.

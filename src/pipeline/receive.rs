@@ -134,6 +134,7 @@ pub(super) fn refuse_early(gateway: &Gateway, early: &Early) -> Response<Body> {
             sign: None,
             factor: None,
             no_text: None,
+            secret: None,
         },
     )
 }

@@ -440,6 +440,7 @@ impl Visit {
             sign: None,
             factor: None,
             no_text,
+            secret: None,
         })
     }
 

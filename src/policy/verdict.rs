@@ -196,5 +196,53 @@ impl Decision {
     }
 }
 
+impl Decision {
+    /// The same, asking beside everything else for one of these factors, which the account has: nobody changes how an
+    /// account is protected without one of its means of protection, whatever the policy says. None are asked for where
+    /// there are none.
+    #[must_use]
+    pub fn asking_for_one_of(mut self, factors: FactorSet) -> Self {
+        if factors.is_empty() {
+            return self;
+        }
+        let mut requirement = match self.verdict {
+            Verdict::Allow(_) => Requirement { terms: Vec::new() },
+            Verdict::Require(requirement) => requirement,
+            stricter => return Self { verdict: stricter, ..self },
+        };
+        self.said.push(Said {
+            rule: RuleId::new(FACTOR_CHANGE),
+            outcome: "require",
+            shadow: false,
+            satisfied: false,
+        });
+        requirement.terms.push(Term {
+            rule: RuleId::new(FACTOR_CHANGE),
+            factors: FactorExpr::Any(factors.iter().map(FactorExpr::One).collect()),
+            valid: None,
+            geographic: false,
+            notify: false,
+            why: None,
+        });
+        Self { verdict: Verdict::Require(requirement), ..self }
+    }
+}
+
+impl Decision {
+    /// The same, asking for what was asked of a recorded request whatever the policy said. Which factors its account had
+    /// is not in the record: any that can be given stands for them.
+    #[must_use]
+    pub fn asked_as_recorded(self, unlisted: bool, factors: bool) -> Self {
+        let decision = if unlisted { self.asked_at_least() } else { self };
+        match factors {
+            true => decision.asking_for_one_of([Factor::Totp, Factor::Sms].into_iter().collect()),
+            false => decision,
+        }
+    }
+}
+
+/// Stands for a rule where the account's own factors are about to change.
+pub const FACTOR_CHANGE: &str = "factor-change";
+
 /// Stands for a rule where the pack asks about a write that no action names.
 pub const UNCLASSIFIED: &str = "unclassified";

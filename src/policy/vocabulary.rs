@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::types::ActionName;
 
 /// Actions that every policy may name, whether or not a pack of the site has them.
-pub const STANDING_ACTIONS: [&str; 16] = [
+pub const STANDING_ACTIONS: [&str; 18] = [
     "ordinary",
     "login",
     "order",
@@ -26,6 +26,8 @@ pub const STANDING_ACTIONS: [&str; 16] = [
     "api_key.change",
     "api_key.delete",
     "subaccount.access",
+    "factor.add",
+    "factor.remove",
 ];
 
 /// Known action names.

@@ -14,6 +14,7 @@ pub mod message;
 pub mod notice;
 pub mod passkey;
 pub mod phone;
+pub mod recovery;
 pub mod totp;
 
 use crate::types::{ChallengeId, FactorSet, IntentDigest, UnixMs};

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 use crate::types::UnixMs;
@@ -81,6 +82,38 @@ impl Totp {
         Ok(Self { uri: Zeroizing::new(uri.to_owned()), inner })
     }
 
+    /// One that every authenticator app knows: SHA-1, 6 digits, 30 s. The account's name is for its owner to tell it
+    /// from others.
+    ///
+    /// # Errors
+    /// As `parse`.
+    pub fn fresh(
+        issuer: &str,
+        account: &str,
+        secret: &[u8; SECRET_BYTES],
+    ) -> Result<Self, BadTotp> {
+        let part = |text: &str| {
+            let text: String = text.chars().filter(|c| *c != ':').take(LABEL_CHARS_MAX).collect();
+            utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string()
+        };
+        let (issuer, account) = (part(issuer), part(account));
+        let secret = base32(secret);
+        let uri = Zeroizing::new(format!(
+            "otpauth://totp/{issuer}:{account}?secret={}&issuer={issuer}&algorithm=SHA1&digits=6&period=30",
+            *secret
+        ));
+        Self::parse(&uri)
+    }
+
+    /// The secret as it is typed into an app by hand.
+    pub fn key(&self) -> Zeroizing<String> {
+        base32(self.inner.secret().as_bytes())
+    }
+
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
     /// What is sealed into the store: the address itself.
     pub fn to_bytes(&self) -> &[u8] {
         self.uri.as_bytes()
@@ -136,6 +169,27 @@ impl fmt::Debug for Totp {
     }
 }
 
+/// RFC 4648, without padding.
+fn base32(bytes: &[u8]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(bytes.len() * 8 / 5 + 1));
+    let (mut bits, mut count) = (0_u32, 0);
+    let mut push =
+        |value: u32| text.push(BASE32.get(value as usize).copied().map_or('A', char::from));
+    for byte in bytes {
+        bits = bits << 8 | u32::from(*byte);
+        count += 8;
+        while count >= 5 {
+            count -= 5;
+            push(bits >> count & 31);
+        }
+        bits &= (1 << count) - 1;
+    }
+    if count > 0 {
+        push(bits << (5 - count) & 31);
+    }
+    text
+}
+
 /// A parameter given twice would mean one secret here and another in the authenticator.
 fn once_each(uri: &str) -> Result<(), BadTotp> {
     let query = uri.split_once('?').map_or("", |(_, query)| query);
@@ -164,6 +218,9 @@ fn cause(error: &totp_rs::TotpError) -> BadTotp {
     }
 }
 
+/// RFC 4226 R6 recommends 160 bits.
+pub const SECRET_BYTES: usize = 20;
+const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// RFC 6238 §5.2.
 const STEP_S: u64 = 30;
 const SECRET_BITS_MIN: usize = 80;
@@ -190,6 +247,22 @@ mod tests {
              &digits=8&period=30"
         ))
         .unwrap()
+    }
+
+    #[test]
+    fn a_fresh_one_is_what_every_app_knows() {
+        let totp = Totp::fresh("My: Exchange", "al?ice&", b"12345678901234567890").unwrap();
+        assert_eq!(&*totp.key(), SHA1);
+        assert_eq!(totp.label(), "My Exchange (6 digits)");
+        assert_eq!(totp.check("287082", at(59), None), TotpCheck::Right { step: 1 });
+        assert_eq!(
+            totp.uri(),
+            format!(
+                "otpauth://totp/My%20Exchange:al%3Fice%26?secret={SHA1}&issuer=My%20Exchange\
+                 &algorithm=SHA1&digits=6&period=30"
+            )
+        );
+        assert_eq!(&*base32(b"f"), "MY");
     }
 
     fn six() -> Totp {

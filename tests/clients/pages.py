@@ -5,6 +5,8 @@ Environment as for browser.py, and target/axe/axe.min.js (tests/tools/setup.sh).
 """
 
 import base64
+import hashlib
+import hmac
 import json
 import os
 import pathlib
@@ -230,6 +232,56 @@ def questions(customer, station):
     claim("One more is needed" in browser.text(), "the second factor is asked for", browser.text())
     claim(not browser.has("#code"), "and nothing is asked for that was not sent")
     everywhere(customer, "more", challenge, "Send a code by text message")
+
+
+def now_code(secret):
+    """RFC 6238: SHA-1, 6 digits, 30 s."""
+    tag = hmac.new(base64.b32decode(secret), int(time.time() // 30).to_bytes(8), hashlib.sha1).digest()
+    at = tag[19] & 15
+    return f"{(int.from_bytes(tag[at:at + 4]) & 0x7fffffff) % 1000000:06}"
+
+
+def enrolment(customer, station):
+    """Who has no way to confirm is led to one, and money waits for a while after it."""
+    browser, base = customer.browser, station.base
+    customer.log_in(base, "alice")
+    customer.fill(base, "withdraw", "BTC", "0.125", BITCOIN)
+    claim("Add a way to confirm" in browser.text(), "who has no way to confirm is led to add one", browser.text())
+    browser.submit("main .ways a.button")
+    everywhere(customer, "factors-none", words="You have no way to confirm yet")
+    everywhere(customer, "approvals-none", f"{base}/.stepgate/approvals", words="Nothing waits")
+    for number, tag in enumerate(LANGUAGES):
+        customer.log_in(base, f"bot{10 + number}")
+        browser.open(in_language(f"{base}/.stepgate/factors?return_to=%2Fwithdraw", tag))
+        browser.submit("form[action$='/factors/totp'] button")
+        judge(customer, "enrol-totp", tag)
+        key = browser.run("return new URL(document.querySelector('a[href^=\"otpauth:\"]').href).searchParams.get('secret')")
+        customer.answer("000000")
+        judge(customer, "enrol-wrong", tag)
+        customer.answer(now_code(key))
+        judge(customer, "enrolled", tag)
+        shown = browser.run("return document.querySelectorAll('ol.codes li').length")
+        claim(shown == 10, f"an authenticator app is set up by its key, and ten codes are shown once ({tag})", browser.text())
+    browser.submit("main .ways a.button")
+    claim(browser.address().path == "/withdraw", "and its owner is led back to what was wanted")
+    everywhere(customer, "factors", f"{base}/.stepgate/factors", words="It can confirm requests from")
+    customer.fill(base, "withdraw", "BTC", "0.125", BITCOIN)
+    claim("Not yet" in browser.text(), "who enrols and then withdraws has to wait", browser.text())
+
+    customer.log_in(base, "bot15")
+    browser.open(f"{base}/.stepgate/factors?lang=en")
+    browser.type("input[name=number]", "+81 3-1234-9999")
+    browser.submit("form[action$='/factors/sms'] button")
+    everywhere(customer, "enrol-sms", words="A code goes to this number")
+    everywhere(customer, "approvals", f"{base}/.stepgate/approvals", words="wait for your confirmation")
+
+    customer.log_in(base, "bot5")
+    browser.open(f"{base}/.stepgate/factors?lang=en")
+    browser.submit("form[action$='/factors/totp/remove'] button")
+    everywhere(customer, "factor-remove", words="Confirm: Removal of a way to confirm")
+    customer.answer(code_of("bot5"))
+    browser.submit("form[action$='/release'] button")
+    claim("You have no way to confirm yet" in browser.text(), "a removal is held, confirmed and carried out", browser.text())
 
 
 def places(customer, station):
@@ -488,7 +540,7 @@ def main():
         customer = Customer(browser)
         try:
             customer.come_from(TOKYO)
-            for part in [questions, places, refusals, dialogs, keyboard, notices]:
+            for part in [questions, places, refusals, dialogs, keyboard, notices, enrolment]:
                 customer.width(640)
                 part(customer, station)
             times(customer, brief)

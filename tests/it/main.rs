@@ -13,6 +13,7 @@ mod check;
 mod client;
 mod crash;
 mod doctor;
+mod enrolment;
 mod exchange;
 mod explain;
 #[path = "../faults/check/mod.rs"]

@@ -121,6 +121,7 @@ fn context<'a>(
         sign: Some(&toy_mac),
         factor: None,
         no_text: None,
+        secret: None,
     }
 }
 

@@ -220,10 +220,15 @@ async fn start(kit: &Kit, clock: Arc<HandClock>, around: impl Around) -> Running
     started.unwrap_or_else(|error| panic!("{:#}", anyhow::Error::from(error)))
 }
 
-/// The code of `TOTP_SECRET` at a time (RFC 6238, SHA-1, 6 digits).
+/// The code of `TOTP_SECRET` at a time.
 pub fn totp_at(now: UnixMs) -> String {
+    totp_with(TOTP_SECRET, now)
+}
+
+/// The code of a secret in base32 at a time (RFC 6238, SHA-1, 6 digits).
+pub fn totp_with(secret: &str, now: UnixMs) -> String {
     use aws_lc_rs::hmac;
-    let secret = base32(TOTP_SECRET);
+    let secret = base32(secret);
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &secret);
     let counter = u64::try_from(now.seconds()).unwrap() / 30;
     let tag = hmac::sign(&key, &counter.to_be_bytes());

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::policy::PolicySet;
 use crate::policy::explain::{Explanation, explain};
 use crate::policy::recorded::{Noted, Reader, Recorded};
-use crate::policy::verdict::{Decision, UNCLASSIFIED};
+use crate::policy::verdict::{Decision, FACTOR_CHANGE, UNCLASSIFIED};
 use crate::serve::render;
 use crate::types::PolicyVersion;
 
@@ -81,8 +81,8 @@ fn anew(policy: &PolicySet, record: &Record) -> Anew {
     });
     let facts = recorded.facts();
     let decision = policy.decide(&facts);
-    let pack_asked = record.rules.iter().any(|noted| noted.rule.as_str() == UNCLASSIFIED);
-    let decision = if pack_asked { decision.asked_at_least() } else { decision };
+    let noted = |rule: &str| record.rules.iter().any(|noted| noted.rule.as_str() == rule);
+    let decision = decision.asked_as_recorded(noted(UNCLASSIFIED), noted(FACTOR_CHANGE));
     let elements: Vec<Explanation> = facts.iter().map(|facts| explain(policy, facts)).collect();
     let same = record.policy.as_ref() == Some(policy.version());
     Anew {
@@ -118,7 +118,10 @@ fn differs(decision: &Decision, recorded: &[RuleNoted]) -> Vec<Differs> {
         (recorded != weighed).then(|| Differs { rule: rule.into(), recorded, weighed })
     };
     // What the pack says of a request is no rule of the policy.
-    rules.into_iter().filter(|rule| *rule != UNCLASSIFIED).filter_map(differs).collect()
+    rules
+        .into_iter()
+        .filter(|rule| ![UNCLASSIFIED, FACTOR_CHANGE].contains(rule))
+        .filter_map(differs).collect()
 }
 
 /// How a rule spoke: whether for the record only, and whether it was met already.

@@ -115,6 +115,7 @@ impl Counter<'_> {
             sign: None,
             factor: None,
             no_text: None,
+            secret: None,
         };
         f(&self.site.pages, &ctx)
     }

@@ -1,0 +1,175 @@
+//! An account that has factors gives one of them before any of them changes.
+
+use super::*;
+use crate::journeys::{WITHDRAW, withdrawal};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_factor_is_added_with_the_first_one() {
+    let world = World::start().await;
+    world.enrol_totp("alice").await;
+    let alice = world.session("alice", "s1").await;
+    let body = r#"{"number":"+49 151 12345678"}"#;
+    let asked = alice.post_json(SMS, body).await;
+    assert_eq!(asked.header("step-up-factors"), "totp");
+    let shown = asked.json()["transaction"].to_string();
+    assert!(shown.contains("factor") && shown.contains("number"), "{shown}");
+    assert!(!shown.contains("12345678"), "the number is masked: {shown}");
+    assert_eq!(world.sms(), "", "nothing is sent before it is approved");
+
+    let waiting = Waiting::of(&approved(&world, &alice, SMS, body).await);
+    let code = sms_code(&world, 1).await;
+    let done = answer(&alice, &waiting.path, "sms", &code).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert_eq!(done.json()["recovery_codes"].as_array().map(Vec::len), Some(10));
+    assert_eq!(words(&alice).await, ["totp", "recovery", "sms"]);
+    nothing_went_upstream(&world);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_is_for_one_change_and_for_no_other() {
+    let world = World::start().await;
+    world.enrol_totp("alice").await;
+    let alice = world.session("alice", "s1").await;
+    let asked = alice.post_json(SMS, r#"{"number":"+4915112345678"}"#).await;
+    let at = format!("/.stepgate/challenge/{}", asked.challenge());
+    assert_eq!(answer(&alice, &at, "totp", &world.totp()).await.status, 200);
+    for (path, body) in [(SMS, r#"{"number":"+4915112345679"}"#), (TOTP, "{}"), (REMOVE_TOTP, "{}")]
+    {
+        let other = alice.post_json(path, body).await;
+        assert_eq!(other.status, 401, "{path} {}", other.text());
+    }
+    assert_eq!(words(&alice).await, ["totp"]);
+    // A removal that was approved is carried out once.
+    world.wait_s(30);
+    assert_eq!(approved(&world, &alice, REMOVE_TOTP, "{}").await.status, 200);
+    assert_eq!(words(&alice).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_last_factor_an_account_passes_nothing() {
+    let world = World::start().await;
+    world.enrol_totp("alice").await;
+    let alice = world.session("alice", "s1").await;
+    let removed = approved(&world, &alice, REMOVE_TOTP, "{}").await;
+    assert_eq!(removed.status, 200, "{}", removed.text());
+    let refused = alice.post_json(WITHDRAW, withdrawal("5", "TA")).await;
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(world.exchange.seen_at(WITHDRAW).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_factor_voids_what_was_asked_and_approved_before() {
+    let world = World::start().await;
+    world.enrol_totp("alice").await;
+    let alice = world.session("alice", "s1").await;
+    let body = withdrawal("5", "TA");
+    let granted = alice.post_json(WITHDRAW, body.clone()).await.challenge();
+    let at = format!("/.stepgate/challenge/{granted}");
+    assert_eq!(answer(&alice, &at, "totp", &world.totp()).await.status, 200);
+    let open = alice.post_json(WITHDRAW, withdrawal("6", "TB")).await.challenge();
+    world.wait_s(30);
+    let waiting = Waiting::of(&approved(&world, &alice, TOTP, "{}").await);
+    assert_eq!(waiting.confirm(&world, &alice).await.status, 200);
+
+    let refused = alice.post_json(WITHDRAW, body).await;
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(refused.text().contains("urn:stepgate:held"), "{}", refused.text());
+    let state = alice.get(&format!("/.stepgate/challenge/{open}")).await;
+    assert_eq!(state.json()["state"], "expired");
+    assert!(world.exchange.seen_at(WITHDRAW).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_can_ask_for_more_but_not_for_less() {
+    let rules = |outcome: &str| {
+        format!("version = 1\n[[rule]]\nid = \"own\"\non = \"factor.*\"\n{outcome}\n")
+    };
+    for (outcome, status, says) in [
+        ("allow = true", 401, "factor-change"),
+        ("require = \"totp and sms\"", 403, "text message"),
+        ("deny = true", 403, "denied"),
+        ("hold = \"24h\"", 403, "held"),
+        ("freeze = true", 423, "frozen"),
+    ] {
+        let world = World::with_policy(&rules(outcome)).await;
+        world.enrol_totp("alice").await;
+        let alice = world.session("alice", "s1").await;
+        let answer = alice.post_json(REMOVE_TOTP, "{}").await;
+        assert_eq!(answer.status, status, "{outcome}: {}", answer.text());
+        assert!(answer.text().contains(says), "{outcome}: {}", answer.text());
+        let card = world.admin("GET", "/account/main/alice", "").await.json();
+        assert_eq!(card["factors"].as_array().map(Vec::len), Some(1));
+        assert_eq!(card["frozen"].is_null(), status != 423);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_key_changes_no_factor() {
+    let world = World::start().await;
+    world.enrol_totp("alice").await;
+    let key = world.client().with("ok-access-key", "key-alice");
+    for path in [TOTP, RECOVERY, REMOVE_TOTP] {
+        let refused = key.with("step-up-code", world.totp()).post_json(path, "{}").await;
+        assert_eq!(refused.status, 403, "{path}: {}", refused.text());
+    }
+    assert_eq!(key.get(FACTORS).await.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_account_enrols_nothing() {
+    let world = World::start().await;
+    let alice = world.session("alice", "s1").await;
+    let waiting = Waiting::of(&alice.post_json(TOTP, "{}").await);
+    let by = r#"{"by":"ops","reason":"test"}"#;
+    assert_eq!(world.admin("POST", "/account/main/alice/freeze", by).await.status, 200);
+    assert_ne!(waiting.confirm(&world, &alice).await.status, 200);
+    assert_eq!(alice.post_json(TOTP, "{}").await.status, 423);
+    let card = world.admin("GET", "/account/main/alice", "").await.json();
+    assert_eq!(card["factors"].as_array().map(Vec::len), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_factor_that_was_switched_off_opens_no_way_around_it() {
+    let limits = "[limits]\nfailures_disable = 3\n";
+    let world = World::with(crate::kit::POLICY, crate::world::OKX, limits).await;
+    world.enrol_totp("alice").await;
+    let alice = world.session("alice", "s1").await;
+    let asked = alice.post_json(REMOVE_TOTP, "{}").await;
+    let at = format!("/.stepgate/challenge/{}", asked.challenge());
+    for _ in 0..3 {
+        answer(&alice, &at, "totp", "000000").await;
+    }
+    for path in [TOTP, REMOVE_TOTP] {
+        let refused = alice.post_json(path, "{}").await;
+        assert_eq!(refused.status, 403, "{path}: {}", refused.text());
+    }
+    assert_eq!(words(&alice).await, ["totp"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_session_or_account_sees_nothing_of_what_waits() {
+    let world = World::start().await;
+    let alice = world.session("alice", "s1").await;
+    let waiting = Waiting::of(&alice.post_json(TOTP, "{}").await);
+    for other in [world.session("alice", "s2").await, world.session("bob", "s1").await] {
+        assert_eq!(other.get(&waiting.path).await.status, 404);
+        let tried =
+            answer(&other, &waiting.path, "totp", &totp_with(&waiting.secret, world.now())).await;
+        assert_eq!(tried.status, 404);
+        assert_ne!(Waiting::of(&other.post_json(TOTP, "{}").await).secret, waiting.secret);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_says_what_was_changed_and_by_which_factor() {
+    let world = World::start().await;
+    world.enrol_totp("alice").await;
+    let alice = world.session("alice", "s1").await;
+    assert_eq!(approved(&world, &alice, REMOVE_TOTP, "{}").await.status, 200);
+    let outcome = world.noted("outcome").await;
+    assert_eq!((&outcome["action"], &outcome["state"]), (&json!("factor.remove"), &json!("done")));
+    let intent = world.noted("intent").await;
+    assert_eq!(intent["factor"], "totp");
+    assert!(intent["rules"].to_string().contains("factor-change"), "{intent}");
+    assert!(intent["shown"].to_string().contains("Authenticator"), "{intent}");
+}
