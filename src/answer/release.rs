@@ -50,12 +50,9 @@ impl Release {
         let (gateway, id) = (&self.worker.gateway, &self.challenge.id);
         let mut again = self.visit.again(inbound)?;
         again.releases(id.clone());
-        let ended = match fate::keep(gateway, id, &Fate::Sending { since: again.head.received })
-            .await
-        {
-            Ok(()) => pipeline::release(&self.worker, &again, body, self.identity.clone()).await,
-            Err(error) => Err(again.store_failed(&error).into()),
-        };
+        let sending = Fate::Sending { since: again.head.received };
+        fate::keep_if_possible(gateway, id, &sending).await;
+        let ended = pipeline::release(&self.worker, &again, body, self.identity.clone()).await;
         if let Some(fate) = self.unsent(&ended) {
             fate::keep_if_possible(gateway, id, &fate).await;
         }
