@@ -1,7 +1,6 @@
 //! What became of a request that an owner approved on a page, kept for the next look at that page.
 //!
-//! Never in the way of the request itself once it is on its way: what cannot be kept then is missing from a page, not
-//! from the audit log. Invariant: sealed, because where an exchange leads to is its customer's business.
+//! Never in the way of the request itself: what cannot be kept is missing from a page, not from the audit log. Invariant: sealed, because where an exchange leads to is its customer's business.
 
 use std::time::Duration;
 
@@ -12,24 +11,19 @@ use crate::stepup::fate::{FATE_KEPT_MS, Fate};
 use crate::store::StoreError;
 use crate::types::{ChallengeId, UnixMs};
 
-/// Keeps it in the place of what was kept before.
-pub(crate) async fn keep(
-    gateway: &Gateway,
-    challenge: &ChallengeId,
-    fate: &Fate,
-) -> Result<(), StoreError> {
+/// Keeps it in the place of what was kept before. What cannot be kept is not told, and that is all.
+pub(crate) async fn keep_if_possible(gateway: &Gateway, challenge: &ChallengeId, fate: &Fate) {
+    if let Err(error) = keep(gateway, challenge, fate).await {
+        tracing::warn!(%error, "a page will not tell what became of a request");
+    }
+}
+
+async fn keep(gateway: &Gateway, challenge: &ChallengeId, fate: &Fate) -> Result<(), StoreError> {
     let now = gateway.clock.now();
     let plain =
         serde_json::to_vec(fate).map_err(|_| StoreError::Corrupt { what: LABEL.to_owned() })?;
     let sealed = gateway.keyring.seal(LABEL, &[challenge.as_str().as_bytes()], &plain);
     gateway.store.lend(&name(challenge), sealed, now.plus_ms(FATE_KEPT_MS), now).await
-}
-
-/// The same once nothing can be undone any more.
-pub(crate) async fn keep_if_possible(gateway: &Gateway, challenge: &ChallengeId, fate: &Fate) {
-    if let Err(error) = keep(gateway, challenge, fate).await {
-        tracing::warn!(%error, "a page will not tell what became of a request");
-    }
 }
 
 /// What is known of it.
@@ -44,18 +38,17 @@ pub(super) async fn find(
     Ok(fate.map(|fate| fate.as_of(now)))
 }
 
-/// The same, once it is over: a second click on a button waits for what the first one brings. `taken`: somebody has
-/// only just begun, and may not have said so yet.
+/// The same, once it is over: a second click on a button waits for what the first one brings, which may only just have
+/// begun and not have said so yet.
 pub(super) async fn wait(
     gateway: &Gateway,
     challenge: &ChallengeId,
-    taken: bool,
 ) -> Result<Option<Fate>, StoreError> {
     let mut known = find(gateway, challenge, gateway.clock.now()).await?;
     for looks in 0..LOOKS_MAX {
         match &known {
             Some(fate) if fate.is_over() => break,
-            None if !taken || looks >= LOOKS_FOR_BEGINNING => break,
+            None if looks >= LOOKS_FOR_BEGINNING => break,
             _ => tokio::time::sleep(LOOK_EVERY).await,
         }
         known = find(gateway, challenge, gateway.clock.now()).await?;

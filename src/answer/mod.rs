@@ -120,8 +120,12 @@ async fn answer_own(
     let desk = Desk { gateway, visit, identity: &identity };
     match (step, &visit.head.method) {
         ("", _) if get => desk.show(&challenge).await,
-        // The address of a form's answer, opened again.
-        ("send" | "answer" | "reject" | "release", _) if get => Ok(see_other(&challenge.id)),
+        // The address that a form was sent to, opened again.
+        ("send" | "answer" | "reject" | "release", _)
+            if get && visit.audience() == Audience::Page =>
+        {
+            Ok(see_other(&challenge.id))
+        }
         ("send" | "answer" | "reject" | "release", &Method::POST) => {
             let input = desk.read(&challenge, body).await?;
             match step {
@@ -290,7 +294,7 @@ impl Desk<'_> {
         }
         if let (AnswerResult::Used | AnswerResult::Approved, Some(after)) = (result, after)
             && after.held.is_none()
-            && let Some(ended) = self.ended(after, false, StatusCode::OK).await?
+            && let Some(ended) = self.ended(after, StatusCode::OK).await?
         {
             return Ok(ended);
         }
@@ -384,12 +388,11 @@ impl Desk<'_> {
                 Err(_panicked) => return Err(Rejection::NoAnswer { unknown: true }.into()),
             }
         }
-        let taken = own && challenge.held.is_some();
         let now = find(self.gateway, visit, &challenge.id, self.identity).await?;
         if now.state_at(visit.head.received) == State::Open {
             return Ok(self.answer(&now, |ctx| self.pages().challenge(&now, ctx)));
         }
-        if let Some(response) = self.ended(&now, taken, StatusCode::CONFLICT).await? {
+        if let Some(response) = self.ended(&now, StatusCode::CONFLICT).await? {
             return Ok(response);
         }
         Ok(self.result(&now, &verify::closed(now.clone(), visit.head.received)))
@@ -397,7 +400,7 @@ impl Desk<'_> {
 
     async fn show(&self, challenge: &Challenge) -> Result<Response<Body>, End> {
         if challenge.held.is_none()
-            && let Some(ended) = self.ended(challenge, false, StatusCode::OK).await?
+            && let Some(ended) = self.ended(challenge, StatusCode::OK).await?
         {
             return Ok(ended);
         }
@@ -406,11 +409,10 @@ impl Desk<'_> {
         Ok(self.answer(challenge, show))
     }
 
-    /// The page that tells what became of the request, if it has gone its way. `taken`: somebody has only just begun.
+    /// The page that tells what became of the request, if it has gone its way.
     async fn ended(
         &self,
         challenge: &Challenge,
-        taken: bool,
         status: StatusCode,
     ) -> Result<Option<Response<Body>>, End> {
         let (gateway, now) = (self.gateway, self.visit.head.received);
@@ -422,7 +424,7 @@ impl Desk<'_> {
         }
         let fate = match status {
             StatusCode::OK => fate::find(gateway, &challenge.id, now).await,
-            _ => fate::wait(gateway, &challenge.id, taken).await,
+            _ => fate::wait(gateway, &challenge.id).await,
         };
         let fate = fate.map_err(|error| End::from(self.visit.store_failed(&error)))?;
         let Some(fate) = fate else { return Ok(None) };

@@ -50,14 +50,11 @@ impl Release {
         let (gateway, id) = (&self.worker.gateway, &self.challenge.id);
         let mut again = self.visit.again(inbound)?;
         again.releases(id.clone());
-        let ended = match fate::keep(gateway, id, &Fate::Sending { since: again.head.received })
-            .await
-        {
-            Ok(()) if super::is_own(again.head.path()) => {
-                factors::released(&self.worker, &again, &self.identity, body).await
-            }
-            Ok(()) => pipeline::release(&self.worker, &again, body, self.identity.clone()).await,
-            Err(error) => Err(again.store_failed(&error).into()),
+        let sending = Fate::Sending { since: again.head.received };
+        fate::keep_if_possible(gateway, id, &sending).await;
+        let ended = match super::is_own(again.head.path()) {
+            true => factors::released(&self.worker, &again, &self.identity, body).await,
+            false => pipeline::release(&self.worker, &again, body, self.identity.clone()).await,
         };
         if let Some(fate) = self.unsent(&ended) {
             fate::keep_if_possible(gateway, id, &fate).await;

@@ -42,12 +42,12 @@ def enrolment(name):
     return {"account": name, "otpauth": uri}
 
 
-def until(there, text):
+def until(there, text, more=lambda: ""):
     for _ in range(200):
         if there():
             return
         time.sleep(0.05)
-    raise SystemExit(f"FAILED: {text} did not come")
+    raise SystemExit(f"FAILED: {text} did not come\n{more()}")
 
 
 class Person:
@@ -144,7 +144,7 @@ def two_clicks(person, javascript):
         person.reload()
         claim(browser.has(RELEASE), "and so it does loaded anew", person.text())
     person.click_twice(RELEASE)
-    until(lambda: browser.has("#done") or "It was sent" in person.text(), "the end of two clicks")
+    until(lambda: browser.has("#done") or "It was sent" in person.text(), "the end of two clicks", person.text)
     person.screen("1-two-clicks")
     claim(len(sent(address)) == 1, "two clicks on the button are one withdrawal", sent(address))
     if javascript:
@@ -154,7 +154,7 @@ def two_clicks(person, javascript):
         claim(browser.has("#done"), "and lead to the exchange's receipt", person.text())
     person.back()
     if javascript:
-        until(lambda: "the exchange answered it" in person.text(), "what became of it")
+        until(lambda: "the exchange answered it" in person.text(), "what became of it", person.text)
         claim(not browser.has("main form"), "back at the question there is nothing left to send", person.text())
         person.screen("2-back")
         person.reload()

@@ -33,7 +33,11 @@
   // A second click while the first one is on its way does nothing.
   let sent = false;
   document.addEventListener("submit", (event) => (sent ? event.preventDefault() : (sent = true)));
-  addEventListener("pageshow", () => (sent = false));
+  addEventListener("pageshow", (event) => {
+    sent = false;
+    // Taken out of memory by the back button: how things stood then is not how they stand now.
+    if (event.persisted) location.reload();
+  });
 
   const left = document.querySelector("[data-until]");
   if (!left) return;

@@ -18,10 +18,10 @@ async fn back_at_the_question_after_it_was_sent_one_is_told_so() {
     // The code once more, as a page that is loaded anew sends it.
     is_page(&question.answer(&alice, "000000").await, 200, &["the exchange answered it"]);
     for (tag, words) in [
-        ("de", "angenommen"),
-        ("ja", "受け付けられました"),
-        ("zh-TW", "已接受"),
-        ("zh-CN", "已接受"),
+        ("de", "geantwortet"),
+        ("ja", "応答がありました"),
+        ("zh-TW", "已回覆"),
+        ("zh-CN", "已答复"),
     ] {
         let page = question.look(&alice.with("accept-language", tag)).await;
         is_page(&page, 200, &[words]);
