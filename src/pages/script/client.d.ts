@@ -49,7 +49,7 @@ interface StepgateAnswer {
   /** One factor was right, another is needed. */
   factors?: Factor[];
   attempts_left?: number;
-  /** `wrong_code`, `wrong_passkey`, `replayed_code`, `bad_code`, `expired`, `locked`, … with its sentence in `title`. */
+  /** `wrong_code`, `wrong_passkey`, `replayed_code`, `bad_code`, `expired`, `locked`, `sms_unavailable`, … with its sentence in `title`. */
   error?: string;
   title?: string;
   sent_to?: string;
