@@ -153,7 +153,8 @@ mod tests {
     #[test]
     fn mail_goes_encrypted_or_not_beyond_this_machine() {
         let tls = |url: &str, more: &str| {
-            let mail = format!("provider = \"smtp\"\nurl = \"{url}\"\nfrom = \"a@b.example\"\n{more}");
+            let mail =
+                format!("provider = \"smtp\"\nurl = \"{url}\"\nfrom = \"a@b.example\"\n{more}");
             match read(&mail).unwrap().mail {
                 Some(Mail::Smtp { server, .. }) => server.tls,
                 other => panic!("{other:?}"),
@@ -202,7 +203,8 @@ mod tests {
         assert_eq!(address("").unwrap(), "https://a.example");
         let own = "address = \"https://a.example:8443\"";
         assert_eq!(address(own).unwrap(), "https://a.example:8443");
-        for bad in ["http://a.example", "https://evil.example", "https://a.example/x", "a.example"] {
+        for bad in ["http://a.example", "https://evil.example", "https://a.example/x", "a.example"]
+        {
             assert!(address(&format!("address = \"{bad}\"")).is_err(), "{bad}");
         }
     }
