@@ -12,6 +12,9 @@ use crate::world::{OKX, World};
 const PAGE: (&str, &str) = ("accept", "text/html");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
+/// What the form holds does not matter.
+const PRESSED: &str = "freeze=true";
+
 /// Alice's mail about a sign-in from abroad, and its link.
 async fn linked() -> (Post, String) {
     let post = Post::running(Mode::Plain).await;
@@ -49,7 +52,7 @@ async fn scanners_that_follow_the_link_change_nothing_and_the_button_freezes_onc
     }
     assert!(!page.contains("alice"), "the page names no account");
 
-    let done = anybody.send("POST", &link, &[PAGE, FORM, ("origin", "null")], "").await;
+    let done = anybody.send("POST", &link, &[PAGE, FORM, ("origin", "null")], PRESSED).await;
     assert_eq!(done.status, 200);
     assert!(done.text().contains("Your account is frozen"), "{}", done.text());
     assert!(is_frozen(world).await);
@@ -64,7 +67,7 @@ async fn scanners_that_follow_the_link_change_nothing_and_the_button_freezes_onc
 
     let order = r#"{"by":"ops","reason":"test"}"#;
     world.admin("POST", "/account/main/alice/thaw", order).await;
-    let again = anybody.send("POST", &link, &[PAGE, FORM], "").await;
+    let again = anybody.send("POST", &link, &[PAGE, FORM], PRESSED).await;
     assert!(again.text().contains("This link was used"), "{}", again.text());
     assert!(!is_frozen(world).await, "a used link freezes nothing");
 }
@@ -75,7 +78,7 @@ async fn a_program_can_freeze_by_the_link_and_another_site_cannot() {
     let anybody = post.world.client();
     assert_eq!(anybody.get(&link).await.json()["state"], "open");
     for foreign in [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")] {
-        assert_eq!(anybody.send("POST", &link, &[FORM, foreign], "").await.status, 400);
+        assert_eq!(anybody.send("POST", &link, &[FORM, foreign], PRESSED).await.status, 400);
     }
     assert!(!is_frozen(&post.world).await);
     assert_eq!(anybody.post_json(&link, "{}").await.json()["state"], "frozen");
@@ -124,7 +127,7 @@ async fn the_id_of_a_link_is_in_no_log_and_no_metric() {
     anybody.get(&link.replace("not-me", "NOT-ME")).await;
     anybody.get(&link.replace("not-me", "not%2Dme")).await;
     anybody.send("DELETE", &link, &[], "").await;
-    anybody.send("POST", &link, &[FORM, ("sec-fetch-site", "cross-site")], "").await;
+    anybody.send("POST", &link, &[FORM, ("sec-fetch-site", "cross-site")], PRESSED).await;
     anybody.post_json(&link, "{}").await;
     world.noted("frozen").await;
     let refusals = || world.audit().iter().filter(|line| line["event"] == "refusal").count();
