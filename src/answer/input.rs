@@ -43,8 +43,9 @@ impl Input {
     }
 
     fn from_json(body: &[u8]) -> Result<Self, Rejection> {
-        let refused =
-            Rejection::BadRequest("the JSON has `factor` and `code` as strings, `assertion` or `freeze`");
+        let refused = Rejection::BadRequest(
+            "the JSON has `factor` and `code` as strings, `assertion` or `freeze`",
+        );
         // serde would read an array as the fields in order.
         if !body.trim_ascii_start().starts_with(b"{") {
             return Err(refused);
@@ -128,7 +129,8 @@ mod tests {
         assert!(json(r#"{"assertion":{},"assertion":{}}"#).is_err());
         let deep = format!(r#"{{"assertion":{}1{}}}"#, "[".repeat(20_000), "]".repeat(20_000));
         assert_eq!(json(&deep).unwrap().len(), 40_001);
-        let form = Input::from_form(b"factor=webauthn&assertion=%7B%22a%22%3A%22%2B%22%7D").unwrap();
+        let form =
+            Input::from_form(b"factor=webauthn&assertion=%7B%22a%22%3A%22%2B%22%7D").unwrap();
         assert_eq!(form.assertion, r#"{"a":"+"}"#);
     }
 

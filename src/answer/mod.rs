@@ -207,7 +207,9 @@ impl Desk<'_> {
         let text = match factor {
             // The page's own form without its script: nothing was answered, so nothing is counted.
             Factor::Webauthn if input.assertion.is_empty() => {
-                return Err(Rejection::BadRequest("`assertion` is what the passkey answered").into());
+                return Err(
+                    Rejection::BadRequest("`assertion` is what the passkey answered").into()
+                );
             }
             Factor::Webauthn => &input.assertion,
             _ => &input.code,

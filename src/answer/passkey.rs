@@ -45,8 +45,7 @@ pub(super) async fn ask(
         Err(_) => return Err(Rejection::Unavailable("a factor is unreadable").into()),
     };
     let ceremony = gateway.keyring.seal(PURPOSE, &[challenge.id.as_str().as_bytes()], &nonce.0);
-    let asked =
-        gateway.store.ask_passkey(&challenge.id, &challenge.account, ceremony, now).await;
+    let asked = gateway.store.ask_passkey(&challenge.id, &challenge.account, ceremony, now).await;
     match asked.map_err(|error| End::from(visit.store_failed(&error)))? {
         PasskeyAsked::Asked(challenge) => Ok(Asked::Options(Box::new(challenge), options)),
         other => Ok(Asked::Store(other)),

@@ -228,7 +228,11 @@ file = "audit.jsonl"
 
     #[test]
     fn without_a_word_passkeys_are_for_the_first_host_and_what_is_below_it() {
-        let sites = site("main", r#""127.0.0.1", "Exchange.example", "api.exchange.example", "other.example""#, "");
+        let sites = site(
+            "main",
+            r#""127.0.0.1", "Exchange.example", "api.exchange.example", "other.example""#,
+            "",
+        );
         let origins = [
             "https://exchange.example",
             "https://exchange.example:8443",
@@ -258,7 +262,8 @@ webauthn = { rp_id = "exchange.example", origins = ["https://www.exchange.exampl
                 some("alone.example", &alone),
             ]
         );
-        let other = said.replace("rp_id = \"exchange.example\"", "rp_id = \"www.exchange.example\"");
+        let other =
+            said.replace("rp_id = \"exchange.example\"", "rp_id = \"www.exchange.example\"");
         let two = site("a", r#""www.exchange.example""#, said)
             + &site("b", r#""www.exchange.example.", "www.exchange.example""#, &other);
         let found = faults(&two);

@@ -65,7 +65,7 @@ impl AnswerResult {
             Self::Approved | Self::More => StatusCode::OK,
             Self::Wrong { .. } | Self::WrongPasskey { .. } | Self::Replayed => {
                 StatusCode::FORBIDDEN
-            },
+            }
             Self::Used | Self::Rejected => StatusCode::CONFLICT,
             Self::Expired => StatusCode::GONE,
             Self::Locked => StatusCode::LOCKED,

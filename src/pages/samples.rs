@@ -131,7 +131,11 @@ fn blank(shown: Vec<Shown>) -> Challenge {
     let requirement = Requirement {
         terms: vec![Term {
             rule: RuleId::new("sample"),
-            factors: FactorExpr::Any(vec![one(Factor::Totp), one(Factor::Sms), one(Factor::Webauthn)]),
+            factors: FactorExpr::Any(vec![
+                one(Factor::Totp),
+                one(Factor::Sms),
+                one(Factor::Webauthn),
+            ]),
             valid: None,
             geographic: false,
             notify: false,

@@ -172,12 +172,7 @@ async fn open(
 }
 
 /// The factors this account can use: those enrolled, and SMS to the number that a verified token carries.
-fn usable(
-    gateway: &Gateway,
-    visit: &Visit,
-    enrolled: FactorSet,
-    identity: &Identity,
-) -> FactorSet {
+fn usable(gateway: &Gateway, visit: &Visit, enrolled: FactorSet, identity: &Identity) -> FactorSet {
     let set = match identity.phone {
         Some(_) => enrolled.with(Factor::Sms),
         None => enrolled,

@@ -188,8 +188,14 @@ fn load(text: &str) -> PolicySet {
 
 fn doubts(policy: &PolicySet, text: &str) -> usize {
     let fields = |_: &str| None;
-    let setting =
-        Setting { countries: true, networks: true, prices: true, sms: true, passkeys: true, fields: &fields };
+    let setting = Setting {
+        countries: true,
+        networks: true,
+        prices: true,
+        sms: true,
+        passkeys: true,
+        fields: &fields,
+    };
     policy.doubts(&source(text), &setting).len()
 }
 

@@ -45,8 +45,10 @@ pub fn doubts(file: &Source, rule: &Rule, sms: bool, passkeys: bool) -> Vec<Faul
                 "configure a provider, or let the rule take another factor".to_owned(),
             ),
             Factor::Webauthn => (
-                "nobody can meet this: it needs `webauthn`, and this site has no passkeys".to_owned(),
-                "they need a host name that is no address; or let the rule take another factor".to_owned(),
+                "nobody can meet this: it needs `webauthn`, and this site has no passkeys"
+                    .to_owned(),
+                "they need a host name that is no address; or let the rule take another factor"
+                    .to_owned(),
             ),
             _ => {
                 let message =

@@ -151,8 +151,10 @@ impl Verifier {
         if !result.user_verified() {
             return Err(PasskeyError::Refused);
         }
-        let changed =
-            kept.passkeys.iter_mut().any(|one| one.passkey.update_credential(&result) == Some(true));
+        let changed = kept
+            .passkeys
+            .iter_mut()
+            .any(|one| one.passkey.update_credential(&result) == Some(true));
         Ok(Asserted { renewed: changed.then(|| kept.write()).transpose()? })
     }
 
@@ -196,7 +198,8 @@ impl Verifier {
             return Err(PasskeyError::Malformed);
         };
         let mut kept = Kept::of(kept, nonce)?;
-        let (_, state) = self.start(&kept, "")?;
+        // Whose it is was said when it was offered, and is no part of the state.
+        let (_, state) = self.start(&kept, "account")?;
         let state: PasskeyRegistration = over(&state, "rs", signs)?;
         let id = text(&posted.id);
         let answer: RegisterPublicKeyCredential = written(json!({
@@ -218,7 +221,11 @@ impl Verifier {
         Ok(Registered { kept: kept.write()?, label })
     }
 
-    fn start(&self, kept: &Kept, account: &str) -> Result<(Value, PasskeyRegistration), PasskeyError> {
+    fn start(
+        &self,
+        kept: &Kept,
+        account: &str,
+    ) -> Result<(Value, PasskeyRegistration), PasskeyError> {
         if kept.passkeys.len() >= PASSKEYS_MAX {
             return Err(PasskeyError::TooMany);
         }

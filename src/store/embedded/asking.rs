@@ -318,7 +318,13 @@ fn approve(
     if only_elevates {
         account.live.retain(|id| *id != challenge.id);
     }
-    Ok(Challenge { state, expires: now.plus_ms(limits.grant_ms), sent: None, ceremony: None, ..challenge })
+    Ok(Challenge {
+        state,
+        expires: now.plus_ms(limits.grant_ms),
+        sent: None,
+        ceremony: None,
+        ..challenge
+    })
 }
 
 fn elevate(

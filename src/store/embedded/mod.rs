@@ -304,9 +304,9 @@ impl Store for Embedded {
         now: UnixMs,
     ) -> Task<'_, bool> {
         let account = account.clone();
-        Box::pin(self.ask(Some(now), move |desk| {
-            accounts::renew(desk, &account, factor, &was, secret)
-        }))
+        Box::pin(
+            self.ask(Some(now), move |desk| accounts::renew(desk, &account, factor, &was, secret)),
+        )
     }
 
     fn reject(

@@ -63,7 +63,8 @@ use super::moved::{Export, Kept};
 use super::view::{View, is_news};
 use super::{
     AccountCard, Begin, Begun, CodeQueued, Consult, Consulted, Enrolled, Figures, Learn, Message,
-    Notice, NumberKey, Opened, Orphan, PasskeyAsked, Proven, Settled, Spent, Standing, Store, StoreError, Task,
+    Notice, NumberKey, Opened, Orphan, PasskeyAsked, Proven, Settled, Spent, Standing, Store,
+    StoreError, Task,
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::challenge::{Challenge, Limits, SentCode};
