@@ -181,7 +181,7 @@ fn answers(pages: &Pages, ctx: &Ctx<'_>) -> Vec<(&'static str, Response<Body>)> 
     let explained =
         Challenge { requirement: requirement(&[Factor::Totp], Some(why)), ..open.clone() };
     let unusable =
-        Challenge { requirement: requirement(&[Factor::Webauthn], None), ..open.clone() };
+        Challenge { requirement: requirement(&[Factor::External], None), ..open.clone() };
     let approved = in_state(State::Approved);
     let held = Challenge { held: Some(vec![1]), ..approved.clone() };
     let back = Challenge { state: State::Approved, ..new_place() };

@@ -198,7 +198,8 @@ impl Verifier {
             return Err(PasskeyError::Malformed);
         };
         let mut kept = Kept::of(kept, nonce)?;
-        let (_, state) = self.start(&kept, "")?;
+        // Whose it is was said when it was offered, and is no part of the state.
+        let (_, state) = self.start(&kept, "account")?;
         let state: PasskeyRegistration = over(&state, "rs", signs)?;
         let id = text(&posted.id);
         let answer: RegisterPublicKeyCredential = written(json!({
