@@ -199,10 +199,15 @@ fn lacking(visit: &Visit, standing: &Standing, challenge: &Challenge) -> Rejecti
     if let Some(until) = standing.ripens.filter(|_| challenge.requirement.met_by(later)) {
         return Rejection::Held { until, why: Some(pages.too_young(language).into()) };
     }
+    if usable.is_empty() && !standing.enrolled.is_empty() {
+        // They are there, and none of them works any more: whoever asks could be anybody.
+        return Rejection::Denied { why: Some(pages.no_factor(language).into()) };
+    }
+    let why: Arc<str> = pages.lacking(language, wanted, usable).into();
     match visit.is_own() {
-        // They are there, and none of them works: whoever asks could be anybody.
-        true => Rejection::Denied { why: Some(pages.no_factor(language).into()) },
-        false => Rejection::MustEnrol { why: pages.lacking(language, wanted, usable).into() },
+        // The page where more could be enrolled leads nowhere else.
+        true => Rejection::Denied { why: Some(why) },
+        false => Rejection::MustEnrol { why },
     }
 }
 

@@ -13,7 +13,7 @@ async fn a_form_without_the_token_of_its_session_is_refused() {
     let person = browser(&world.session("alice", "s1").await);
     let other = browser(&world.session("alice", "s2").await);
     let csrf = hidden(&other.get(FACTORS).await, "csrf");
-    for form in [String::new(), "csrf=".to_owned(), format!("csrf={csrf}")] {
+    for form in ["csrf=".to_owned(), "x=1".to_owned(), format!("csrf={csrf}")] {
         let refused = person.post_form(TOTP, form).await;
         assert_eq!(refused.status, 400, "{}", refused.text());
     }
