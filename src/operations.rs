@@ -424,11 +424,6 @@ impl Desk {
                 (Factor::Mail, address.as_str().as_bytes().to_vec(), address.masked())
             }
         };
-        let known = |tag: &String| Language::exactly(tag).map(|it| Arc::<str>::from(it.tag()));
-        let language = match &import.language {
-            Some(tag) => Some(known(tag).ok_or("`language` is en, zh-TW, zh-CN, ja or de")?),
-            None => None,
-        };
         let now = self.gateway().clock.now();
         Ok(Enrolled {
             factor,

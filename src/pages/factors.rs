@@ -200,8 +200,11 @@ impl Pages {
             expires => clock(challenge.expires),
             ends => machine(challenge.expires),
         };
-        let answer = field.then_some(Form { step: "/answer", code: true });
-        let forms = answer.into_iter().chain([Form { step: "/reject", code: false }]).collect();
+        let answer = field.then_some(Form { step: "/answer", code: true, passkey: false });
+        let forms = answer
+            .into_iter()
+            .chain([Form { step: "/reject", code: false, passkey: false }])
+            .collect();
         let expect = Expect { lines: &lines, path: &path, csrf: ctx.csrf, forms };
         let address = Some(path.clone());
         let look = Look { template: "enrol.html", kind: "plain", icon: "lock", title, address };
@@ -231,8 +234,7 @@ impl Pages {
         ctx: &Ctx<'_>,
     ) -> Result<String, Error> {
         let table = self.table(ctx.language);
-        let texts: Vec<Value> =
-            codes.codes.iter().map(|code| Value::from(code.as_str())).collect();
+        let texts: Vec<Value> = codes.codes.iter().map(|code| Value::from(code.as_str())).collect();
         let values = context! {
             factor => self.factor(ctx.language, codes.factor),
             usable_from => (ctx.now < codes.usable_from).then(|| date(codes.usable_from)),

@@ -159,7 +159,11 @@ impl Pages {
             title: table.notice(heading),
             address: Some(path.to_owned()),
         };
-        let form = matches!(state, LinkState::Open(_)).then_some(Form { step: "", code: false });
+        let form = matches!(state, LinkState::Open(_)).then_some(Form {
+            step: "",
+            code: false,
+            passkey: false,
+        });
         let forms = form.into_iter().collect();
         let shown: Vec<Line<'_>> = lines.iter().map(Fact::line).collect();
         let expect = Expect { lines: &shown, path, csrf: "", forms };

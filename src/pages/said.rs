@@ -113,6 +113,7 @@ mod tests {
             again: None,
             why: Some("This address is young.".into()),
             back: Some("/withdraw".into()),
+            enrol: false,
             form: true,
             request: "r".into(),
         }

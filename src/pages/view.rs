@@ -282,12 +282,12 @@ impl Pages {
         &self,
         challenge: &Challenge,
         no_text: NoText,
-        ctx: &Ctx<'_'>,
+        ctx: &Ctx<'_>,
     ) -> Notice {
         Notice { kind: "bad", text: no_text.sentence(challenge, self.table(ctx.language)) }
     }
 
-    pub(super) fn not_kept_notice(&self, ctx: &Ctx<'_'>) -> Notice {
+    pub(super) fn not_kept_notice(&self, ctx: &Ctx<'_>) -> Notice {
         Notice { kind: "bad", text: self.table(ctx.language).ui("not_kept_yet").to_owned() }
     }
 

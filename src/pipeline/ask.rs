@@ -213,12 +213,7 @@ fn lacking(visit: &Visit, standing: &Standing, challenge: &Challenge) -> Rejecti
 
 /// The factors this account can use: those enrolled, and SMS to the number that a verified token carries. Where a number
 /// is enrolled it is that one, and it may have to wait.
-fn usable(
-    gateway: &Gateway,
-    visit: &Visit,
-    standing: &Standing,
-    identity: &Identity,
-) -> FactorSet {
+fn usable(gateway: &Gateway, visit: &Visit, standing: &Standing, identity: &Identity) -> FactorSet {
     let claimed = identity.phone.is_some() && !standing.young.contains(Factor::Sms);
     let set = if claimed { standing.factors.with(Factor::Sms) } else { standing.factors };
     visit.site.askable(set, &visit.head.host, gateway.sms)

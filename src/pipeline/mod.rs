@@ -376,9 +376,11 @@ pub(crate) async fn as_ordinary(
     visit: &Visit,
     identity: &Arc<Identity>,
 ) -> Result<(), End> {
-    match decide(worker, visit, None, Some(identity)).await? {
+    match decide(worker, visit, None, Some(identity), false).await? {
         Decided::Cleared(_) => Ok(()),
-        Decided::AboutThisOne(_) => Err(Rejection::Denied { why: None }.into()),
+        Decided::AboutThisOne(_) | Decided::HoldThisOne(_) => {
+            Err(Rejection::Denied { why: None }.into())
+        }
     }
 }
 
