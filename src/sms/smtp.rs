@@ -192,6 +192,10 @@ fn parameters(host: &str, ca: Option<&str>) -> Result<TlsParameters, SetupError>
     let unusable = |_| SetupError::Authorities;
     let mut builder = TlsParameters::builder(host.to_owned());
     if let Some(pem) = ca {
+        // A file without any is no fault to the library: every server would be a stranger then.
+        if !pem.contains("-----BEGIN CERTIFICATE-----") {
+            return Err(SetupError::Authorities);
+        }
         let authorities = Certificate::from_pem(pem.as_bytes()).map_err(unusable)?;
         builder =
             builder.certificate_store(CertificateStore::None).add_root_certificate(authorities);
