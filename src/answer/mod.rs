@@ -337,14 +337,16 @@ impl Desk<'_> {
                 let asked = |ctx: &Ctx<'_>| self.pages().passkey_asked(&after, &options, ctx);
                 Ok(self.answer(challenge, asked))
             }
-            passkey::Asked::Store(PasskeyAsked::Blocked { until }) => {
-                let retry_after_s = until.since_ms(now).div_ceil(1000);
-                Err(Rejection::TooMany { retry_after_s }.into())
-            }
-            passkey::Asked::Store(PasskeyAsked::Closed(after) | PasskeyAsked::Asked(after)) => {
-                Ok(self.result(challenge, &verify::closed(after, now)))
-            }
-            passkey::Asked::Store(PasskeyAsked::Missing) => Err(not_found()),
+            passkey::Asked::Store(instead) => match *instead {
+                PasskeyAsked::Blocked { until } => {
+                    let retry_after_s = until.since_ms(now).div_ceil(1000);
+                    Err(Rejection::TooMany { retry_after_s }.into())
+                }
+                PasskeyAsked::Closed(after) | PasskeyAsked::Asked(after) => {
+                    Ok(self.result(challenge, &verify::closed(after, now)))
+                }
+                PasskeyAsked::Missing => Err(not_found()),
+            },
         }
     }
 

@@ -19,7 +19,7 @@ use crate::types::{Factor, UnixMs};
 pub(super) enum Asked {
     /// What a browser hands to `navigator.credentials`.
     Options(Box<Challenge>, Value),
-    Store(PasskeyAsked),
+    Store(Box<PasskeyAsked>),
 }
 
 /// Asks the account's passkeys of this site, in place of what was asked before.
@@ -48,7 +48,7 @@ pub(super) async fn ask(
     let asked = gateway.store.ask_passkey(&challenge.id, &challenge.account, ceremony, now).await;
     match asked.map_err(|error| End::from(visit.store_failed(&error)))? {
         PasskeyAsked::Asked(challenge) => Ok(Asked::Options(Box::new(challenge), options)),
-        other => Ok(Asked::Store(other)),
+        other => Ok(Asked::Store(Box::new(other))),
     }
 }
 
