@@ -254,7 +254,8 @@ mod tests {
     #[test]
     fn an_import_does_not_show_its_secret() {
         let secret = ImportSecret::Phone("+4915112345667".to_owned().into());
-        let import = Import { line: 1, account: AccountId::new("main", "a"), secret, language: None };
+        let import =
+            Import { line: 1, account: AccountId::new("main", "a"), secret, language: None };
         assert!(!format!("{import:?}").contains("49151"));
     }
 }

@@ -231,8 +231,7 @@ impl Pages {
         ctx: &Ctx<'_>,
     ) -> Result<String, Error> {
         let table = self.table(ctx.language);
-        let texts: Vec<Value> =
-            codes.codes.iter().map(|code| Value::from(code.as_str())).collect();
+        let texts: Vec<Value> = codes.codes.iter().map(|code| Value::from(code.as_str())).collect();
         let values = context! {
             factor => self.factor(ctx.language, codes.factor),
             usable_from => (ctx.now < codes.usable_from).then(|| date(codes.usable_from)),

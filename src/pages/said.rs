@@ -102,6 +102,7 @@ mod tests {
             again: None,
             why: Some("This address is young.".into()),
             back: Some("/withdraw".into()),
+            enrol: false,
             request: "r".into(),
         }
     }

@@ -121,7 +121,8 @@ fn differs(decision: &Decision, recorded: &[RuleNoted]) -> Vec<Differs> {
     rules
         .into_iter()
         .filter(|rule| ![UNCLASSIFIED, FACTOR_CHANGE].contains(rule))
-        .filter_map(differs).collect()
+        .filter_map(differs)
+        .collect()
 }
 
 /// How a rule spoke: whether for the record only, and whether it was met already.
