@@ -26,6 +26,7 @@ use crate::pipeline::{self, Deed, End, Visit};
 use crate::policy::verdict::{FactorExpr, Requirement, Term};
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, Pending, Scope};
+use crate::stepup::notice;
 use crate::stepup::phone::Number;
 use crate::stepup::recovery::{self, RecoveryCode, code_mac};
 use crate::stepup::totp::{SECRET_BYTES, Totp};
@@ -252,6 +253,15 @@ async fn change(
     let Some(done) = response.extensions().get::<Done>().cloned() else {
         return Err(Rejection::Unavailable("a change of factors had no end").into());
     };
+    let what = match (&done, is_known) {
+        (Done::Removed, _) => Some(notice::Change::Removed),
+        (Done::Codes { .. }, true) => Some(notice::Change::Replaced),
+        (Done::Codes { .. }, false) => Some(notice::Change::Added),
+        _ => None,
+    };
+    if let Some(what) = what {
+        visit.tell_of_factor(gateway, change.factor(), what, &known);
+    }
     told(worker, visit, identity, done, input.return_to.as_deref()).await
 }
 
@@ -442,8 +452,17 @@ async fn told(
 }
 
 /// What a right answer enrolled, as its page shows it once.
-pub(super) async fn confirmed(desk: &Desk<'_>, asked: &Challenge) -> Option<Codes> {
+pub(super) async fn confirmed(
+    desk: &Desk<'_>,
+    asked: &Challenge,
+    before: &[Enrolled],
+) -> Option<Codes> {
     let pending = asked.pending.as_ref()?;
+    let what = match before.iter().any(|known| known.factor == pending.factor) {
+        true => notice::Change::Replaced,
+        false => notice::Change::Added,
+    };
+    desk.visit.tell_of_factor(desk.gateway, pending.factor, what, before);
     let mac = |label: &str, parts: &[&[u8]]| desk.gateway.keyring.mac(label, parts);
     // Another answer may have brought other codes meanwhile; only those that count are shown.
     let known = desk.gateway.store.factors(&asked.account).await.unwrap_or_default();
@@ -470,7 +489,7 @@ pub(super) fn secret(desk: &Desk<'_>, challenge: &Challenge) -> Option<Secret> {
     Some(Secret::new(totp.uri(), &totp.key()))
 }
 
-async fn known(
+pub(super) async fn known(
     gateway: &Gateway,
     visit: &Visit,
     identity: &Identity,

@@ -284,10 +284,15 @@ impl Desk<'_> {
             Factor::Webauthn => &input.assertion,
             _ => &input.code,
         };
+        // Whoever is replaced is told as well.
+        let before = match challenge.pending {
+            Some(_) => factors::known(self.gateway, self.visit, self.identity).await?,
+            None => Vec::new(),
+        };
         let attempted = verify::attempt(self.gateway, self.visit, challenge, factor, text).await?;
         let (result, after) = (attempted.result, attempted.challenge.as_ref());
         if result == AnswerResult::Approved
-            && let Some(codes) = factors::confirmed(self, challenge).await
+            && let Some(codes) = factors::confirmed(self, challenge, &before).await
         {
             let back = challenge.return_to.as_deref();
             return Ok(self.visit.with_context(|ctx| self.pages().enrolled(&codes, back, ctx)));

@@ -8,18 +8,34 @@ use http::header;
 
 use super::Visit;
 use crate::gateway::Gateway;
-use crate::notices::{Occurrence, of_rule, quiet_of};
+use crate::notices::{Occurrence, contacts_among, of_factor, of_rule, quiet_of};
 use crate::policy::verdict::{Decision, Requirement, Said, Verdict};
 use crate::stepup::device::Device;
-use crate::stepup::notice::About;
-use crate::store::Quiet;
-use crate::types::{AccountId, ActionName, RuleId, Shown};
+use crate::stepup::notice::{About, Change};
+use crate::store::{Enrolled, Quiet};
+use crate::types::{AccountId, ActionName, Factor, RuleId, Shown};
 
 impl Visit {
     /// Tells the account that asked, if there is one.
     pub(crate) fn tell(&self, gateway: &Gateway, about: About) {
         let quiet = quiet_of(&about, "");
         self.tell_quietly(gateway, about, quiet);
+    }
+
+    /// Tells of a change that its owner made, those who were its contacts before included.
+    pub(crate) fn tell_of_factor(
+        &self,
+        gateway: &Gateway,
+        factor: Factor,
+        change: Change,
+        before: &[Enrolled],
+    ) {
+        let Some((account, claimed)) = self.owner() else { return };
+        let about = About::FactorChange { factor, change };
+        let quiet = of_factor(&about, factor);
+        let before = contacts_among(gateway, &account, before);
+        let blank = Occurrence::new(account, about, quiet, self.head.received);
+        gateway.notices.tell(Occurrence { claimed, before, ..self.seen(blank) });
     }
 
     /// Tells another account than the one that asked: nobody has to be signed in for some of it.

@@ -173,3 +173,39 @@ async fn the_record_says_what_was_changed_and_by_which_factor() {
     assert!(intent["rules"].to_string().contains("factor-change"), "{intent}");
     assert!(intent["shown"].to_string().contains("Authenticator"), "{intent}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_gets_another_number_or_loses_a_factor_is_told_at_the_old_number_and_the_new() {
+    let (old, new) = ("+4915112345667", "+4915112345678");
+    let world = World::start().await;
+    world.enrol_totp("alice").await;
+    world.enrol_phone("alice", old).await;
+    let alice = world.session("alice", "s1").await;
+    let body = json!({ "number": new }).to_string();
+    let waiting = Waiting::of(&approved(&world, &alice, SMS, &body).await);
+    let code = sms_code(&world, 1).await;
+    assert_eq!(answer(&alice, &waiting.path, "sms", &code).await.status, 200);
+    told(&world, "Phone number replaced", &[new, old]).await;
+    world.wait_s(60);
+    assert_eq!(approved(&world, &alice, REMOVE_TOTP, "{}").await.status, 200);
+    told(&world, "Authenticator app removed", &[new]).await;
+}
+
+/// Waits until exactly these numbers were told, with a link to stop it.
+async fn told(world: &World, what: &str, numbers: &[&str]) {
+    let texts = || -> Vec<Value> {
+        let log = world.sms();
+        let texts = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        texts.filter(|text| text["text"].as_str().unwrap().contains(what)).collect()
+    };
+    for _ in 0..300 {
+        if texts().len() >= numbers.len() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let texts = texts();
+    let to: Vec<&str> = texts.iter().map(|text| text["to"].as_str().unwrap()).collect();
+    assert!(to.len() == numbers.len() && numbers.iter().all(|it| to.contains(it)), "{texts:?}");
+    assert!(texts.iter().all(|text| text["text"].as_str().unwrap().contains("/not-me/")));
+}
