@@ -191,7 +191,7 @@ def questions(customer, station):
     everywhere(customer, "approved-held", words="It is sent exactly as shown")
     browser.submit("form[action$='/release'] button")
     claim(browser.has("#done"), "the withdrawal is done", browser.text())
-    everywhere(customer, "used", challenge, "Already used")
+    everywhere(customer, "ended", challenge, "It was sent")
 
     customer.log_in(base, "bot2")
     customer.fill(base, "transfer", "USDT", "12.5")
