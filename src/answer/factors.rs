@@ -56,7 +56,9 @@ impl Change {
     /// `totp`, `sms/remove`, …: what stands behind `/factors/`.
     fn read(visit: &Visit, gateway: &Gateway, path: &str, number: &str) -> Result<Self, Rejection> {
         if let Some(word) = path.strip_suffix("/remove") {
-            return Factor::from_word(word).map(Self::Remove).ok_or(Rejection::NotFound);
+            // Where notices go is for operators to say.
+            let factor = Factor::from_word(word).filter(|factor| factor.approves());
+            return factor.map(Self::Remove).ok_or(Rejection::NotFound);
         }
         match path {
             "totp" => Ok(Self::Totp),
@@ -180,7 +182,11 @@ pub(super) async fn approvals(
     pipeline::as_ordinary(worker, visit, identity).await?;
     let found = worker.gateway.store.open_challenges(&identity.account, visit.head.received).await;
     let found = found.map_err(|error| End::from(visit.store_failed(&error)))?;
-    let marked = found.into_iter().map(|challenge| {
+    // A key sees what it asked itself.
+    let is_key = identity.credential.kind == CredentialKind::ApiKey;
+    let found =
+        found.into_iter().filter(|asked| !is_key || asked.credential == identity.credential);
+    let marked = found.map(|challenge| {
         let may = super::may_answer(&challenge, identity);
         (challenge, may)
     });

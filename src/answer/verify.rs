@@ -9,6 +9,7 @@ use crate::factors;
 use crate::gateway::Gateway;
 use crate::pages::{AnswerResult, Audience};
 use crate::pipeline::{End, Visit};
+use crate::policy::verdict::FACTOR_CHANGE;
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, State};
 use crate::stepup::code::{Code, SmsCheck, check_sms};
@@ -59,6 +60,8 @@ pub(super) async fn attempt(
         }
     };
     let compared = match Code::parse(text) {
+        // It was enrolled after the question was asked, and has to wait.
+        _ if is_young(&challenge, enrolled.as_ref(), now) => Compared::Wrong,
         _ if factor == Factor::Webauthn => {
             passkey::compare(gateway, visit, &challenge, enrolled.as_ref(), text).await?
         }
@@ -115,6 +118,15 @@ fn came_back(gateway: &Gateway, visit: &Visit, mac: String) {
             Err(error) => tracing::warn!(%error, "a code that came back was not counted"),
         }
     });
+}
+
+/// Whether the factor may not approve this yet. A change of factors may be answered so where all of them wait.
+fn is_young(challenge: &Challenge, enrolled: Option<&Enrolled>, now: UnixMs) -> bool {
+    let terms = &challenge.requirement.terms;
+    let changes = terms.iter().any(|term| term.rule.as_str() == FACTOR_CHANGE);
+    challenge.pending.is_none()
+        && !changes
+        && enrolled.is_some_and(|enrolled| now < enrolled.usable_from)
 }
 
 pub(super) enum Compared {

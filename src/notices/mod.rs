@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 pub(crate) use contacts::{Claimed, Contact, contacts_among};
 
 use crate::audit::{Event, Record};
-use crate::crypto::random_id;
+use crate::crypto::{random_id, sha256};
 use crate::gateway::{Gateway, Site};
 use crate::metrics::Metrics;
 use crate::pages::{Language, Pages};
@@ -28,7 +28,7 @@ use crate::sms::mail::Mail;
 use crate::stepup::device::Device;
 use crate::stepup::notice::{About, Notice};
 use crate::store::{Quiet, StoreError};
-use crate::types::{AccountId, Factor, RuleId, UnixMs};
+use crate::types::{AccountId, Factor, IntentDigest, RuleId, Shown, UnixMs};
 use not_me::NotMe;
 
 /// By which ways owners can be told.
@@ -287,9 +287,14 @@ fn letter(
     }
 }
 
-/// The key of what a rule says.
-pub(crate) fn of_rule(about: &About, rule: &RuleId) -> Quiet {
-    quiet_of(about, rule.as_str())
+/// The key of what a rule says of this transaction: a small one to an old address keeps nobody quiet about another.
+pub(crate) fn of_rule(about: &About, rule: &RuleId, shown: &[Shown]) -> Quiet {
+    let lines: Vec<&[u8]> =
+        shown.iter().flat_map(|line| [line.name.as_bytes(), line.value.as_bytes()]).collect();
+    let lengths: Vec<u8> = lines.iter().flat_map(|line| line.len().to_be_bytes()).collect();
+    let digest = IntentDigest(sha256(&[&lengths, &lines.concat()])).hex();
+    let of_transaction = digest.get(..16).unwrap_or_default();
+    quiet_of(about, &format!("{rule}:{of_transaction}"))
 }
 
 /// The key of a change of this factor.

@@ -63,7 +63,11 @@ pub(super) async fn about_intent(
         challenge.held = Some(held::seal(gateway, &challenge, &visit.head, subject.body)?);
     }
     let usable = match subject.own {
-        true => factors_to_change(gateway, visit, surroundings.standing(), identity),
+        true => {
+            // A factor that waits may be enough for this change, and for nothing that would last beyond it.
+            challenge.requirement.terms.iter_mut().for_each(|term| term.valid = None);
+            factors_to_change(gateway, visit, surroundings.standing(), identity)
+        }
         false => usable(gateway, visit, surroundings.standing(), identity),
     };
     let challenge = Challenge { usable, ..challenge };
@@ -345,7 +349,12 @@ fn charge(gateway: &Gateway, visit: &Visit, challenge: &Challenge, number: &Numb
     Charge {
         number: NumberKey(IntentDigest(mac).hex()),
         meters: budget.meters(&challenge.account, client, number),
-        watches: budget.watches(client, number, gateway.limits.sms_code_ms),
+        watches: budget.watches(
+            client,
+            number,
+            gateway.limits.sms_code_ms,
+            challenge.pending.is_none(),
+        ),
     }
 }
 

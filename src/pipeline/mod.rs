@@ -63,8 +63,27 @@ impl From<Rejection> for End {
     }
 }
 
-/// Answers one request.
+/// Answers one request. What is answered on the gateway's own pages is done to its end even if the client goes away: a
+/// factor that is changed is told of, and an approval is written down.
 pub async fn run(
+    worker: &Arc<Worker>,
+    request: Request<Incoming>,
+    connection: &Arc<Connection<LastCaller>>,
+) -> Response<Body> {
+    if request.method().is_safe() || !answer::is_own(request.uri().path()) {
+        return answered(worker, request, connection).await;
+    }
+    let (worker, connection) = (worker.clone(), connection.clone());
+    let tasks = connection.tasks.clone();
+    let to_the_end = async move { answered(&worker, request, &connection).await };
+    // A panic is answered where those of all requests are.
+    match tasks.spawn(to_the_end).await {
+        Ok(response) => response,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+async fn answered(
     worker: &Arc<Worker>,
     request: Request<Incoming>,
     connection: &Arc<Connection<LastCaller>>,

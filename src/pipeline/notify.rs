@@ -74,7 +74,7 @@ impl Visit {
             }
             let action = action.cloned().unwrap_or_else(|| ActionName::new("ordinary"));
             let about = About::Rule { action, shown: shown.to_vec(), why };
-            let quiet = of_rule(&about, &said.rule);
+            let quiet = of_rule(&about, &said.rule, shown);
             self.tell_quietly(gateway, about, quiet);
         }
     }

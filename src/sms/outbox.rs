@@ -153,7 +153,7 @@ const IN_FLIGHT_MAX: usize = 8;
 /// So that text messages always have a place.
 const MAILS_IN_FLIGHT_MAX: usize = 4;
 /// For a mail that finds all of its places taken.
-const MAIL_WAITS_MS: u64 = 2_000;
+const MAIL_WAITS_MS: u64 = 30_000;
 /// Longer than a try and the store's answer to it.
 const LEASE_MS: u64 = 30_000;
 const POLL: Duration = Duration::from_secs(1);

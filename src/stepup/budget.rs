@@ -162,8 +162,15 @@ impl Budget {
         ]
     }
 
-    /// Whose codes it is one of. `settle_ms`: how long a code can be used.
-    pub fn watches(&self, client: IpAddr, number: &Number, settle_ms: u64) -> Vec<Watch> {
+    /// Whose codes it is one of. `settle_ms`: how long a code can be used. A number that is not `enrolled` was typed in by
+    /// anybody: where nobody answers it says something of whoever typed it, and nothing of its country.
+    pub fn watches(
+        &self,
+        client: IpAddr,
+        number: &Number,
+        settle_ms: u64,
+        enrolled: bool,
+    ) -> Vec<Watch> {
         let watch = |scope, subject: &str| Watch {
             scope,
             subject: subject.into(),
@@ -173,7 +180,8 @@ impl Budget {
             percent_min: self.verified_percent_min,
             stop_ms: self.stop_ms,
         };
-        vec![watch(Scope::Prefix, self.prefix(number)), watch(Scope::Range, &range_of(client))]
+        let country = enrolled.then(|| watch(Scope::Prefix, self.prefix(number)));
+        country.into_iter().chain([watch(Scope::Range, &range_of(client))]).collect()
     }
 
     /// The longest prefix of a number that has a name of its own here, else its country's.
@@ -324,7 +332,19 @@ mod tests {
     fn watch() -> Watch {
         let budget = Budget { verified_sent_min: 10, ..Budget::default() };
         let number = number("+4915112345667");
-        budget.watches([203, 0, 113, 7].into(), &number, 5 * MINUTE).remove(0)
+        budget.watches([203, 0, 113, 7].into(), &number, 5 * MINUTE, true).remove(0)
+    }
+
+    #[test]
+    fn numbers_that_anybody_types_in_do_not_stop_their_country() {
+        let of = |enrolled| {
+            let number = number("+4915112345667");
+            let watches =
+                Budget::default().watches([203, 0, 113, 7].into(), &number, MINUTE, enrolled);
+            watches.iter().map(|watch| watch.scope.word()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(true), ["prefix", "range"]);
+        assert_eq!(of(false), ["range"]);
     }
 
     #[test]

@@ -403,8 +403,8 @@ pub struct Quiet {
     /// The thing: for so long the same key says nothing again; at most a day.
     pub key: Arc<str>,
     pub ms: u64,
-    /// Nothing is said either if the account was told so often within a day, of whatever. What is urgent has a higher
-    /// number, so that the rest cannot use it up.
+    /// Nothing is said either if the account was told so often within a day of things of this kind: what stands before
+    /// a colon in the key. One kind cannot use up another's.
     pub per_day_max: u32,
 }
 

@@ -36,6 +36,10 @@ def claim(truth, text, more=""):
     print(f"  ok  {text}")
 
 
+class Refused(Exception):
+    """The driver could not do it."""
+
+
 class Browser:
     """One session of one browser."""
 
@@ -48,6 +52,13 @@ class Browser:
         self.base = f"{driver}/session/{answer['sessionId']}"
 
     def ask(self, method, path, body=None):
+        try:
+            return self.tell(method, path, body)
+        except Refused as error:
+            sys.exit(f"FAILED: {method} {path} {body}: {error}")
+
+    def tell(self, method, path, body=None):
+        """The same for whoever knows what to do about a refusal."""
         data = json.dumps(body or {}).encode() if method == "POST" else None
         request = urllib.request.Request(
             self.base + path, data=data, method=method, headers={"Content-Type": "application/json"}
@@ -56,7 +67,7 @@ class Browser:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
-            sys.exit(f"FAILED: {method} {path} {body}: {json.load(error)['value']['message']}")
+            raise Refused(json.load(error)["value"]["message"]) from error
 
     def open(self, address):
         self.ask("POST", "/url", {"url": address})
@@ -95,7 +106,16 @@ class Browser:
         sys.exit(f"FAILED: {selector} led nowhere\n{self.text()}")
 
     def text(self):
-        return self.ask("GET", f"/element/{self.find('body')}/text")
+        """What the page says. Between two pages there is none: then the next one's."""
+        body = {"using": "css selector", "value": "body"}
+        for _ in range(100):
+            try:
+                element = self.tell("POST", "/element", body)[ELEMENT]
+                return self.tell("GET", f"/element/{element}/text")
+            except Refused as error:
+                last = error
+                time.sleep(0.05)
+        sys.exit(f"FAILED: no page: {last}")
 
     def address(self):
         return urllib.parse.urlsplit(self.ask("GET", "/url"))

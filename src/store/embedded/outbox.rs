@@ -62,7 +62,9 @@ pub(super) fn notify(
     let mut told: Vec<Told> = desk.find(&key)?.unwrap_or_default();
     told.retain(|told| now < told.at.plus_ms(DAY_MS));
     let quiet_now = |told: &Told| told.key == quiet.key && now < told.quiet;
-    if told.len() >= quiet.per_day_max as usize || told.iter().any(quiet_now) {
+    let kind = |key: &str| key.split(':').next().unwrap_or_default().to_owned();
+    let alike = told.iter().filter(|told| kind(&told.key) == kind(&quiet.key)).count();
+    if alike >= quiet.per_day_max as usize || told.iter().any(quiet_now) {
         return Ok(false);
     }
     told.push(Told { key: quiet.key.clone(), at: now, quiet: now.plus_ms(quiet.ms()) });

@@ -209,3 +209,72 @@ async fn told(world: &World, what: &str, numbers: &[&str]) {
     assert!(to.len() == numbers.len() && numbers.iter().all(|it| to.contains(it)), "{texts:?}");
     assert!(texts.iter().all(|text| text["text"].as_str().unwrap().contains("/not-me/")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_for_notices_is_not_its_sessions_to_remove() {
+    let world = World::start().await;
+    let line = json!({ "account": "alice", "group": "main", "mail": "alice@example.net" });
+    assert_eq!(world.admin("POST", "/factor/import", &line.to_string()).await.status, 200);
+    let alice = world.session("alice", "s1").await;
+    assert_eq!(alice.post_json("/.stepgate/factors/mail/remove", "{}").await.status, 404);
+    assert_eq!(words(&alice).await, ["mail"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_factor_that_waits_changes_factors_and_opens_nothing_else() {
+    let policy = r#"version = 1
+
+[[rule]]
+id = "abroad"
+on = "*"
+when = "geo.country is DE"
+require = "totp"
+valid = "session"
+"#;
+    let world = World::with_policy(policy).await;
+    let alice = world.session("alice", "s1").await;
+    let (secret, _) = enrol_first(&world, &alice).await;
+    let abroad = alice.from(crate::kit::FRANKFURT);
+    world.wait_s(60);
+    let asked = abroad.post_json(RECOVERY, "{}").await;
+    assert_eq!(asked.status, 401, "{}", asked.text());
+    let at = format!("/.stepgate/challenge/{}", asked.challenge());
+    let right = answer(&abroad, &at, "totp", &totp_with(&secret, world.now())).await;
+    assert_eq!(right.status, 200, "{}", right.text());
+    let held = abroad.get("/api/v5/account/balance").await;
+    assert_eq!(held.status, 403, "no elevation came of it: {}", held.text());
+    assert_eq!(abroad.post_json(RECOVERY, "{}").await.status, 200, "the change itself is made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_hangs_up_while_a_factor_is_changed_keeps_nobody_from_being_told() {
+    use tokio::io::AsyncWriteExt as _;
+
+    let phone = "+4915112345667";
+    let world = World::start().await;
+    world.enrol_totp("alice").await;
+    world.enrol_phone("alice", phone).await;
+    let alice = world.session("alice", "s1").await;
+    let asked = alice.post_json(REMOVE_TOTP, "{}").await;
+    let at = format!("/.stepgate/challenge/{}", asked.challenge());
+    assert_eq!(answer(&alice, &at, "totp", &world.totp()).await.status, 200);
+    let headers: String =
+        alice.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let request = format!(
+        "POST {REMOVE_TOTP} HTTP/1.1\r\nhost: exchange.example\r\n{headers}content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+    );
+    // Too early and nothing is done, too late and it is no hanging up: somewhere between it is under way.
+    for wait_ms in [0, 1, 2, 4, 8, 16, 32, 64, 1_000] {
+        let mut connection = alice.connect(&[b"http/1.1"]).await.unwrap();
+        connection.write_all(request.as_bytes()).await.unwrap();
+        connection.flush().await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
+        drop(connection);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        if words(&alice).await == ["sms"] {
+            break;
+        }
+    }
+    told(&world, "Authenticator app removed", &[phone]).await;
+    assert_eq!(words(&alice).await, ["sms"]);
+}

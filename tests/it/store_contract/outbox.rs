@@ -206,6 +206,7 @@ pub async fn an_account_is_told_so_often_a_day_and_others_do_not_count(make: Mak
         assert!(tell(&store, &format!("rule:{n}"), &["x"], after(n)).await);
     }
     assert!(!tell(&store, "rule:6", &["x"], after(6)).await);
+    assert!(tell(&store, "login:DE", &[], after(6)).await, "another kind has a bound of its own");
     let urgent = Quiet { key: "frozen".into(), ms: MINUTE, per_day_max: 6 };
     let letters = || vec![b"urgent".to_vec()];
     let told = store.notify(&alice(), urgent.clone(), letters(), after(DAY), after(6)).await;

@@ -1,9 +1,10 @@
 -- Whether an account's contacts are to be told; if so the same is not said again for a while. ARGV: 3 account, 4 key,
--- 5 for how long in ms, 6 at most within a day, 7 '1' where it was told now: then it is quiet for as long as that.
+-- 5 for how long in ms, 6 at most of its kind (the key up to a colon) within a day, 7 '1' where it was told now: then it is quiet for as long as that.
 
 local key = base .. 'y' .. ARGV[3]
 local items = split(redis.call('GET', key))
 local kept, count, known = {}, 0, false
+local kind = string.match(ARGV[4], '^[^:]*')
 for i = 1, #items, 3 do
   local name, at, quiet = items[i], items[i + 1], items[i + 2]
   if now < at + DAY then
@@ -13,7 +14,9 @@ for i = 1, #items, 3 do
     elseif name == ARGV[4] and ARGV[7] ~= '1' and now < tonumber(quiet) then
       return 0
     end
-    count = count + 1
+    if string.match(name, '^[^:]*') == kind then
+      count = count + 1
+    end
     kept[#kept + 1] = name
     kept[#kept + 1] = at
     kept[#kept + 1] = quiet
