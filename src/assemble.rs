@@ -191,6 +191,17 @@ fn prices(config: &Config, previous: Option<&Live>, faults: &mut Vec<Fault>) -> 
     read.unwrap_or_default()
 }
 
+/// What is said of a policy with rules and no file of cases.
+fn untried(policy: &Source, beside: &Path) -> Fault {
+    let name = beside.file_name().unwrap_or_default().display();
+    Fault::warning(
+        policy,
+        0..0,
+        "no cases stand beside this policy: nothing shows that its rules say what they should",
+    )
+    .help(format!("write `{name}` beside it; `policies/README.md` shows how"))
+}
+
 /// `x.cases.toml` beside `x.policy.toml`.
 fn cases_beside(policy: &Path) -> PathBuf {
     beside(policy, ".policy.toml", ".cases.toml")
@@ -353,11 +364,14 @@ impl Assembler<'_> {
                 fields: &|action| actions.fields_of(action),
             },
         ));
-        if let Some(cases) = self.cases(&cases_beside(&source.path)) {
+        let beside = cases_beside(&source.path);
+        if let Some(cases) = self.cases(&beside) {
             let classify = |raw: &str| classify_raw(actions, raw);
             let run = cases::run(&cases, &policy, &classify, self.faults);
             self.ran += run.ran;
             self.warnings.extend(run.warnings(source));
+        } else if !beside.exists() && policy.rule_ids().next().is_some() {
+            self.warnings.push(untried(source, &beside));
         }
         Some(policy)
     }

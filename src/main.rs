@@ -95,6 +95,9 @@ enum Command {
         /// Only records before this time.
         #[arg(long, value_name = "TIME")]
         until: Option<String>,
+        /// Look country, city and network of each request up again in today's databases and lists.
+        #[arg(long)]
+        recompute: bool,
     },
     /// Print the JSON Schema of one kind of file, for editors.
     Schema { kind: commands::schema::Kind },
@@ -207,8 +210,8 @@ fn main() -> ExitCode {
         Command::Explain { at, question } => commands::explain::run(&at.config, &question),
         Command::Schema { kind } => commands::schema::run(kind),
         Command::Facts { json, markdown } => commands::facts::run(json, markdown),
-        Command::Replay { at, audit, policy, site, html, json, since, until } => {
-            let wanted = Wanted { logs: audit, policy, site, html, json, since, until };
+        Command::Replay { at, audit, policy, site, html, json, since, until, recompute } => {
+            let wanted = Wanted { logs: audit, policy, site, html, json, since, until, recompute };
             commands::replay::run(&at.config, &wanted)
         }
         Command::Factor { at, what } => Operator::at(&at.config).and_then(|op| match what {

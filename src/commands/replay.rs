@@ -12,13 +12,16 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::assemble;
 use crate::classify::{self, ActionSet};
 use crate::config::{self, Config, Site};
 use crate::fault::{Fault, Source};
+use crate::locate::Locate;
 use crate::policy::{self, PolicySet, recorded::Reader};
 use crate::replay::{self, About, Report, Setup, Watcher};
 use crate::serve::render;
 use crate::types::{ActionName, UnixMs};
+use crate::world::SystemClock;
 
 /// What is asked for on the command line.
 pub struct Wanted {
@@ -29,6 +32,8 @@ pub struct Wanted {
     pub json: bool,
     pub since: Option<String>,
     pub until: Option<String>,
+    /// Look places up again in today's databases and lists.
+    pub recompute: bool,
 }
 
 /// Replays the logs and prints the report.
@@ -42,7 +47,8 @@ pub fn run(path: &Path, wanted: &Wanted) -> anyhow::Result<ExitCode> {
     let until = wanted.until.as_deref().map(moment).transpose()?;
     let policies = policies(&config, site, wanted.policy.as_deref())?;
     let Policies { live, candidate, actions, file } = policies;
-    let setup = Setup { site: site.name.clone(), live, candidate, since, until };
+    let places = wanted.recompute.then(|| places(&config)).transpose()?;
+    let setup = Setup { site: site.name.clone(), live, candidate, since, until, places };
     let reader = || Reader::new(&[&*setup.live, &*setup.candidate]);
     let bar = Bar(bar(&wanted.logs));
     let tally = replay::replay(&setup, reader(), &wanted.logs, &bar);
@@ -60,6 +66,19 @@ pub fn run(path: &Path, wanted: &Wanted) -> anyhow::Result<ExitCode> {
         false => say!("{}", replay::shown(&report).trim_end()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Today's databases and lists.
+fn places(config: &Config) -> anyhow::Result<Arc<dyn Locate>> {
+    if config.geo.city.is_none() && config.geo.asn.is_none() {
+        bail!(
+            "--recompute looks places up again, but `[geo]` names no database: set `city` and `asn` there"
+        );
+    }
+    let mut faults = Vec::new();
+    let locator = assemble::locator(config, Arc::new(SystemClock), &mut faults);
+    let locator = locator.ok_or_else(|| faulty(faults))?;
+    Ok(Arc::new(locator))
 }
 
 fn faulty(faults: Vec<Fault>) -> anyhow::Error {

@@ -66,9 +66,9 @@ impl Condition {
         self.expr.truth(reading)
     }
 
-    /// See `Expr::keep_numbers`.
-    pub fn keep_numbers(&mut self, known: &mut Vec<Vec<Arc<str>>>) {
-        self.expr.keep_numbers(known);
+    /// See `Expr::number`.
+    pub fn number(&mut self, known: &mut Vec<Vec<Arc<str>>>) {
+        self.expr.number(known);
     }
 
     /// See `Expr::clears_at`.

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::PolicySet;
 use super::decide::holds_until;
 use super::facts::{Fact, Facts};
+use super::literal::legible;
 use super::rule::{Outcome, Rule, Say, Spelt, Weighed};
 use super::table::{FactRef, Value};
 use super::truth::Truth;
@@ -171,7 +172,7 @@ impl fmt::Display for RuleSay {
         writeln!(f, "  {mark:<10}{}: {} (line {})", self.rule, self.outcome, self.line)?;
         writeln!(f, "            {}", self.because)?;
         for fact in &self.looked_at {
-            writeln!(f, "            {} = {}", fact.name, fact.value)?;
+            writeln!(f, "            {} = {}", fact.name, legible(&fact.value))?;
         }
         Ok(())
     }

@@ -176,6 +176,16 @@ pub fn duration(text: &str) -> Result<u64, Wrong> {
         .ok_or_else(|| Wrong::new(format!("`{text}` is longer than a century")))
 }
 
+/// A fact's value for people: beside a duration that no unit spells exactly stands about how long it is.
+pub fn legible(value: &str) -> String {
+    let odd = value.strip_suffix("ms").and_then(|digits| digits.parse::<u64>().ok());
+    let about = odd.and_then(|ms| {
+        let (name, unit) = UNITS.iter().rev().find(|(_, unit)| ms > *unit)?;
+        Some(format!(", about {}{name}", (ms + unit / 2) / unit))
+    });
+    format!("{value}{}", about.unwrap_or_default())
+}
+
 /// Reads back what `spell_duration` wrote: also `1500ms`, which no rule may say.
 pub fn told_duration(text: &str) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;
@@ -269,8 +279,9 @@ fn time_of_day(text: &str) -> Result<u32, Wrong> {
     let parts =
         text.split_once(':').and_then(|(hour, minute)| Some((two(hour, 24)?, two(minute, 60)?)));
     parts.map(|(hour, minute)| hour * 3_600_000 + minute * 60_000).ok_or_else(|| {
-        Wrong::new(format!("`{text}` is not a time of day"))
-            .help("write hours and minutes in UTC, as in `06:00` or `23:30`")
+        Wrong::new(format!("`{text}` is not a time of day")).help(
+            "write hours and minutes in UTC, from `00:00` to `23:59`; the end of a day is `00:00`",
+        )
     })
 }
 

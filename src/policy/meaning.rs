@@ -59,7 +59,7 @@ fn comparison(atom: &Atom) -> String {
     // A sum has each of its facts as often as it is written.
     let mut facts: Vec<&str> = atom.facts.iter().map(|fact| &*fact.name).collect();
     facts.sort_unstable();
-    let test = match &atom.test {
+    let test = match &*atom.test {
         Test::Order(op, value) => format!("{} {}", op.sign(), literal(value)),
         Test::Is(value) => format!("is {}", literal(value)),
         Test::IsNot(value) => format!("is not {}", literal(value)),

@@ -107,10 +107,10 @@ fn version(text: &str, salt: &[&[u8]]) -> PolicyVersion {
 
 impl PolicySet {
     fn new(mut rules: Vec<Rule>, vocabulary: Vocabulary, version: PolicyVersion) -> Self {
-        let mut numbers = Vec::new();
+        let mut known = Vec::new();
         let conditions =
             rules.iter_mut().flat_map(|rule| [Some(&mut rule.when), rule.unless.as_mut()]);
-        conditions.flatten().for_each(|condition| condition.keep_numbers(&mut numbers));
+        conditions.flatten().for_each(|condition| condition.number(&mut known));
         let about = |action: &str, patterns: fn(&Pattern) -> bool| -> Box<[usize]> {
             let covers = |rule: &Rule| {
                 rule.on.iter().any(|pattern| patterns(pattern) && pattern.covers(action))

@@ -176,7 +176,7 @@ impl FactRef {
             || FACTS.iter().any(|spec| spec.name == word)
     }
 
-    pub fn read<'f>(&'f self, facts: &'f Facts<'_>) -> Fact<Value<'f>> {
+    pub fn read<'f>(&self, facts: &'f Facts<'_>) -> Fact<Value<'f>> {
         match &self.read {
             Read::Plain(reader) => reader(facts),
             Read::Count(action, window) => counted(facts, action, *window).map(Value::Number),

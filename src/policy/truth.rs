@@ -11,7 +11,7 @@ use super::facts::{Fact, Facts};
 use super::glob::Glob;
 use super::literal::Literal;
 use super::number;
-use super::table::{FactRef, Kind, Value};
+use super::table::{FactRef, Value};
 use super::tokens::Op;
 use crate::types::UnixMs;
 
@@ -30,22 +30,22 @@ impl Truth {
     }
 }
 
-/// The facts of one decision. Numbers are read (parsed, measured, added up) once, however many rules look at them.
+/// The facts of one decision. Each is read (parsed, measured, added up) once, however many rules look at it.
 pub struct Reading<'f, 'a> {
     pub facts: &'f Facts<'a>,
-    numbers: [OnceCell<Number>; NUMBERS_MAX],
+    kept: [OnceCell<Left<'f>>; KEPT_MAX],
 }
 
-/// A number, or why there is none.
-struct Number {
-    state: Fact<Value<'static>>,
-    /// Nearly the same; not a number if there is none.
+/// The left side of a comparison.
+struct Left<'f> {
+    state: Fact<Value<'f>>,
+    /// Nearly the same; not a number if it has no measure.
     near: f64,
 }
 
 impl<'f, 'a> Reading<'f, 'a> {
     pub fn new(facts: &'f Facts<'a>) -> Self {
-        Self { facts, numbers: [const { OnceCell::new() }; NUMBERS_MAX] }
+        Self { facts, kept: [const { OnceCell::new() }; KEPT_MAX] }
     }
 }
 
@@ -59,20 +59,29 @@ pub enum Expr {
     Atom(Atom),
 }
 
-/// One comparison.
+/// One comparison. Small, and what is seldom looked at lies elsewhere: a thousand of them are walked through at once.
 #[derive(Clone, Debug)]
 pub struct Atom {
     /// One fact, or several numbers to be added.
-    pub facts: Vec<FactRef>,
-    pub test: Test,
-    /// Under which number a reading keeps the left side; beyond its numbers nothing is kept.
+    pub facts: Box<[FactRef]>,
+    pub test: Box<Test>,
+    /// Under which number a reading keeps the left side; beyond those that it has nothing is kept.
     slot: usize,
-    /// Nearly the number that the left side is compared with; not a number if it is none.
-    near: f64,
+    near: Near,
 }
 
-/// Numbers that a reading keeps.
-const NUMBERS_MAX: usize = 16;
+/// What a test comes to where the left side is far from what it is compared with.
+#[derive(Clone, Copy, Debug)]
+enum Near {
+    Below(f64),
+    Above(f64),
+    At(f64),
+    /// There is no measure.
+    Nowhere,
+}
+
+/// Left sides that a reading keeps: more than there are facts in any policy that we have seen.
+const KEPT_MAX: usize = 24;
 /// What `near` may be wrong by, as a part of the number; ten thousand times what it is.
 const NEAR: f64 = 1e-9;
 
@@ -102,14 +111,14 @@ impl Expr {
         }
     }
 
-    /// Gives each number that is compared a number of its own, the same wherever it occurs.
-    pub fn keep_numbers(&mut self, known: &mut Vec<Vec<Arc<str>>>) {
+    /// Gives each left side a number, the same wherever it occurs.
+    pub fn number(&mut self, known: &mut Vec<Vec<Arc<str>>>) {
         match self {
             Self::Any(parts) | Self::All(parts) => {
-                parts.iter_mut().for_each(|part| part.keep_numbers(known));
+                parts.iter_mut().for_each(|part| part.number(known));
             }
-            Self::Not(inner) => inner.keep_numbers(known),
-            Self::Atom(atom) => atom.keep_number(known),
+            Self::Not(inner) => inner.number(known),
+            Self::Atom(atom) => atom.number(known),
         }
     }
 
@@ -165,53 +174,82 @@ fn first_or(parts: &[Expr], reading: &Reading<'_, '_>, decisive: Truth, otherwis
     so_far
 }
 
-impl Atom {
-    pub fn new(facts: Vec<FactRef>, test: Test) -> Self {
-        let near = match &test {
-            Test::Order(_, Literal::Number(limit)) => limit.to_f64(),
-            _ => f64::NAN,
-        };
-        Self { facts, test, slot: usize::MAX, near }
+impl Near {
+    fn of(test: &Test) -> Self {
+        match test {
+            Test::Order(Op::Less | Op::LessOrEqual, limit) => {
+                measure(limit).map_or(Self::Nowhere, Self::Below)
+            }
+            Test::Order(Op::Greater | Op::GreaterOrEqual, limit) => {
+                measure(limit).map_or(Self::Nowhere, Self::Above)
+            }
+            Test::Is(value) => measure(value).map_or(Self::Nowhere, Self::At),
+            _ => Self::Nowhere,
+        }
     }
 
-    fn keep_number(&mut self, known: &mut Vec<Vec<Arc<str>>>) {
-        if self.facts.first().is_none_or(|fact| fact.kind != Kind::Number) {
-            return;
-        }
+    /// What the test comes to, if it is enough to know nearly what the left side is: exact numbers are long.
+    fn tell(self, left: f64) -> Option<bool> {
+        let (limit, above, below) = match self {
+            Self::Below(limit) => (limit, false, true),
+            Self::Above(limit) => (limit, true, false),
+            Self::At(limit) => (limit, false, false),
+            Self::Nowhere => return None,
+        };
+        let apart = left - limit;
+        let far = apart.abs() > NEAR * (left.abs() + limit.abs());
+        far.then_some(if apart > 0.0 { above } else { below })
+    }
+}
+
+fn measure(literal: &Literal) -> Option<f64> {
+    match literal {
+        Literal::Number(number) => Some(number.to_f64()),
+        Literal::Duration(ms) => Some(*ms as f64),
+        Literal::TimeOfDay(ms) => Some(f64::from(*ms)),
+        Literal::Flag(flag) => Some(f64::from(u8::from(*flag))),
+        Literal::Network(_) | Literal::Word(_) | Literal::Text(_) => None,
+    }
+}
+
+impl<'f> Left<'f> {
+    fn new(state: Fact<Value<'f>>) -> Self {
+        let near = match &state {
+            Fact::Known(Value::Number(number)) => number.to_f64(),
+            Fact::Known(Value::Duration(ms)) => *ms as f64,
+            Fact::Known(Value::TimeOfDay(ms)) => f64::from(*ms),
+            Fact::Known(Value::Flag(flag)) => f64::from(u8::from(*flag)),
+            Fact::Known(Value::Address(_) | Value::Text(_)) | Fact::Absent | Fact::Unreadable => {
+                f64::NAN
+            }
+        };
+        Self { state, near }
+    }
+}
+
+impl Atom {
+    pub fn new(facts: Vec<FactRef>, test: Test) -> Self {
+        let near = Near::of(&test);
+        Self { facts: facts.into(), test: Box::new(test), slot: usize::MAX, near }
+    }
+
+    fn number(&mut self, known: &mut Vec<Vec<Arc<str>>>) {
         let is_it = |names: &Vec<Arc<str>>| names.iter().eq(self.facts.iter().map(|it| &it.name));
         let at = known.iter().position(is_it);
         self.slot = at.unwrap_or(known.len());
-        if at.is_none() && known.len() < NUMBERS_MAX {
+        if at.is_none() && known.len() < KEPT_MAX {
             known.push(self.facts.iter().map(|fact| fact.name.clone()).collect());
         }
     }
 
     fn truth(&self, reading: &Reading<'_, '_>) -> Truth {
-        let Some(kept) = reading.numbers.get(self.slot) else {
-            return match &*self.facts {
-                [only] => self.truth_of(&only.read(reading.facts)),
-                _ => self.truth_of(&self.left(reading.facts)),
-            };
+        let Some(kept) = reading.kept.get(self.slot) else {
+            return self.truth_of(&self.left(reading.facts));
         };
-        let number = kept.get_or_init(|| self.number(reading.facts));
-        // Exact numbers are long. Where they are far apart it is enough to know nearly what they are.
-        let apart = number.near - self.near;
-        match &self.test {
-            Test::Order(op, _) if apart.abs() > NEAR * (number.near.abs() + self.near.abs()) => {
-                let less = matches!(op, Op::Less | Op::LessOrEqual);
-                Truth::of(less == (apart < 0.0))
-            }
-            _ => self.truth_of(&number.state),
-        }
-    }
-
-    fn number(&self, facts: &Facts<'_>) -> Number {
-        match self.left(facts) {
-            Fact::Known(Value::Number(number)) => {
-                Number { state: Fact::Known(Value::Number(number)), near: number.to_f64() }
-            }
-            Fact::Absent => Number { state: Fact::Absent, near: f64::NAN },
-            Fact::Known(_) | Fact::Unreadable => Number { state: Fact::Unreadable, near: f64::NAN },
+        let left = kept.get_or_init(|| Left::new(self.left(reading.facts)));
+        match self.near.tell(left.near) {
+            Some(holds) => Truth::of(holds),
+            None => self.truth_of(&left.state),
         }
     }
 
@@ -219,13 +257,13 @@ impl Atom {
         match left {
             Fact::Unreadable => Truth::Unknown,
             // Nothing is like what is not there: only "is not" holds of it.
-            Fact::Absent => Truth::of(matches!(self.test, Test::IsNot(_))),
+            Fact::Absent => Truth::of(matches!(*self.test, Test::IsNot(_))),
             Fact::Known(value) => Truth::of(self.test.holds(value)),
         }
     }
 
     /// The fact, or the sum. In a sum what is absent adds nothing; a sum of nothing is absent.
-    fn left<'f>(&'f self, facts: &'f Facts<'_>) -> Fact<Value<'f>> {
+    fn left<'f>(&self, facts: &'f Facts<'_>) -> Fact<Value<'f>> {
         if let [only] = &*self.facts {
             return only.read(facts);
         }
@@ -260,7 +298,7 @@ impl Atom {
 
     fn clears_at(&self, facts: &Facts<'_>) -> Option<UnixMs> {
         let [age] = &*self.facts else { return None };
-        let Test::Order(op, Literal::Duration(limit)) = &self.test else { return None };
+        let Test::Order(op, Literal::Duration(limit)) = &*self.test else { return None };
         let limit = match op {
             Op::Less => *limit,
             Op::LessOrEqual => limit.saturating_add(1),
@@ -330,7 +368,7 @@ mod tests {
                 let mut atom = Atom::new(vec![fact.clone()], Test::Order(op, literal.clone()));
                 let facts = staged.facts();
                 let exact = atom.truth(&Reading::new(&facts));
-                atom.keep_number(&mut Vec::new());
+                atom.number(&mut Vec::new());
                 prop_assert_eq!(atom.slot, 0);
                 prop_assert_eq!(atom.truth(&Reading::new(&facts)), exact);
             }

@@ -86,11 +86,11 @@ impl Kind {
     pub fn label(self) -> &'static str {
         match self {
             Self::NewlyAsked => "newly asked",
-            Self::AskedForMore => "asked for more factors",
+            Self::AskedForMore => "asked for stronger factors",
             Self::NewlyHeld => "newly held",
             Self::NewlyDenied => "newly denied",
             Self::NewlyFrozen => "newly frozen",
-            Self::AskedForLess => "asked for fewer factors",
+            Self::AskedForLess => "asked for weaker factors",
             Self::NoLongerAsked => "no longer asked",
             Self::NoLongerHeld => "no longer held",
             Self::NoLongerDenied => "no longer denied",

@@ -1,14 +1,16 @@
 //! Decides recorded requests again, one after the other, and counts what comes out otherwise.
 //!
-//! Never recomputes a fact. Invariant: a request is judged once, from its first line that tells its facts; a request
+//! Never recomputes a fact by itself. Invariant: a request is judged once, from its first line that tells its facts; a request
 //! that used an approval is told with the request that was asked for it.
 
 use std::sync::Arc;
 
+use super::anew::placed_anew;
 use super::change::{Effect, Kind};
 use super::forecast::{Forecast, Key, Recent};
 use super::line::{Line, Text};
 use super::tally::{Example, Tally, count_at};
+use crate::locate::Locate;
 use crate::policy::PolicySet;
 use crate::policy::facts::{Decimal, Elevation, Fact, Facts, HoldRunning};
 use crate::policy::number;
@@ -19,7 +21,7 @@ use crate::policy::verdict::{
 use crate::types::{Factor, FactorSet, UnixMs};
 
 /// What is replayed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setup {
     pub site: Arc<str>,
     /// The site's own policy of today.
@@ -28,11 +30,14 @@ pub struct Setup {
     pub candidate: Arc<PolicySet>,
     pub since: Option<UnixMs>,
     pub until: Option<UnixMs>,
+    /// Today's databases and lists, if places are to be looked up again.
+    pub places: Option<Arc<dyn Locate>>,
 }
 
 impl Setup {
+    /// A self-check: nothing may come out otherwise.
     pub fn is_own(&self) -> bool {
-        Arc::ptr_eq(&self.live, &self.candidate)
+        Arc::ptr_eq(&self.live, &self.candidate) && self.places.is_none()
     }
 }
 
@@ -150,10 +155,25 @@ impl<'w> Judge<'w> {
         let recorded = reader.read(&noted);
         // Nobody is there to be asked: such a requirement is waived.
         let old = waived(old, line);
-        self.judge(line, old, recorded);
+        let places = self.setup.places.clone();
+        match places.and_then(|places| placed_anew(line, time, &*places)) {
+            None => self.judge(line, old, recorded, None),
+            Some(facts) => {
+                self.tally.placed_anew += 1;
+                let anew = reader.read(&Noted { facts: &facts, ..noted });
+                self.judge(line, old, anew, Some(&recorded));
+            }
+        }
     }
 
-    fn judge(&mut self, line: &Line<'_>, old: Effect, mut recorded: Recorded<'_>) {
+    /// `told` is what the record says, where it is decided on something else.
+    fn judge(
+        &mut self,
+        line: &Line<'_>,
+        old: Effect,
+        mut recorded: Recorded<'_>,
+        told: Option<&Recorded<'_>>,
+    ) {
         let who = Who::of(line, &recorded);
         let late = |last: UnixMs| recorded.now.plus_ms(DISORDER_MS) < last;
         self.tally.disordered += u64::from(self.tally.last.is_some_and(late));
@@ -163,7 +183,9 @@ impl<'w> Judge<'w> {
             let version: Arc<str> = version.as_ref().into();
             *self.tally.versions.entry(version).or_default() += 1;
         }
-        let before = (!self.setup.is_own()).then(|| self.before(line, old, &recorded)).flatten();
+        let before = (!self.setup.is_own())
+            .then(|| self.before(line, old, told.unwrap_or(&recorded)))
+            .flatten();
         let known = Known { elevations: recorded.elevations.len(), holds: recorded.holds.len() };
         self.assume(&who, &mut recorded);
         let facts = recorded.facts();

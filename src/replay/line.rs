@@ -73,6 +73,12 @@ pub struct Spoke<'l> {
 #[derive(Clone, Debug, Default)]
 pub struct Text<'l>(Cow<'l, str>);
 
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
+    }
+}
+
 impl AsRef<str> for Text<'_> {
     fn as_ref(&self) -> &str {
         &self.0

@@ -1,8 +1,10 @@
 //! Recorded traffic decided again under another policy: who would be asked, held, denied, and who no longer.
 //!
-//! Never asks a running gateway, a store or today's lists: facts come from the record. Invariant: under the policy that
-//! made the records nothing differs, and what cannot be told from a record is counted and said.
+//! Never asks a running gateway or a store, and today's lists only where that is asked for: facts come from the record.
+//! Invariant: under the policy that made the records nothing differs, and what cannot be told from a record is counted
+//! and said.
 
+mod anew;
 mod change;
 mod forecast;
 mod html;

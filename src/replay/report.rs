@@ -170,7 +170,7 @@ impl Report {
             accounts_affected: affected,
             accounts_affected_percent: percent(affected, accounts),
             changed: tally.changes.total(),
-            changed_percent: percent(tally.changes.total(), tally.requests),
+            changed_percent: percent(tally.changes.total(), questions(tally)),
             follow_ups: tally.follow_ups,
             follow_ups_changed: tally.follow_ups_changed,
             prompts: Prompts {
@@ -232,11 +232,11 @@ impl Report {
                     grouped(row.requests),
                     plural(row.requests, "time", "times")
                 ),
-                Kind::AskedForMore => format!("{who} would be asked for more factors {times}"),
+                Kind::AskedForMore => format!("{who} would be asked for stronger factors {times}"),
                 Kind::NewlyHeld => format!("{who} would be held {times}"),
                 Kind::NewlyDenied => format!("{who} would be denied {times}"),
                 Kind::NewlyFrozen => format!("{who} would be frozen {times}"),
-                Kind::AskedForLess => format!("{who} would be asked for fewer factors {times}"),
+                Kind::AskedForLess => format!("{who} would be asked for weaker factors {times}"),
                 Kind::NoLongerAsked => format!("{who} would no longer be asked, {times}"),
                 Kind::NoLongerHeld => format!("{who} would no longer be held, {times}"),
                 Kind::NoLongerDenied => format!("{who} would no longer be denied, {times}"),
@@ -272,8 +272,13 @@ fn matrix(tally: &Tally) -> Vec<MatrixRow> {
     .collect()
 }
 
+/// What the figures of differences are part of: a request that used an approval is counted with the one that was asked.
+fn questions(tally: &Tally) -> u64 {
+    tally.requests.saturating_sub(tally.follow_ups)
+}
+
 fn kinds(tally: &Tally) -> Vec<KindRow> {
-    let (accounts, requests) = (tally.all_accounts.len() as u64, tally.requests);
+    let (accounts, requests) = (tally.all_accounts.len() as u64, questions(tally));
     let rows = Kind::ALL.into_iter().zip(&tally.kinds);
     rows.map(|(kind, row)| {
         let met = tally.accounts.values().filter(|counts| counts.of(kind) > 0).count() as u64;
@@ -420,6 +425,10 @@ fn caveats(about: &About<'_>, reader: &Reader, tally: &Tally) -> Vec<String> {
     tell(
         tally.terms_unknown,
         "{n} requests are asked for a code under both policies, and what was asked for then is not known, because today's policy of the site does not decide them as recorded. Whether they would be asked for more is not told.",
+    );
+    tell(
+        tally.placed_anew,
+        "{n} requests came from another place by today's databases and lists than by those of their time. What was measured against the old country or network (`geo.new_country`, `geo.country_age`, `geo.distance_km`, `geo.speed_kmh`; `geo.new_asn`) counts as unreadable there and makes rules stricter.",
     );
     if about.setup.is_own() {
         tell(

@@ -82,6 +82,8 @@ pub struct Tally {
     /// Requests that used an approval: told with the request that was asked.
     pub follow_ups: u64,
     pub follow_ups_changed: u64,
+    /// Requests from another place than recorded, by today's databases.
+    pub placed_anew: u64,
     pub other_sites: u64,
     pub out_of_window: u64,
     /// Decided, but their facts are not in the log.
@@ -198,6 +200,7 @@ impl Tally {
         self.requests += other.requests;
         self.follow_ups += other.follow_ups;
         self.follow_ups_changed += other.follow_ups_changed;
+        self.placed_anew += other.placed_anew;
         self.other_sites += other.other_sites;
         self.out_of_window += other.out_of_window;
         self.without_facts += other.without_facts;

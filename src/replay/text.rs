@@ -25,7 +25,7 @@ pub fn shown(report: &Report) -> String {
         grouped(report.follow_ups)
     );
     out += &format!(
-        "differ     {} requests ({} %), {} of {} accounts ({} %)\n",
+        "differ     {} requests ({} % of those that used none), {} of {} accounts ({} %)\n",
         grouped(report.changed),
         report.changed_percent,
         grouped(report.accounts_affected),

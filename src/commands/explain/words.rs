@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::decided::Element;
 use super::raw::Story;
+use crate::policy::literal::legible;
 use crate::policy::reasons::FactReason;
 use crate::policy::told::COUNTERS;
 
@@ -186,7 +187,7 @@ impl Story {
 pub(super) fn facts(f: &mut Formatter<'_>, facts: &[FactReason]) -> fmt::Result {
     let row = |fact: &FactReason| {
         let why = if fact.why.is_empty() { String::new() } else { format!(": {}", fact.why) };
-        (fact.name.to_string(), format!("{}{why}", fact.value))
+        (fact.name.to_string(), format!("{}{why}", legible(&fact.value)))
     };
     let others = match facts.iter().any(|fact| &*fact.name == COUNTERS) {
         true => None,

@@ -59,7 +59,7 @@ impl<'p> Cells<'p> {
     pub fn cut(atoms: &[&'p Atom], on: &[Pattern]) -> Option<Self> {
         let first = atoms.first()?;
         let fact = first.facts.first()?;
-        let tests: Vec<&'p Test> = atoms.iter().map(|atom| &atom.test).collect();
+        let tests: Vec<&'p Test> = atoms.iter().map(|atom| &*atom.test).collect();
         let examples = examples(fact, &tests, on)?;
         let known = 1_u128.checked_shl(u32::try_from(examples.len()).ok()?)?.checked_sub(1)?;
         let gone = if is_always_known(&first.facts) { 0 } else { ABSENT | UNREADABLE };

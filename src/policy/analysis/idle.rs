@@ -76,7 +76,7 @@ impl Look<'_, '_> {
     /// `matches "*"` is how one asks whether a text is there.
     fn is_pattern(&self, atom: usize) -> bool {
         let compared = self.formula.atoms.get(atom);
-        compared.is_some_and(|compared| matches!(compared.atom.test, Test::Matches(_)))
+        compared.is_some_and(|compared| matches!(*compared.atom.test, Test::Matches(_)))
     }
 
     /// `lenient`: what cannot be told counts as true.

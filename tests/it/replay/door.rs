@@ -5,19 +5,24 @@ use serde_json::Value;
 use crate::binary::{run, said};
 use crate::client::{Answer, Client};
 use crate::journeys::{TO_SPOT, TRANSFER, WITHDRAW, withdrawal};
-use crate::kit::{FRANKFURT, POLICY};
+use crate::kit::{FRANKFURT, POLICY, TOKYO};
 use crate::world::World;
 
 const BALANCE: &str = "/api/v5/account/balance";
 
 /// The report on this world's own log; `policy` is tried if there is one.
 fn report(world: &World, policy: Option<&str>) -> Value {
+    report_with(world, policy, &[])
+}
+
+fn report_with(world: &World, policy: Option<&str>, more: &[&str]) -> Value {
     let mut arguments =
         vec!["replay", "-c", "stepgate.toml", "--audit", "audit/stepgate.jsonl", "--json"];
     if let Some(policy) = policy {
         std::fs::write(world.dir().join("candidate.policy.toml"), policy).unwrap();
         arguments.extend(["--policy", "candidate.policy.toml"]);
     }
+    arguments.extend(more);
     let output = run(world.dir(), &arguments);
     assert!(output.status.success(), "{}", said(&output));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -111,6 +116,47 @@ async fn a_gateways_own_log_does_not_differ_under_its_own_policy_and_does_under_
     let held_kinds = kinds(&held);
     assert!(held_kinds.contains(&("newly_held".to_owned(), 2, 1)), "{held_kinds:?}");
     assert_eq!(held["forecast"]["held_again"], 1, "the second attempt meets the same hold");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn todays_places_are_looked_up_where_that_is_asked_for_and_only_there() {
+    let mut world = World::with_policy(POLICY).await;
+    world.enrol_totp("bob").await;
+    let bob = world.session("bob", "b").await;
+    for _ in 0..2 {
+        assert_eq!(bob.post_json(TRANSFER, backwards()).await.status, 200);
+        world.wait_s(60);
+    }
+    tokio::task::block_in_place(|| world.running.stop());
+    // As if the database of that time had taken an address of Taipei for one of Tokyo.
+    let log = world.dir().join("audit/stepgate.jsonl");
+    let text = std::fs::read_to_string(&log).unwrap();
+    let (home, taipei) = (format!("\"{TOKYO}\""), "\"198.18.1.10\"");
+    assert!(text.contains(&home));
+    std::fs::write(&log, text.replace(&home, taipei)).unwrap();
+
+    let recorded = report(&world, None);
+    assert_eq!(
+        (recorded["changed"].as_u64(), recorded["policy"]["is_own"].as_bool()),
+        (Some(0), Some(true))
+    );
+    let today = report_with(&world, None, &["--recompute"]);
+    assert_eq!(today["policy"]["is_own"], false);
+    assert_eq!(kinds(&today), [("newly_asked".to_owned(), 2, 1)], "{today:#}");
+    assert_eq!(today["rules"][0]["rule"], "remote-login");
+    assert_eq!(today["kinds"][0]["examples"][0]["country"], "TW");
+    let caveats = today["caveats"].to_string();
+    assert!(caveats.contains("2 requests came from another place"), "{caveats}");
+
+    let config = world.dir().join("stepgate.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("city = \"geo/city.mmdb\"\nasn = \"geo/asn.mmdb\"\n", ""))
+        .unwrap();
+    let arguments =
+        ["replay", "-c", "stepgate.toml", "--audit", "audit/stepgate.jsonl", "--recompute"];
+    let output = run(world.dir(), &arguments);
+    assert!(!output.status.success());
+    assert!(said(&output).contains("`[geo]` names no database"), "{}", said(&output));
 }
 
 async fn approve(world: &World, client: &Client, challenge: &str) -> Answer {

@@ -35,7 +35,7 @@ fn replayed(setup: &Setup, log: &PathBuf) -> (BTreeMap<&'static str, BTreeSet<St
 fn changed(change: Option<Changed>) -> Setup {
     let live = Arc::new(month::loaded(month::SHIPPED));
     let candidate = change.map_or_else(|| live.clone(), |it| Arc::new(month::loaded(&it.policy())));
-    Setup { site: "main".into(), live, candidate, since: None, until: None }
+    Setup { site: "main".into(), live, candidate, since: None, until: None, places: None }
 }
 
 fn same(report: &Report, month: &Month, planted: &Planted, change: Changed) {
