@@ -253,9 +253,19 @@ impl Teller<'_> {
         };
         let decision = if must_ask { decision.asked_at_least() } else { decision };
         let guarded = action.is_some() || must_ask;
-        let (verdict, says) = (decision.verdict.word(), spelt(&decision));
+        let (word, said) = (decision.verdict.word(), spelt(&decision));
         let end = self.end(reading, person, &known, decision, guarded);
-        Ok((end, Outcome { live: known.live, elements, verdict: Some(verdict), says: Some(says) }))
+        // The gateway stops there: what rules would say of somebody is no verdict on nobody.
+        let (verdict, says) = match person.identity.is_none() && guarded {
+            true => (
+                None,
+                format!(
+                    "none: nobody is signed in (name somebody with --account); rules alone would say: {said}"
+                ),
+            ),
+            false => (Some(word), said),
+        };
+        Ok((end, Outcome { live: known.live, elements, verdict, says: Some(says) }))
     }
 
     fn intent(&self, reading: &Reading<'_>, identity: &Identity) -> IntentDigest {
