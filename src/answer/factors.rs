@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, header};
 use hyper::body::Incoming;
 
+use super::browser::Browser;
 use super::input::FactorInput;
-use super::{Desk, PREFIX, forged_words, not_found};
+use super::{Desk, PREFIX, forged_words, not_found, registration};
 use crate::audit::Event;
 use crate::body::Body;
 use crate::classify::{Action, Intent};
@@ -39,8 +40,11 @@ use crate::types::{
 enum Change {
     Totp,
     Sms(Number),
+    Passkey,
     Recovery,
     Remove(Factor),
+    /// One of several.
+    RemovePasskey(u32),
 }
 
 impl Change {
@@ -48,6 +52,7 @@ impl Change {
         match self {
             Self::Totp => Factor::Totp,
             Self::Sms(_) => Factor::Sms,
+            Self::Passkey | Self::RemovePasskey(_) => Factor::Webauthn,
             Self::Recovery => Factor::Recovery,
             Self::Remove(factor) => *factor,
         }
@@ -56,6 +61,9 @@ impl Change {
     /// `totp`, `sms/remove`, …: what stands behind `/factors/`.
     fn read(visit: &Visit, gateway: &Gateway, path: &str, number: &str) -> Result<Self, Rejection> {
         if let Some(word) = path.strip_suffix("/remove") {
+            if let Some(number) = word.strip_prefix("webauthn/") {
+                return number.parse().map(Self::RemovePasskey).map_err(|_| Rejection::NotFound);
+            }
             // Where notices go is for operators to say.
             let factor = Factor::from_word(word).filter(|factor| factor.approves());
             return factor.map(Self::Remove).ok_or(Rejection::NotFound);
@@ -63,6 +71,7 @@ impl Change {
         match path {
             "totp" => Ok(Self::Totp),
             "recovery" => Ok(Self::Recovery),
+            "webauthn" if registration::is_offered(visit) => Ok(Self::Passkey),
             "sms" if gateway.sms => {
                 let pages = &visit.site.pages;
                 let denied = |why: &str| Rejection::Denied { why: Some(why.into()) };
@@ -79,20 +88,25 @@ impl Change {
     }
 
     /// As every action is classified: what it is, what the owner is shown, and what an approval is bound to.
-    fn action(&self, visit: &Visit) -> Action {
+    fn action(&self, visit: &Visit, browser: &Browser) -> Action {
         let (pages, language) = (&visit.site.pages, visit.language());
         let name = match self {
-            Self::Remove(_) => "factor.remove",
-            Self::Totp | Self::Sms(_) | Self::Recovery => "factor.add",
+            Self::Remove(_) | Self::RemovePasskey(_) => "factor.remove",
+            Self::Totp | Self::Sms(_) | Self::Passkey | Self::Recovery => "factor.add",
         };
         let mut fields = Fields::default();
         fields.set("factor", FieldValue::Text(self.factor().word().into()));
         let factor = pages.factor(language, self.factor());
         let mut shown = vec![Shown { name: "factor".into(), value: factor.into() }];
-        let mut parameters = Vec::new();
+        // What is approved is what this browser asked for: another one with the same session finds no approval.
+        let mut parameters = vec![("browser".to_owned(), browser.name().to_string())];
         if let Self::Sms(number) = self {
             shown.push(Shown { name: "number".into(), value: number.masked().into() });
             parameters.push(("number".to_owned(), number.as_str().to_owned()));
+        }
+        if let Self::RemovePasskey(number) = self {
+            let value = pages.passkey_number(language, *number);
+            shown.push(Shown { name: "label".into(), value: value.into() });
         }
         let intent = Intent {
             method: visit.head.method.as_str().into(),
@@ -166,10 +180,16 @@ pub(super) async fn show(
     pipeline::as_ordinary(worker, visit, identity).await?;
     let gateway = &worker.gateway;
     let known = known(gateway, visit, identity).await?;
-    let may = MayAdd { totp: true, sms: gateway.sms, recovery: has_other(&known, identity) };
+    let listed = registration::listed(gateway, &identity.account, &known);
+    let may = MayAdd {
+        totp: true,
+        sms: gateway.sms,
+        webauthn: registration::is_offered(visit) && !registration::is_full(&known, &listed),
+        recovery: has_other(&known, identity),
+    };
     let cards: Vec<_> = known.into_iter().map(Enrolled::card).collect();
     let back = FactorInput::return_to(visit.head.query());
-    let page = |ctx: &Ctx<'_>| visit.site.pages.factors(&cards, may, back.as_deref(), ctx);
+    let page = |ctx: &Ctx<'_>| visit.site.pages.factors(&cards, &listed, may, back.as_deref(), ctx);
     Ok(visit.about(gateway, &forms(), page))
 }
 
@@ -213,14 +233,16 @@ pub(super) async fn post(
         csrf::check_token(Some(&input.csrf), &forms(), &identity.credential, &mac)
             .map_err(forged)?;
     }
-    change(worker, visit, identity, path, input, bytes).await
+    let browser = Browser::of(gateway, &visit.head.headers);
+    change(worker, visit, identity, &browser, path, input, bytes).await
 }
 
-/// The same for one that was held until its owner had approved it.
+/// The same for one that was held until its owner had approved it. `browser` is the one that releases it.
 pub(super) async fn released(
     worker: &Arc<Worker>,
     visit: &Visit,
     identity: &Arc<Identity>,
+    browser: &Browser,
     body: Bytes,
 ) -> Result<Response<Body>, End> {
     visit.own();
@@ -230,13 +252,34 @@ pub(super) async fn released(
     let kind = csrf::post_kind(&visit.head)
         .map_err(|error| End::from(Rejection::BadRequest(forged_words(error))))?;
     let input = FactorInput::read(&visit.head, kind, &body)?;
-    change(worker, visit, identity, path, input, body).await
+    change(worker, visit, identity, browser, path, input, body).await
 }
 
+/// Whatever comes of it, the browser keeps what shows that it asked.
 async fn change(
     worker: &Arc<Worker>,
     visit: &Visit,
     identity: &Arc<Identity>,
+    browser: &Browser,
+    path: &str,
+    input: FactorInput,
+    body: Bytes,
+) -> Result<Response<Body>, End> {
+    visit.bound_to(browser.name());
+    let mut ended = begin(worker, visit, identity, browser, path, input, body).await;
+    if let (Ok(response) | Err(End::Answer(response)), Some(cookie)) =
+        (&mut ended, browser.cookie())
+    {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    ended
+}
+
+async fn begin(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    identity: &Arc<Identity>,
+    browser: &Browser,
     path: &str,
     input: FactorInput,
     body: Bytes,
@@ -247,13 +290,16 @@ async fn change(
     let is_known = known.iter().any(|known| known.factor == change.factor());
     match &change {
         Change::Remove(_) if !is_known => return Err(not_found()),
+        Change::Passkey | Change::RemovePasskey(_) => {
+            passkey_possible(gateway, visit, identity, &change, &known)?;
+        }
         Change::Recovery if !has_other(&known, identity) => {
             let why = visit.site.pages.codes_alone(visit.language());
             return Err(Rejection::Denied { why: Some(why.into()) }.into());
         }
         _ => {}
     }
-    let action = change.action(visit);
+    let action = change.action(visit, browser);
     let deed = deed(worker, visit, identity, &change, &action, &known, &input)?;
     let response = pipeline::within(worker, visit, action, body, identity.clone(), deed).await?;
     let Some(done) = response.extensions().get::<Done>().cloned() else {
@@ -271,6 +317,26 @@ async fn change(
     told(worker, visit, identity, done, input.return_to.as_deref()).await
 }
 
+fn passkey_possible(
+    gateway: &Gateway,
+    visit: &Visit,
+    identity: &Identity,
+    change: &Change,
+    known: &[Enrolled],
+) -> Result<(), End> {
+    let listed = registration::listed(gateway, &identity.account, known);
+    match change {
+        Change::Passkey if registration::is_full(known, &listed) => {
+            let why = visit.site.pages.passkeys_full(visit.language());
+            Err(Rejection::Denied { why: Some(why.into()) }.into())
+        }
+        Change::RemovePasskey(number) if listed.iter().all(|one| one.number != *number) => {
+            Err(not_found())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What is done once it is cleared.
 fn deed(
     worker: &Arc<Worker>,
@@ -284,7 +350,7 @@ fn deed(
     let (gateway, now) = (worker.gateway.clone(), visit.head.received);
     let account = identity.account.clone();
     let deed: Deed = match change {
-        Change::Totp | Change::Sms(_) => {
+        Change::Totp | Change::Sms(_) | Change::Passkey => {
             let asks = waiting(&gateway, visit, identity, change, action, known)?;
             let asks = Challenge { return_to: input.return_to.clone(), ..asks };
             Box::new(move |cleared: Cleared| {
@@ -328,17 +394,29 @@ fn deed(
             Box::new(move |cleared: Cleared| {
                 Box::pin(async move {
                     drop(cleared);
-                    let done = match gateway.store.disenrol(&account, factor, now).await {
-                        Ok(true) => Done::Removed,
-                        Ok(false) => Done::NotThere,
-                        Err(error) => failed(&error),
-                    };
-                    done.answer()
+                    removed(gateway.store.disenrol(&account, factor, now).await).answer()
+                })
+            })
+        }
+        Change::RemovePasskey(number) => {
+            let number = *number;
+            Box::new(move |cleared: Cleared| {
+                Box::pin(async move {
+                    drop(cleared);
+                    removed(registration::remove(&gateway, &account, number, now).await).answer()
                 })
             })
         }
     };
     Ok(deed)
+}
+
+fn removed(answer: Result<bool, crate::store::StoreError>) -> Done {
+    match answer {
+        Ok(true) => Done::Removed,
+        Ok(false) => Done::NotThere,
+        Err(error) => failed(&error),
+    }
 }
 
 fn failed(error: &crate::store::StoreError) -> Done {
@@ -369,6 +447,8 @@ fn waiting(
     let unusable = |_| Rejection::Unavailable("no secret can be made");
     let (secret, label) = match change {
         Change::Sms(number) => (number.as_str().as_bytes().to_vec(), number.masked()),
+        // What is kept of it is known when it is made.
+        Change::Passkey => (Vec::new(), "passkey".to_owned()),
         _ => {
             let mut bytes = [0; SECRET_BYTES];
             gateway.entropy.fill(&mut bytes);
@@ -464,7 +544,11 @@ pub(super) async fn confirmed(
     before: &[Enrolled],
 ) -> Option<Codes> {
     let pending = asked.pending.as_ref()?;
-    let what = match before.iter().any(|known| known.factor == pending.factor) {
+    // A passkey stands beside the others, unless they were switched off.
+    let replaces = |known: &Enrolled| {
+        known.factor == pending.factor && (known.factor != Factor::Webauthn || known.disabled)
+    };
+    let what = match before.iter().any(replaces) {
         true => notice::Change::Replaced,
         false => notice::Change::Added,
     };

@@ -141,6 +141,7 @@ pub(crate) fn blank(
         held: None,
         return_to: visit.return_to(),
         pending: None,
+        browser: visit.browser(),
     }
 }
 

@@ -573,6 +573,17 @@ pub trait Store: Send + Sync {
         now: UnixMs,
     ) -> Task<'_, Proven>;
 
+    /// The passkey was made that this challenge waited for: enrols as `prove` does, in place of what was kept of the
+    /// account's passkeys (`was`, nothing if there were none), if it still is that; else it is `Replayed`.
+    fn enrol_made(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        was: Option<Vec<u8>>,
+        enrolled: Enrolled,
+        now: UnixMs,
+    ) -> Task<'_, Proven>;
+
     /// Replaces what is kept of a factor, if it still is `was`: a passkey counts its uses. No security change.
     fn renew_factor(
         &self,
@@ -650,6 +661,17 @@ pub trait Store: Send + Sync {
     fn enrol(&self, account: &AccountId, enrolled: Enrolled, now: UnixMs) -> Task<'_, ()>;
     fn factors(&self, account: &AccountId) -> Task<'_, Vec<Enrolled>>;
     fn disenrol(&self, account: &AccountId, factor: Factor, now: UnixMs) -> Task<'_, bool>;
+
+    /// Takes a factor away, or puts another in its place, if what is kept of it still is `was`: one of several passkeys
+    /// goes. The account's security has changed.
+    fn replace_factor(
+        &self,
+        account: &AccountId,
+        factor: Factor,
+        was: Vec<u8>,
+        enrolled: Option<Enrolled>,
+        now: UnixMs,
+    ) -> Task<'_, bool>;
 
     fn account(&self, account: &AccountId, now: UnixMs) -> Task<'_, AccountCard>;
 

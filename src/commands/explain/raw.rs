@@ -372,6 +372,7 @@ impl Teller<'_> {
             held: None,
             return_to: None,
             pending: None,
+            browser: None,
         }))
     }
 
