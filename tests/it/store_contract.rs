@@ -177,6 +177,11 @@ macro_rules! contract {
                     open_challenges_are_listed_and_others_are_not,
                     the_owners_first_factor_is_a_change,
                     a_young_factor_and_its_codes_survive_a_move,
+                    a_passkey_is_enrolled_in_place_of_what_it_was_made_from,
+                    a_passkey_that_was_made_is_taken_once_and_by_nobody_else_s_challenge,
+                    the_codes_that_come_with_a_second_passkey_are_young,
+                    a_factor_is_replaced_or_taken_away_from_what_it_was,
+                    of_parallel_passkeys_one_is_enrolled,
                     of_fifty_parallel_confirmations_one_enrols,
                     of_fifty_parallel_tries_a_recovery_code_counts_once,
                 }
