@@ -4,6 +4,7 @@
 //! attempt is counted, durably, before any code is compared (RFC 4226 §7.3).
 
 mod browser;
+mod change;
 mod factors;
 pub(crate) mod fate;
 pub(crate) mod held;

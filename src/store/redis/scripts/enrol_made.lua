@@ -13,4 +13,6 @@ end
 local pending = split(challenge.pending)
 local known = find_factor(factors_of(account), WEBAUTHN)
 local was = known and '=' .. known[2] or ''
-return enrol_waiting(id, challenge, account, pending[1] == WEBAUTHN and was == ARGV[6], split(ARGV[7]))
+local record = split(ARGV[7])
+local right = pending[1] == WEBAUTHN and record[1] == WEBAUTHN and was == ARGV[6]
+return enrol_waiting(id, challenge, account, right, record)
