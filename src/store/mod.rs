@@ -66,6 +66,8 @@ pub struct Standing {
     /// All of them, and those that are disabled or used up.
     pub enrolled: FactorSet,
     pub security_changed: Option<UnixMs>,
+    /// A number was taken away: one that only a token carries counts for nothing before.
+    pub claims_count_from: Option<UnixMs>,
 }
 
 /// When an account was first seen in a country that it knows. The first country of all has no time, nor have those that

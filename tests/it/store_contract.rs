@@ -153,6 +153,7 @@ macro_rules! contract {
                     replacing_a_factor_voids_what_is_open_and_is_remembered,
                     the_first_enrolment_is_no_change,
                     removing_a_factor_is_a_change,
+                    a_number_that_is_gone_keeps_claims_waiting,
                     a_factor_is_renewed_from_what_it_was_and_nothing_else_changes,
                     account_names_are_exact_and_groups_never_mix,
                     the_card_shows_everything_but_secrets,

@@ -183,6 +183,9 @@ fn remove_factor(
     account.factors.retain(|known| known.factor != factor);
     let removed = account.factors.len() < before;
     if removed {
+        if factor == Factor::Sms {
+            account.number_gone = Some(now);
+        }
         account.security_changed = Some(now);
         account.void(desk, limits, now)?;
     }
