@@ -66,6 +66,7 @@ clients: build
 	tests/tools/with-demo.sh $(PYTHON) tests/clients/spa.py
 	tests/tools/with-demo.sh $(PYTHON) tests/clients/pages.py
 	tests/tools/with-demo.sh $(PYTHON) tests/clients/journeys.py
+	tests/tools/with-demo.sh $(PYTHON) tests/clients/passkey.py
 	$(PYTHON) tests/clients/ccxt_exchanges.py
 	$(PYTHON) tests/clients/ccxt_orders.py
 	$(PYTHON) tests/clients/ccxt_ws.py

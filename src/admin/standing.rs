@@ -137,6 +137,7 @@ impl StandingSeen {
             ripens: None,
             enrolled: FactorSet::default(),
             security_changed: self.security_changed,
+            claims_count_from: None,
         };
         Ok(Consulted { standing, counters, address, holds: self.holds })
     }

@@ -7,14 +7,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, header};
 use hyper::body::Incoming;
 
+use super::browser::Browser;
+use super::change::Change;
 use super::input::FactorInput;
-use super::{Desk, PREFIX, forged_words, not_found};
+use super::{Desk, PREFIX, forged_words, not_found, registration};
 use crate::audit::Event;
 use crate::body::Body;
-use crate::classify::{Action, Intent};
+use crate::classify::Action;
 use crate::clearance::Cleared;
 use crate::factors;
 use crate::gateway::{Gateway, Worker};
@@ -27,82 +29,10 @@ use crate::policy::verdict::{FactorExpr, Requirement, Term};
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, Pending, Scope};
 use crate::stepup::notice;
-use crate::stepup::phone::Number;
 use crate::stepup::recovery::{self, RecoveryCode, code_mac};
 use crate::stepup::totp::{SECRET_BYTES, Totp};
 use crate::store::{Enrolled, Opened};
-use crate::types::{
-    ActionName, ChallengeId, CredentialKind, Factor, FieldValue, Fields, RuleId, Shown, UnixMs,
-};
-
-/// What somebody would change.
-enum Change {
-    Totp,
-    Sms(Number),
-    Recovery,
-    Remove(Factor),
-}
-
-impl Change {
-    fn factor(&self) -> Factor {
-        match self {
-            Self::Totp => Factor::Totp,
-            Self::Sms(_) => Factor::Sms,
-            Self::Recovery => Factor::Recovery,
-            Self::Remove(factor) => *factor,
-        }
-    }
-
-    /// `totp`, `sms/remove`, …: what stands behind `/factors/`.
-    fn read(visit: &Visit, gateway: &Gateway, path: &str, number: &str) -> Result<Self, Rejection> {
-        if let Some(word) = path.strip_suffix("/remove") {
-            // Where notices go is for operators to say.
-            let factor = Factor::from_word(word).filter(|factor| factor.approves());
-            return factor.map(Self::Remove).ok_or(Rejection::NotFound);
-        }
-        match path {
-            "totp" => Ok(Self::Totp),
-            "recovery" => Ok(Self::Recovery),
-            "sms" if gateway.sms => {
-                let pages = &visit.site.pages;
-                let denied = |why: &str| Rejection::Denied { why: Some(why.into()) };
-                let spaces = |c: char| c == ' ' || c == '-';
-                let number = Number::parse(&number.replace(spaces, ""))
-                    .map_err(|_| denied(pages.bad_number(visit.language())))?;
-                match number.is_blocked(&gateway.phones) {
-                    true => Err(denied(pages.no_number(visit.language()))),
-                    false => Ok(Self::Sms(number)),
-                }
-            }
-            _ => Err(Rejection::NotFound),
-        }
-    }
-
-    /// As every action is classified: what it is, what the owner is shown, and what an approval is bound to.
-    fn action(&self, visit: &Visit) -> Action {
-        let (pages, language) = (&visit.site.pages, visit.language());
-        let name = match self {
-            Self::Remove(_) => "factor.remove",
-            Self::Totp | Self::Sms(_) | Self::Recovery => "factor.add",
-        };
-        let mut fields = Fields::default();
-        fields.set("factor", FieldValue::Text(self.factor().word().into()));
-        let factor = pages.factor(language, self.factor());
-        let mut shown = vec![Shown { name: "factor".into(), value: factor.into() }];
-        let mut parameters = Vec::new();
-        if let Self::Sms(number) = self {
-            shown.push(Shown { name: "number".into(), value: number.masked().into() });
-            parameters.push(("number".to_owned(), number.as_str().to_owned()));
-        }
-        let intent = Intent {
-            method: visit.head.method.as_str().into(),
-            authority: visit.head.authority.to_lowercase().into(),
-            path: visit.head.path().into(),
-            parameters,
-        };
-        Action { name: ActionName::new(name), elements: vec![fields], shown, intent, answer: None }
-    }
-}
+use crate::types::{ChallengeId, CredentialKind, Factor, RuleId, UnixMs};
 
 /// What a change came to.
 #[derive(Clone)]
@@ -166,10 +96,16 @@ pub(super) async fn show(
     pipeline::as_ordinary(worker, visit, identity).await?;
     let gateway = &worker.gateway;
     let known = known(gateway, visit, identity).await?;
-    let may = MayAdd { totp: true, sms: gateway.sms, recovery: has_other(&known, identity) };
+    let listed = registration::listed(gateway, &identity.account, &known);
+    let may = MayAdd {
+        totp: true,
+        sms: gateway.sms,
+        webauthn: registration::is_offered(visit) && !registration::is_full(&known, &listed),
+        recovery: has_other(&known, identity),
+    };
     let cards: Vec<_> = known.into_iter().map(Enrolled::card).collect();
     let back = FactorInput::return_to(visit.head.query());
-    let page = |ctx: &Ctx<'_>| visit.site.pages.factors(&cards, may, back.as_deref(), ctx);
+    let page = |ctx: &Ctx<'_>| visit.site.pages.factors(&cards, &listed, may, back.as_deref(), ctx);
     Ok(visit.about(gateway, &forms(), page))
 }
 
@@ -213,14 +149,16 @@ pub(super) async fn post(
         csrf::check_token(Some(&input.csrf), &forms(), &identity.credential, &mac)
             .map_err(forged)?;
     }
-    change(worker, visit, identity, path, input, bytes).await
+    let browser = Browser::of(gateway, &visit.head.headers);
+    change(worker, visit, identity, &browser, path, input, bytes).await
 }
 
-/// The same for one that was held until its owner had approved it.
+/// The same for one that was held until its owner had approved it. `browser` is the one that releases it.
 pub(super) async fn released(
     worker: &Arc<Worker>,
     visit: &Visit,
     identity: &Arc<Identity>,
+    browser: &Browser,
     body: Bytes,
 ) -> Result<Response<Body>, End> {
     visit.own();
@@ -230,13 +168,34 @@ pub(super) async fn released(
     let kind = csrf::post_kind(&visit.head)
         .map_err(|error| End::from(Rejection::BadRequest(forged_words(error))))?;
     let input = FactorInput::read(&visit.head, kind, &body)?;
-    change(worker, visit, identity, path, input, body).await
+    change(worker, visit, identity, browser, path, input, body).await
 }
 
+/// Whatever comes of it, the browser keeps what shows that it asked.
 async fn change(
     worker: &Arc<Worker>,
     visit: &Visit,
     identity: &Arc<Identity>,
+    browser: &Browser,
+    path: &str,
+    input: FactorInput,
+    body: Bytes,
+) -> Result<Response<Body>, End> {
+    visit.bound_to(browser.name());
+    let mut ended = begin(worker, visit, identity, browser, path, input, body).await;
+    if let (Ok(response) | Err(End::Answer(response)), Some(cookie)) =
+        (&mut ended, browser.cookie())
+    {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    ended
+}
+
+async fn begin(
+    worker: &Arc<Worker>,
+    visit: &Visit,
+    identity: &Arc<Identity>,
+    browser: &Browser,
     path: &str,
     input: FactorInput,
     body: Bytes,
@@ -247,13 +206,16 @@ async fn change(
     let is_known = known.iter().any(|known| known.factor == change.factor());
     match &change {
         Change::Remove(_) if !is_known => return Err(not_found()),
+        Change::Passkey | Change::RemovePasskey(_) => {
+            passkey_possible(gateway, visit, identity, &change, &known)?;
+        }
         Change::Recovery if !has_other(&known, identity) => {
             let why = visit.site.pages.codes_alone(visit.language());
             return Err(Rejection::Denied { why: Some(why.into()) }.into());
         }
         _ => {}
     }
-    let action = change.action(visit);
+    let action = change.action(visit, browser);
     let deed = deed(worker, visit, identity, &change, &action, &known, &input)?;
     let response = pipeline::within(worker, visit, action, body, identity.clone(), deed).await?;
     let Some(done) = response.extensions().get::<Done>().cloned() else {
@@ -271,6 +233,26 @@ async fn change(
     told(worker, visit, identity, done, input.return_to.as_deref()).await
 }
 
+fn passkey_possible(
+    gateway: &Gateway,
+    visit: &Visit,
+    identity: &Identity,
+    change: &Change,
+    known: &[Enrolled],
+) -> Result<(), End> {
+    let listed = registration::listed(gateway, &identity.account, known);
+    match change {
+        Change::Passkey if registration::is_full(known, &listed) => {
+            let why = visit.site.pages.passkeys_full(visit.language());
+            Err(Rejection::Denied { why: Some(why.into()) }.into())
+        }
+        Change::RemovePasskey(number) if listed.iter().all(|one| one.number != *number) => {
+            Err(not_found())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What is done once it is cleared.
 fn deed(
     worker: &Arc<Worker>,
@@ -284,7 +266,7 @@ fn deed(
     let (gateway, now) = (worker.gateway.clone(), visit.head.received);
     let account = identity.account.clone();
     let deed: Deed = match change {
-        Change::Totp | Change::Sms(_) => {
+        Change::Totp | Change::Sms(_) | Change::Passkey => {
             let asks = waiting(&gateway, visit, identity, change, action, known)?;
             let asks = Challenge { return_to: input.return_to.clone(), ..asks };
             Box::new(move |cleared: Cleared| {
@@ -328,17 +310,29 @@ fn deed(
             Box::new(move |cleared: Cleared| {
                 Box::pin(async move {
                     drop(cleared);
-                    let done = match gateway.store.disenrol(&account, factor, now).await {
-                        Ok(true) => Done::Removed,
-                        Ok(false) => Done::NotThere,
-                        Err(error) => failed(&error),
-                    };
-                    done.answer()
+                    removed(gateway.store.disenrol(&account, factor, now).await).answer()
+                })
+            })
+        }
+        Change::RemovePasskey(number) => {
+            let number = *number;
+            Box::new(move |cleared: Cleared| {
+                Box::pin(async move {
+                    drop(cleared);
+                    removed(registration::remove(&gateway, &account, number, now).await).answer()
                 })
             })
         }
     };
     Ok(deed)
+}
+
+fn removed(answer: Result<bool, crate::store::StoreError>) -> Done {
+    match answer {
+        Ok(true) => Done::Removed,
+        Ok(false) => Done::NotThere,
+        Err(error) => failed(&error),
+    }
 }
 
 fn failed(error: &crate::store::StoreError) -> Done {
@@ -369,6 +363,8 @@ fn waiting(
     let unusable = |_| Rejection::Unavailable("no secret can be made");
     let (secret, label) = match change {
         Change::Sms(number) => (number.as_str().as_bytes().to_vec(), number.masked()),
+        // What is kept of it is known when it is made.
+        Change::Passkey => (Vec::new(), "passkey".to_owned()),
         _ => {
             let mut bytes = [0; SECRET_BYTES];
             gateway.entropy.fill(&mut bytes);
@@ -464,7 +460,11 @@ pub(super) async fn confirmed(
     before: &[Enrolled],
 ) -> Option<Codes> {
     let pending = asked.pending.as_ref()?;
-    let what = match before.iter().any(|known| known.factor == pending.factor) {
+    // A passkey stands beside the others, unless they were switched off.
+    let replaces = |known: &Enrolled| {
+        known.factor == pending.factor && (known.factor != Factor::Webauthn || known.disabled)
+    };
+    let what = match before.iter().any(replaces) {
         true => notice::Change::Replaced,
         false => notice::Change::Added,
     };

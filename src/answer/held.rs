@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use serde::{Deserialize, Serialize};
 
+use crate::forward::headers::join_cookies;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::rejection::Rejection;
@@ -33,8 +34,12 @@ pub(crate) fn seal(
     head: &Inbound,
     body: &Bytes,
 ) -> Result<Vec<u8>, Rejection> {
-    let headers = head
-        .headers
+    let mut headers = head.headers.clone();
+    if head.version == Version::HTTP_2 {
+        // It is released as HTTP/1.1 would have it.
+        join_cookies(&mut headers);
+    }
+    let headers = headers
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), STANDARD.encode(value.as_bytes())))
         .collect();

@@ -3,12 +3,15 @@
 //! Never forwards anything of its own, and believes nothing the client says about the transaction. Invariant: an
 //! attempt is counted, durably, before any code is compared (RFC 4226 §7.3).
 
+mod browser;
+mod change;
 mod factors;
 pub(crate) mod fate;
 pub(crate) mod held;
 mod input;
 mod not_me;
 mod passkey;
+mod registration;
 mod release;
 mod verify;
 
@@ -128,6 +131,9 @@ async fn answer_own(
         }
         ("send" | "answer" | "reject" | "release", &Method::POST) => {
             let input = desk.read(&challenge, body).await?;
+            if step != "reject" {
+                desk.goes_on(&challenge)?;
+            }
             match step {
                 "send" => desk.send(&challenge, &input).await,
                 "answer" => desk.attempt(&challenge, &input).await,
@@ -247,14 +253,26 @@ impl Desk<'_> {
         challenge: &Challenge,
         f: impl FnOnce(&Ctx<'_>) -> Response<Body>,
     ) -> Response<Body> {
-        let secret = factors::secret(self, challenge);
-        let with = |ctx: &Ctx<'_>| f(&Ctx { secret: secret.as_ref(), ..*ctx });
+        // What this very answer set in motion is its browser's: see `factors`.
+        let elsewhere = !browser::may_go_on(challenge, &self.visit.head.headers)
+            && self.visit.browser() != challenge.browser;
+        let secret = if elsewhere { None } else { factors::secret(self, challenge) };
+        let with = |ctx: &Ctx<'_>| f(&Ctx { secret: secret.as_ref(), elsewhere, ..*ctx });
         self.visit.about(self.gateway, &challenge.id, with)
     }
 
     fn result(&self, challenge: &Challenge, attempted: &Attempted) -> Response<Body> {
         let after = attempted.challenge.as_ref();
         self.answer(challenge, |ctx| self.pages().answer(attempted.result, after, ctx))
+    }
+
+    /// What another browser began can only be refused: a stolen session does not take part in what its owner enrols.
+    fn goes_on(&self, challenge: &Challenge) -> Result<(), Rejection> {
+        if browser::may_go_on(challenge, &self.visit.head.headers) {
+            return Ok(());
+        }
+        let why = self.pages().other_browser(self.visit.language());
+        Err(Rejection::Denied { why: Some(why.into()) })
     }
 
     /// The POST's fields, if this person's own page or program sent them.

@@ -5,7 +5,8 @@
 
 use serde_json::Value;
 
-use super::verify::Compared;
+use super::registration;
+use super::verify::{Compared, is_change};
 use crate::factors;
 use crate::gateway::Gateway;
 use crate::pipeline::{End, Visit};
@@ -22,12 +23,34 @@ pub(super) enum Asked {
     Store(Box<PasskeyAsked>),
 }
 
-/// Asks the account's passkeys of this site, in place of what was asked before.
+/// Asks the account's passkeys of this site, in place of what was asked before; or for a new one, where that waits.
 pub(super) async fn ask(
     gateway: &Gateway,
     visit: &Visit,
     challenge: &Challenge,
 ) -> Result<Asked, End> {
+    let now = visit.head.received;
+    let mut nonce = Nonce([0; 32]);
+    gateway.entropy.fill(&mut nonce.0);
+    let options = match challenge.pending {
+        Some(_) => registration::offer(gateway, visit, challenge, &nonce).await?,
+        None => approval(gateway, visit, challenge, &nonce).await?,
+    };
+    let ceremony = gateway.keyring.seal(PURPOSE, &[challenge.id.as_str().as_bytes()], &nonce.0);
+    let asked = gateway.store.ask_passkey(&challenge.id, &challenge.account, ceremony, now).await;
+    match asked.map_err(|error| End::from(visit.store_failed(&error)))? {
+        PasskeyAsked::Asked(challenge) => Ok(Asked::Options(Box::new(challenge), options)),
+        other => Ok(Asked::Store(Box::new(other))),
+    }
+}
+
+/// What is asked of those that are there.
+async fn approval(
+    gateway: &Gateway,
+    visit: &Visit,
+    challenge: &Challenge,
+    nonce: &Nonce,
+) -> Result<Value, End> {
     let now = visit.head.received;
     let verifier = verifier(visit)?;
     let known = gateway.store.factors(&challenge.account).await;
@@ -35,20 +58,21 @@ pub(super) async fn ask(
     let enrolled = known.iter().find(|it| it.factor == Factor::Webauthn && !it.disabled);
     let enrolled = enrolled.ok_or_else(|| no_passkey(visit))?;
     let kept = factors::open(&gateway.keyring, &challenge.account, &enrolled.secret)
-        .map_err(|_| Rejection::Unavailable("a factor cannot be unsealed"))?;
-    let mut nonce = Nonce([0; 32]);
-    gateway.entropy.fill(&mut nonce.0);
-    let signs = signed_challenge(Purpose::Approve, challenge, &nonce);
-    let options = match verifier.ask(&kept, &signs, challenge.expires.since_ms(now)) {
-        Ok(options) => options,
-        Err(PasskeyError::NoneHere) => return Err(no_passkey(visit)),
-        Err(_) => return Err(Rejection::Unavailable("a factor is unreadable").into()),
-    };
-    let ceremony = gateway.keyring.seal(PURPOSE, &[challenge.id.as_str().as_bytes()], &nonce.0);
-    let asked = gateway.store.ask_passkey(&challenge.id, &challenge.account, ceremony, now).await;
-    match asked.map_err(|error| End::from(visit.store_failed(&error)))? {
-        PasskeyAsked::Asked(challenge) => Ok(Asked::Options(Box::new(challenge), options)),
-        other => Ok(Asked::Store(Box::new(other))),
+        .map_err(|_| SEALED)?;
+    let signs = signed_challenge(Purpose::Approve, challenge, nonce);
+    let ripe_at = ripe_at(challenge, enrolled, now);
+    match verifier.ask(&kept, &signs, ripe_at, challenge.expires.since_ms(now)) {
+        Ok(options) => Ok(options),
+        Err(PasskeyError::NoneHere) => Err(no_passkey(visit)),
+        Err(_) => Err(Rejection::Unavailable("a factor is unreadable").into()),
+    }
+}
+
+/// Passkeys that are usable at this time may answer. A change of factors may be answered with a young one where all are.
+fn ripe_at(challenge: &Challenge, enrolled: &Enrolled, now: UnixMs) -> UnixMs {
+    match is_change(challenge) && now < enrolled.usable_from {
+        true => UnixMs(i64::MAX),
+        false => now,
     }
 }
 
@@ -66,9 +90,10 @@ pub(super) async fn compare(
         return Ok(Compared::Wrong);
     };
     let kept = factors::open(&gateway.keyring, &challenge.account, &enrolled.secret)
-        .map_err(|_| Rejection::Unavailable("a factor cannot be unsealed"))?;
+        .map_err(|_| SEALED)?;
     let signs = signed_challenge(Purpose::Approve, challenge, &nonce);
-    let asserted = match verifier.check(&kept, &signs, posted) {
+    let ripe_at = ripe_at(challenge, enrolled, visit.head.received);
+    let asserted = match verifier.check(&kept, &signs, ripe_at, posted) {
         Ok(asserted) => asserted,
         Err(PasskeyError::Unreadable) => {
             return Err(Rejection::Unavailable("a factor is unreadable").into());
@@ -101,20 +126,21 @@ async fn count(
 }
 
 /// The nonce of what this challenge asked, as the attempt found it.
-fn asked(gateway: &Gateway, challenge: &Challenge) -> Option<Nonce> {
+pub(super) fn asked(gateway: &Gateway, challenge: &Challenge) -> Option<Nonce> {
     let sealed = challenge.ceremony.as_deref()?;
     let plain = gateway.keyring.open(PURPOSE, &[challenge.id.as_str().as_bytes()], sealed).ok()?;
     Some(Nonce(plain.as_slice().try_into().ok()?))
 }
 
-fn verifier(visit: &Visit) -> Result<&Verifier, End> {
+pub(super) fn verifier(visit: &Visit) -> Result<&Verifier, End> {
     let verifier = visit.site.passkeys.as_ref();
     verifier.ok_or_else(|| no_passkey(visit))
 }
 
-fn no_passkey(visit: &Visit) -> End {
+pub(super) fn no_passkey(visit: &Visit) -> End {
     let why = visit.site.pages.no_passkey(visit.language());
     Rejection::Denied { why: Some(why.into()) }.into()
 }
 
+pub(super) const SEALED: Rejection = Rejection::Unavailable("a factor cannot be unsealed");
 const PURPOSE: &str = "ceremony";

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 
+use super::browser::Browser;
 use super::{factors, fate, held};
 use crate::body::Body;
 use crate::gateway::Worker;
@@ -53,7 +54,10 @@ impl Release {
         let sending = Fate::Sending { since: again.head.received };
         fate::keep_if_possible(gateway, id, &sending).await;
         let ended = match super::is_own(again.head.path()) {
-            true => factors::released(&self.worker, &again, &self.identity, body).await,
+            true => {
+                let browser = Browser::of(gateway, &self.visit.head.headers);
+                factors::released(&self.worker, &again, &self.identity, &browser, body).await
+            }
             false => pipeline::release(&self.worker, &again, body, self.identity.clone()).await,
         };
         if let Some(fate) = self.unsent(&ended) {

@@ -3,7 +3,7 @@
 //! Never compares before the count is durable, and never says which part of a wrong answer was wrong. Invariant: a
 //! malformed code costs an attempt like a wrong one.
 
-use super::passkey;
+use super::{passkey, registration};
 use crate::audit::Event;
 use crate::factors;
 use crate::gateway::Gateway;
@@ -62,6 +62,9 @@ pub(super) async fn attempt(
     let compared = match Code::parse(text) {
         // It was enrolled after the question was asked, and has to wait.
         _ if is_young(&challenge, enrolled.as_ref(), now) => Compared::Wrong,
+        _ if factor == Factor::Webauthn && challenge.pending.is_some() => {
+            registration::made(gateway, visit, &challenge, text).await?
+        }
         _ if factor == Factor::Webauthn => {
             passkey::compare(gateway, visit, &challenge, enrolled.as_ref(), text).await?
         }
@@ -72,8 +75,9 @@ pub(super) async fn attempt(
         Ok(code) if factor == Factor::Sms => compare_sms(gateway, &challenge, &code, now),
         Ok(code) => compare_totp(gateway, &challenge, enrolled.as_ref(), &code, now)?,
     };
-    let (step, mac) = match compared {
-        Compared::Right { step, mac } => (step, mac),
+    let (step, mac, made) = match compared {
+        Compared::Right { step, mac } => (step, mac, None),
+        Compared::Made { was, enrolled } => (None, None, Some((was, *enrolled))),
         Compared::Replayed => {
             return Ok(failed(gateway, visit, challenge, factor, left, AnswerResult::Replayed));
         }
@@ -86,7 +90,10 @@ pub(super) async fn attempt(
         }
     };
     let code = mac.clone();
-    let proven = gateway.store.prove(id, &challenge.account, factor, step, mac, now).await;
+    let proven = match made {
+        Some((was, made)) => gateway.store.enrol_made(id, account, was, made, now).await,
+        None => gateway.store.prove(id, account, factor, step, mac, now).await,
+    };
     let proven = proven.map_err(|error| End::from(visit.store_failed(&error)))?;
     if let (Proven::Approved(_) | Proven::More(_), Some(mac)) = (&proven, code) {
         came_back(gateway, visit, mac);
@@ -122,15 +129,26 @@ fn came_back(gateway: &Gateway, visit: &Visit, mac: String) {
 
 /// Whether the factor may not approve this yet. A change of factors may be answered so where all of them wait.
 fn is_young(challenge: &Challenge, enrolled: Option<&Enrolled>, now: UnixMs) -> bool {
-    let terms = &challenge.requirement.terms;
-    let changes = terms.iter().any(|term| term.rule.as_str() == FACTOR_CHANGE);
     challenge.pending.is_none()
-        && !changes
+        && !is_change(challenge)
         && enrolled.is_some_and(|enrolled| now < enrolled.usable_from)
 }
 
+/// Whether the account's own factors would change.
+pub(super) fn is_change(challenge: &Challenge) -> bool {
+    challenge.requirement.terms.iter().any(|term| term.rule.as_str() == FACTOR_CHANGE)
+}
+
 pub(super) enum Compared {
-    Right { step: Option<u64>, mac: Option<String> },
+    Right {
+        step: Option<u64>,
+        mac: Option<String>,
+    },
+    /// A passkey was made: what was kept of the account's, and what is in its place.
+    Made {
+        was: Option<Vec<u8>>,
+        enrolled: Box<Enrolled>,
+    },
     Wrong,
     Replayed,
     Malformed,

@@ -69,7 +69,7 @@ pub(super) fn clean_request(
 
 /// HTTP/2 clients may cut their cookies into several fields, which HTTP/1.1 servers need in one
 /// (RFC 9113 §8.2.3).
-pub(super) fn join_cookies(headers: &mut HeaderMap) {
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if crumbs.len() < 2 {
         return;

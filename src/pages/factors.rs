@@ -15,10 +15,12 @@ use super::language::Language;
 use super::qr;
 use super::respond::{Ctx, challenge_path, factors_path, json, json_bytes};
 use super::times::{clock, date, machine};
-use super::view::{Look, Notice, lines, own_path};
+use super::view::{Look, Notice, lines, own_path, sentences};
 use super::{Audience, Pages};
 use crate::body::Body;
 use crate::stepup::challenge::Challenge;
+use crate::stepup::message::fill;
+use crate::stepup::passkey::{BUILT, Listed};
 use crate::stepup::recovery::RecoveryCode;
 use crate::store::FactorCard;
 use crate::types::{Factor, Shown, UnixMs};
@@ -57,13 +59,18 @@ impl Codes {
 pub struct MayAdd {
     pub totp: bool,
     pub sms: bool,
+    pub webauthn: bool,
     pub recovery: bool,
 }
 
 impl MayAdd {
     fn words(self) -> Vec<&'static str> {
-        let all =
-            [(self.totp, Factor::Totp), (self.sms, Factor::Sms), (self.recovery, Factor::Recovery)];
+        let all = [
+            (self.totp, Factor::Totp),
+            (self.sms, Factor::Sms),
+            (self.webauthn, Factor::Webauthn),
+            (self.recovery, Factor::Recovery),
+        ];
         all.into_iter().filter(|(may, _)| *may).map(|(_, factor)| factor.word()).collect()
     }
 }
@@ -76,24 +83,33 @@ impl Pages {
             Factor::Totp => table.ui("factor_totp"),
             Factor::Sms => table.ui("factor_sms"),
             Factor::Recovery => table.ui("factor_recovery"),
-            Factor::Webauthn | Factor::Mail | Factor::External => factor.word(),
+            Factor::Webauthn => table.ui("factor_webauthn"),
+            Factor::Mail | Factor::External => factor.word(),
         }
+    }
+
+    /// What one of several passkeys is called.
+    pub fn passkey_number(&self, language: Language, number: u32) -> String {
+        fill(self.table(language).ui("passkey_number"), &[("number", &number.to_string())])
     }
 
     /// `GET /.stepgate/factors`.
     pub fn factors(
         &self,
         cards: &[FactorCard],
+        passkeys: &[Listed],
         may: MayAdd,
         back: Option<&str>,
         ctx: &Ctx<'_>,
     ) -> Response<Body> {
         match ctx.audience {
             Audience::Page => {
-                self.html(StatusCode::OK, self.factors_page(cards, may, back, ctx), ctx)
+                let page = self.factors_page(cards, passkeys, may, back, ctx);
+                self.html(StatusCode::OK, page, ctx)
             }
             Audience::Api => {
-                let factors: Vec<_> = cards.iter().map(Card::of).collect();
+                let factors: Vec<_> =
+                    cards.iter().map(|card| Card::of(card, self, passkeys, ctx)).collect();
                 let body = serde_json::json!({ "factors": factors, "can_add": may.words() });
                 json(StatusCode::OK, json_bytes(&body), ctx)
             }
@@ -103,30 +119,48 @@ impl Pages {
     pub(super) fn factors_page(
         &self,
         cards: &[FactorCard],
+        passkeys: &[Listed],
         may: MayAdd,
         back: Option<&str>,
         ctx: &Ctx<'_>,
     ) -> Result<String, Error> {
         let table = self.table(ctx.language);
+        // If that is still to come.
+        let young = |usable_from: UnixMs| (ctx.now < usable_from).then(|| date(usable_from));
+        let listed: Vec<Value> = passkeys
+            .iter()
+            .map(|one| {
+                context! {
+                    number => one.number,
+                    name => self.passkey_number(ctx.language, one.number),
+                    since => date(one.since),
+                    usable_from => young(one.usable_from),
+                }
+            })
+            .collect();
         let shows = |card: &FactorCard| {
-            let label = (card.factor != Factor::Recovery).then_some(card.label.as_str());
+            let one_of_a_kind = !matches!(card.factor, Factor::Recovery | Factor::Webauthn);
+            let label = one_of_a_kind.then_some(card.label.as_str());
             context! {
                 word => card.factor.word(),
                 name => self.factor(ctx.language, card.factor),
                 label => label,
                 since => date(card.since),
-                // If that is still to come.
-                usable_from => (ctx.now < card.usable_from).then(|| date(card.usable_from)),
+                usable_from => young(card.usable_from),
+                passkeys => (card.factor == Factor::Webauthn).then_some(&listed),
                 disabled => card.disabled,
                 codes_left => card.codes_left,
             }
         };
-        let known: Vec<Value> = cards.iter().map(shows).collect();
+        // What a build without passkeys finds is another one's.
+        let shown = |card: &&FactorCard| BUILT || card.factor != Factor::Webauthn;
+        let known: Vec<Value> = cards.iter().filter(shown).map(shows).collect();
         let has = |factor: Factor| cards.iter().any(|card| card.factor == factor);
         let values = context! {
             factors => known,
             may_totp => may.totp,
             may_sms => may.sms,
+            may_webauthn => may.webauthn,
             may_recovery => may.recovery,
             has_totp => has(Factor::Totp),
             has_sms => has(Factor::Sms),
@@ -177,18 +211,28 @@ impl Pages {
         let table = self.table(ctx.language);
         let factor = challenge.pending.as_ref().map_or(Factor::Totp, |pending| pending.factor);
         let sent = challenge.sent.as_ref().filter(|sent| ctx.now < sent.expires);
-        let field = factor != Factor::Sms || sent.is_some();
+        let here = !ctx.elsewhere;
+        let field = here
+            && match factor {
+                Factor::Sms => sent.is_some(),
+                other => other != Factor::Webauthn,
+            };
+        let passkey = here && factor == Factor::Webauthn;
         let lines = lines(table, challenge);
         let path = challenge_path(&challenge.id);
         let title = match factor {
+            _ if ctx.elsewhere => &*table.action(challenge.action.as_str()),
             Factor::Sms => table.ui("enrol_sms_title"),
+            Factor::Webauthn => table.ui("passkey_add"),
             _ => table.ui("enrol_totp_title"),
         };
         let values = context! {
             notice => Value::from(Serde(&notice)),
             shown => Value::from(Serde(&lines)),
             factor => factor.word(),
+            elsewhere => ctx.elsewhere.then(|| table.answer("other_browser")),
             field => field,
+            passkey => passkey.then(|| sentences(table)),
             sent_to => sent.map(|sent| &*sent.masked_number),
             uri => ctx.secret.map(|secret| secret.uri.as_str()),
             key => ctx.secret.map(|secret| secret.key.as_str()),
@@ -200,11 +244,9 @@ impl Pages {
             expires => clock(challenge.expires),
             ends => machine(challenge.expires),
         };
-        let answer = field.then_some(Form { step: "/answer", code: true, passkey: false });
-        let forms = answer
-            .into_iter()
-            .chain([Form { step: "/reject", code: false, passkey: false }])
-            .collect();
+        let answer = field.then_some(Form::of("/answer").with_code());
+        let answer = answer.or(passkey.then_some(Form::of("/answer").with_passkey()));
+        let forms = answer.into_iter().chain([Form::of("/reject")]).collect();
         let expect = Expect { lines: &lines, path: &path, csrf: ctx.csrf, forms };
         let address = Some(path.clone());
         let look = Look { template: "enrol.html", kind: "plain", icon: "lock", title, address };
@@ -332,10 +374,27 @@ struct Card<'a> {
     disabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     codes_left: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passkeys: Option<Vec<PasskeyCard>>,
+}
+
+#[derive(Serialize)]
+struct PasskeyCard {
+    number: u32,
+    label: String,
+    since: i64,
+    usable_from: i64,
 }
 
 impl<'a> Card<'a> {
-    fn of(card: &'a FactorCard) -> Self {
+    fn of(card: &'a FactorCard, pages: &Pages, listed: &[Listed], ctx: &Ctx<'_>) -> Self {
+        let passkey = |one: &Listed| PasskeyCard {
+            number: one.number,
+            label: pages.passkey_number(ctx.language, one.number),
+            since: one.since.seconds(),
+            usable_from: one.usable_from.seconds(),
+        };
+        let is_passkey = card.factor == Factor::Webauthn;
         Self {
             factor: card.factor.word(),
             label: &card.label,
@@ -343,6 +402,7 @@ impl<'a> Card<'a> {
             usable_from: card.usable_from.seconds(),
             disabled: card.disabled,
             codes_left: card.codes_left,
+            passkeys: is_passkey.then(|| listed.iter().map(passkey).collect()),
         }
     }
 }

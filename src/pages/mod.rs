@@ -181,6 +181,16 @@ impl Pages {
         self.table(language).answer("no_passkey")
     }
 
+    /// There is no room for another passkey.
+    pub fn passkeys_full(&self, language: Language) -> &str {
+        self.table(language).answer("passkeys_full")
+    }
+
+    /// Another browser began it.
+    pub fn other_browser(&self, language: Language) -> &str {
+        self.table(language).answer("other_browser")
+    }
+
     /// A factor is there, and has to wait.
     pub fn too_young(&self, language: Language) -> &str {
         self.table(language).answer("too_young")

@@ -69,6 +69,8 @@ pub struct Ctx<'a> {
     pub no_text: Option<NoText>,
     /// What an authenticator app has to be told, for whoever enrols it.
     pub secret: Option<&'a Secret>,
+    /// The question was asked by another browser, and can only be refused here.
+    pub elsewhere: bool,
 }
 
 /// Where a challenge lives on its site.

@@ -14,6 +14,7 @@ use crate::stepup::challenge::{Challenge, Destination, Pending, Scope, SentCode,
 use crate::stepup::device::Device;
 use crate::stepup::fate::Fate;
 use crate::stepup::notice::{About, Notice};
+use crate::stepup::passkey::Listed;
 use crate::stepup::recovery::codes;
 use crate::store::FactorCard;
 use crate::types::{
@@ -91,17 +92,25 @@ impl Pages {
         let cards = [
             card(Factor::Totp, true, None),
             card(Factor::Sms, false, None),
+            card(Factor::Webauthn, false, None),
             card(Factor::Recovery, false, Some(9)),
         ];
-        let all = MayAdd { totp: true, sms: true, recovery: true };
-        let none = MayAdd { totp: false, sms: false, recovery: false };
+        let all = MayAdd { totp: true, sms: true, webauthn: true, recovery: true };
+        let none = MayAdd { totp: false, sms: false, webauthn: false, recovery: false };
         for (cards, may, back) in [(&cards[..], all, Some("/wallet")), (&[], none, None)] {
-            let page = self.factors_page(cards, may, back, ctx);
+            let listed = [NOW, NOW.plus_ms(86_400_000)].map(|usable_from| Listed {
+                number: 7,
+                since: NOW,
+                usable_from,
+            });
+            let page = self.factors_page(cards, &listed, may, back, ctx);
             page.map_err(|error| ("factors.html", error))?;
         }
         let secret =
             Secret::new("otpauth://totp/sample?secret=GEZDGNBVGY3TQOJQ", "GEZDGNBVGY3TQOJQ");
-        for (factor, secret) in [(Factor::Totp, Some(&secret)), (Factor::Sms, None)] {
+        let waiting =
+            [(Factor::Totp, Some(&secret)), (Factor::Sms, None), (Factor::Webauthn, None)];
+        for (factor, secret) in waiting {
             let [.., open] = challenges();
             let pending = Pending {
                 factor,
@@ -116,6 +125,8 @@ impl Pages {
                 let page = self.challenge_page(&asked, notice, &Ctx { secret, ..*ctx });
                 page.map_err(|error| ("enrol.html", error))?;
             }
+            let page = self.challenge_page(&asked, None, &Ctx { elsewhere: true, ..*ctx });
+            page.map_err(|error| ("enrol.html", error))?;
             let codes = Codes::of(factor, NOW.plus_ms(1), &codes(b"sample", &|_, _| [7; 32]));
             let page = self.enrolled_page(&codes, Some("/wallet"), ctx);
             page.map_err(|error| ("enrolled.html", error))?;
@@ -147,6 +158,7 @@ fn context(language: Language, request: &RequestId) -> Ctx<'_> {
         factor: None,
         no_text: None,
         secret: None,
+        elsewhere: false,
     }
 }
 
@@ -238,6 +250,7 @@ fn blank(shown: Vec<Shown>) -> Challenge {
         held: None,
         return_to: None,
         pending: None,
+        browser: None,
     }
 }
 

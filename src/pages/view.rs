@@ -63,7 +63,9 @@ impl Pages {
         ctx: &Ctx<'_>,
     ) -> Result<String, Error> {
         match challenge.state_at(ctx.now) {
-            State::Open if challenge.pending.is_some() => self.enrol_page(challenge, notice, ctx),
+            State::Open if challenge.pending.is_some() || ctx.elsewhere => {
+                self.enrol_page(challenge, notice, ctx)
+            }
             State::Open => self.open_page(challenge, notice, ctx),
             State::Approved => self.approved_page(challenge, ctx),
             // An approval that lasts is used as soon as it is given; whoever gave it can still go on.
@@ -364,7 +366,7 @@ fn asked_for(challenge: &Challenge, sent: bool, chosen: Option<Factor>) -> Optio
 }
 
 /// What the script for passkeys says, as JSON.
-fn sentences(table: &Table) -> String {
+pub(super) fn sentences(table: &Table) -> String {
     let keys = ["passkey_unsupported", "passkey_not_given", "passkey_known", "passkey_failed"];
     let said: BTreeMap<&str, &str> = keys.into_iter().map(|key| (key, table.ui(key))).collect();
     serde_json::to_string(&said).unwrap_or_default()

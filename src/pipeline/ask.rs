@@ -141,6 +141,7 @@ pub(crate) fn blank(
         held: None,
         return_to: visit.return_to(),
         pending: None,
+        browser: visit.browser(),
     }
 }
 
@@ -216,9 +217,11 @@ fn lacking(visit: &Visit, standing: &Standing, challenge: &Challenge) -> Rejecti
 }
 
 /// The factors this account can use: those enrolled, and SMS to the number that a verified token carries. Where a number
-/// is enrolled it is that one, and it may have to wait.
+/// is enrolled it is that one, and it may have to wait; where one was taken away, what a token carries has to wait as if
+/// it were enrolled now.
 fn usable(gateway: &Gateway, visit: &Visit, standing: &Standing, identity: &Identity) -> FactorSet {
-    let claimed = identity.phone.is_some() && !standing.young.contains(Factor::Sms);
+    let waits = standing.claims_count_from.is_some_and(|from| visit.head.received < from);
+    let claimed = identity.phone.is_some() && !waits && !standing.young.contains(Factor::Sms);
     let set = if claimed { standing.factors.with(Factor::Sms) } else { standing.factors };
     visit.site.askable(set, &visit.head.host, gateway.sms)
 }

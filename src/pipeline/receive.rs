@@ -135,6 +135,7 @@ pub(super) fn refuse_early(gateway: &Gateway, early: &Early) -> Response<Body> {
             factor: None,
             no_text: None,
             secret: None,
+            elsewhere: false,
         },
     )
 }

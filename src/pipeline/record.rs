@@ -91,6 +91,8 @@ struct Learnt {
     own: bool,
     /// The text message that its challenge needs cannot be sent.
     no_text: Option<NoText>,
+    /// Which browser asked, where only that one may go on.
+    browser: Option<Arc<str>>,
     /// The client's end of a tunnel, if it asked for one.
     upgrade: Option<Tunnel>,
 }
@@ -196,6 +198,15 @@ impl Visit {
 
     pub(super) fn credential(&self) -> Option<Credential> {
         self.learnt().credential.clone()
+    }
+
+    /// Only this browser may answer what is asked, and be told what comes of it.
+    pub(crate) fn bound_to(&self, browser: Arc<str>) {
+        self.learnt().browser = Some(browser);
+    }
+
+    pub(crate) fn browser(&self) -> Option<Arc<str>> {
+        self.learnt().browser.clone()
     }
 
     /// The text message that its challenge needs cannot be sent.
@@ -441,6 +452,7 @@ impl Visit {
             factor: None,
             no_text,
             secret: None,
+            elsewhere: false,
         })
     }
 

@@ -257,6 +257,8 @@ mod tests {
             challenge(&ChallengeId, &AccountId, UnixMs) -> Task<'_, Option<Challenge>>;
             open_challenges(&AccountId, UnixMs) -> Task<'_, Vec<Challenge>>;
             ask_passkey(&ChallengeId, &AccountId, Vec<u8>, UnixMs) -> Task<'_, crate::store::PasskeyAsked>;
+            enrol_made(&ChallengeId, &AccountId, Option<Vec<u8>>, Enrolled, UnixMs) -> Task<'_, Proven>;
+            replace_factor(&AccountId, Factor, Vec<u8>, Option<Enrolled>, UnixMs) -> Task<'_, bool>;
             renew_factor(&AccountId, Factor, Vec<u8>, Vec<u8>, UnixMs) -> Task<'_, bool>;
             spend_attempt(&ChallengeId, &AccountId, &Credential, Factor, UnixMs) -> Task<'_, Spent>;
             prove(&ChallengeId, &AccountId, Factor, Option<u64>, Option<String>, UnixMs) -> Task<'_, Proven>;

@@ -125,6 +125,9 @@ pub struct Challenge {
     /// What a right answer enrols, as long as it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
+    /// Which browser asked, as `browser` names it: only that one can answer it, and only it is shown what it enrols.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub browser: Option<Arc<str>>,
 }
 
 impl Challenge {

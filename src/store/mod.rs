@@ -66,6 +66,8 @@ pub struct Standing {
     /// All of them, and those that are disabled or used up.
     pub enrolled: FactorSet,
     pub security_changed: Option<UnixMs>,
+    /// A number was taken away: one that only a token carries counts for nothing before.
+    pub claims_count_from: Option<UnixMs>,
 }
 
 /// When an account was first seen in a country that it knows. The first country of all has no time, nor have those that
@@ -573,6 +575,17 @@ pub trait Store: Send + Sync {
         now: UnixMs,
     ) -> Task<'_, Proven>;
 
+    /// The passkey was made that this challenge waited for: enrols as `prove` does, in place of what was kept of the
+    /// account's passkeys (`was`, nothing if there were none), if it still is that; else it is `Replayed`.
+    fn enrol_made(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        was: Option<Vec<u8>>,
+        enrolled: Enrolled,
+        now: UnixMs,
+    ) -> Task<'_, Proven>;
+
     /// Replaces what is kept of a factor, if it still is `was`: a passkey counts its uses. No security change.
     fn renew_factor(
         &self,
@@ -650,6 +663,17 @@ pub trait Store: Send + Sync {
     fn enrol(&self, account: &AccountId, enrolled: Enrolled, now: UnixMs) -> Task<'_, ()>;
     fn factors(&self, account: &AccountId) -> Task<'_, Vec<Enrolled>>;
     fn disenrol(&self, account: &AccountId, factor: Factor, now: UnixMs) -> Task<'_, bool>;
+
+    /// Takes a factor away, or puts another in its place, if what is kept of it still is `was`: one of several passkeys
+    /// goes. The account's security has changed.
+    fn replace_factor(
+        &self,
+        account: &AccountId,
+        factor: Factor,
+        was: Vec<u8>,
+        enrolled: Option<Enrolled>,
+        now: UnixMs,
+    ) -> Task<'_, bool>;
 
     fn account(&self, account: &AccountId, now: UnixMs) -> Task<'_, AccountCard>;
 

@@ -29,6 +29,9 @@ pub enum Kept {
         tally: Tally,
         /// Holds begun before the last freeze are not served.
         freezes: u64,
+        /// Backups of earlier versions say nothing of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number_gone: Option<UnixMs>,
     },
     /// Where an account has been.
     Places {
@@ -131,8 +134,17 @@ impl Kept {
     #[must_use]
     pub fn as_of(mut self, now: UnixMs) -> Option<Self> {
         let says_something = match &mut self {
-            Self::Account { frozen, security_changed, factors, tally, freezes, .. } => {
+            Self::Account {
+                frozen,
+                security_changed,
+                factors,
+                tally,
+                freezes,
+                number_gone,
+                ..
+            } => {
                 frozen.is_some()
+                    || number_gone.is_some()
                     || security_changed.is_some()
                     || !factors.is_empty()
                     || *tally != Tally::default()

@@ -61,10 +61,11 @@ def port():
 
 
 @contextlib.contextmanager
-def gateway(name, challenge_s=300, hold="19h", sites=""):
-    """Its base address. `sites` are more [[site]] tables; `{upstream}` stands for the demo exchange."""
+def gateway(name, challenge_s=300, hold="19h", sites="", policy=POLICY, env=None):
+    """Its base address. `sites` are more [[site]] tables; `{upstream}` stands for the demo exchange. A name that was there
+    before finds its store again; `env` is for its process alone."""
     folder = CONFIG.parent
-    (folder / f"policies/{name}.policy.toml").write_text(POLICY.replace("HOLD", hold))
+    (folder / f"policies/{name}.policy.toml").write_text(policy.replace("HOLD", hold))
     text = CONFIG.read_text()
     address, admin = f"127.0.0.1:{port()}", f"127.0.0.1:{port()}"
     changes = [
@@ -76,6 +77,7 @@ def gateway(name, challenge_s=300, hold="19h", sites=""):
         (r'file = "sms.jsonl"', f'file = "{name}-sms.jsonl"\n\n[limits]\nchallenge_s = {challenge_s}'),
         (r"policies/demo.policy.toml", f"policies/{name}.policy.toml"),
         (r'hosts = \[[^]]*\]', 'hosts = ["localhost"]'),
+        (r'origins = \[[^]]*\]', f'origins = ["https://localhost:{address.split(":")[1]}"]'),
     ]
     for pattern, new in changes:
         text, count = re.subn(pattern, new, text)
@@ -85,7 +87,7 @@ def gateway(name, challenge_s=300, hold="19h", sites=""):
     config = folder / f"{name}.toml"
     config.write_text(text)
     log = open(folder / f"{name}.log", "w")
-    child = subprocess.Popen([STEPGATE, "serve", "-c", config], stdout=log, stderr=log)
+    child = subprocess.Popen([STEPGATE, "serve", "-c", config], stdout=log, stderr=log, env={**os.environ, **(env or {})})
     try:
         wait_for(address, child, folder / f"{name}.log")
         wait_for(admin, child, folder / f"{name}.log")

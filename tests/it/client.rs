@@ -1,7 +1,7 @@
 //! A client of the gateway: real TLS, one connection per request unless asked otherwise.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
@@ -52,6 +52,8 @@ pub struct Client {
     pub host: String,
     /// Sent with every request.
     pub headers: Vec<(String, String)>,
+    /// The cookie that a browser gets when it changes factors. Clients made from one another are one browser.
+    jar: Arc<Mutex<Option<String>>>,
 }
 
 impl Client {
@@ -64,7 +66,13 @@ impl Client {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self { address, tls: Arc::new(tls), host: host.to_owned(), headers: Vec::new() }
+        Self {
+            address,
+            tls: Arc::new(tls),
+            host: host.to_owned(),
+            headers: Vec::new(),
+            jar: Arc::default(),
+        }
     }
 
     /// The same client with one more standing header.
@@ -73,6 +81,23 @@ impl Client {
         client.headers.retain(|(known, _)| known != name);
         client.headers.push((name.to_owned(), value.into()));
         client
+    }
+
+    /// Whoever has the same credential, and not the same browser.
+    pub fn elsewhere(&self) -> Self {
+        Self { jar: Arc::default(), ..self.clone() }
+    }
+
+    /// Everything that goes with each request.
+    pub fn standing(&self) -> Vec<(String, String)> {
+        let mut headers = self.headers.clone();
+        if let Some(own) = self.jar.lock().unwrap().clone() {
+            match headers.iter_mut().find(|(name, _)| name == "cookie") {
+                Some((_, cookies)) => *cookies = format!("{cookies}; {own}"),
+                None => headers.push(("cookie".to_owned(), own)),
+            }
+        }
+        headers
     }
 
     /// Seen by the gateway as coming from this address.
@@ -128,7 +153,8 @@ impl Client {
         body: Bytes,
     ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let mut request = Request::builder().method(method).uri(target).header("host", &self.host);
-        let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let standing = self.standing();
+        let own = standing.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in own.chain(headers.iter().copied()) {
             request = request.header(name, value);
         }
@@ -136,7 +162,12 @@ impl Client {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(self.connect(&[]).await?)).await?;
         tokio::spawn(connection);
-        read(sender.send_request(request).await?).await
+        let answer = read(sender.send_request(request).await?).await?;
+        let set = answer.headers.get_all("set-cookie").iter().filter_map(|it| it.to_str().ok());
+        for cookie in set.filter(|it| it.starts_with("__Host-stepgate-enrol=")) {
+            *self.jar.lock().unwrap() = cookie.split(';').next().map(str::to_owned);
+        }
+        Ok(answer)
     }
 
     /// The same over HTTP/2.

@@ -1,10 +1,12 @@
 //! An owner enrols, replaces and removes factors, through a running gateway: the journeys, and what stops a thief.
 
 mod approvals;
+mod browser;
 mod changes;
 mod first;
 mod held;
 mod numbers;
+mod passkeys;
 mod recovery;
 
 use serde_json::{Value, json};

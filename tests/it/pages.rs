@@ -53,6 +53,7 @@ pub fn withdrawal() -> Challenge {
         held: None,
         return_to: None,
         pending: None,
+        browser: None,
     }
 }
 
@@ -122,6 +123,7 @@ fn context<'a>(
         factor: None,
         no_text: None,
         secret: None,
+        elsewhere: false,
     }
 }
 

@@ -166,7 +166,7 @@ fn registered(key: &Authenticator, now: UnixMs) -> Vec<u8> {
     let verifier = verifier();
     let options = verifier.offer(None, "alice", &nonce, &signs, 60_000).unwrap();
     let posted = key.create(&options, &Says::default()).to_string();
-    verifier.register(None, &nonce, &signs, &posted, now).unwrap().kept
+    verifier.register(None, &nonce, &signs, &posted, now, 0).unwrap().kept
 }
 
 fn is_refused(answer: &Answer, left: u64) {

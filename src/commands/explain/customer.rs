@@ -116,6 +116,7 @@ impl Counter<'_> {
             factor: None,
             no_text: None,
             secret: None,
+            elsewhere: false,
         };
         f(&self.site.pages, &ctx)
     }

@@ -382,6 +382,7 @@ impl Teller<'_> {
             held: None,
             return_to: None,
             pending: None,
+            browser: None,
         }))
     }
 

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{Asserted, Nonce, PasskeyError, Registered, RelyingParty};
+use super::{Asserted, Changed, Listed, Nonce, PasskeyError, RelyingParty};
 use crate::types::UnixMs;
 
 /// See `ceremony`.
@@ -32,6 +32,7 @@ impl Verifier {
         &self,
         _kept: &[u8],
         _signs: &[u8; 32],
+        _ripe_at: UnixMs,
         _timeout_ms: u64,
     ) -> Result<Value, PasskeyError> {
         match *self {}
@@ -43,6 +44,7 @@ impl Verifier {
         &self,
         _kept: &[u8],
         _signs: &[u8; 32],
+        _ripe_at: UnixMs,
         _posted: &str,
     ) -> Result<Asserted, PasskeyError> {
         match *self {}
@@ -70,7 +72,24 @@ impl Verifier {
         _signs: &[u8; 32],
         _posted: &str,
         _now: UnixMs,
-    ) -> Result<Registered, PasskeyError> {
+        _hold_ms: u64,
+    ) -> Result<Changed, PasskeyError> {
         match *self {}
     }
+}
+
+/// See `ceremony`.
+///
+/// # Errors
+/// Always: what is kept is another build's.
+pub fn listed(_kept: &[u8]) -> Result<Vec<Listed>, PasskeyError> {
+    Err(PasskeyError::Unreadable)
+}
+
+/// See `ceremony`.
+///
+/// # Errors
+/// Always: what is kept is another build's.
+pub fn without(_kept: &[u8], _number: u32) -> Result<Option<Changed>, PasskeyError> {
+    Err(PasskeyError::Unreadable)
 }

@@ -15,7 +15,7 @@ use webauthn_rs::prelude::{
 
 use super::posted::PostedKind;
 use super::{
-    Asserted, Nonce, PASSKEYS_MAX, PasskeyError, Posted, Registered, RelyingParty, is_within,
+    Asserted, Changed, Listed, Nonce, PASSKEYS_MAX, PasskeyError, Posted, RelyingParty, is_within,
 };
 use crate::types::UnixMs;
 
@@ -38,10 +38,12 @@ struct Kept {
 
 #[derive(Serialize, Deserialize)]
 struct One {
-    label: String,
+    number: u32,
     /// The domain that it was made for.
     domain: String,
     since: UnixMs,
+    /// It approves nothing before: that of a young one says nothing of the others.
+    usable_from: UnixMs,
     passkey: Passkey,
 }
 
@@ -64,9 +66,19 @@ impl Kept {
         serde_json::to_vec(self).map_err(|_| PasskeyError::Unreadable)
     }
 
-    fn of_domain(&self, domain: &str) -> Vec<Passkey> {
-        let here = self.passkeys.iter().filter(|one| one.domain == domain);
-        here.map(|one| one.passkey.clone()).collect()
+    /// Those that were made for this domain and may be used at this time.
+    fn of_domain(&self, domain: &str, ripe_at: UnixMs) -> Vec<Passkey> {
+        let fits = |one: &&One| one.domain == domain && one.usable_from <= ripe_at;
+        self.passkeys.iter().filter(fits).map(|one| one.passkey.clone()).collect()
+    }
+
+    /// What is to be kept; `None` if none is left.
+    fn changed(&self) -> Result<Option<Changed>, PasskeyError> {
+        let since = self.passkeys.iter().map(|one| one.since).min();
+        let usable_from = self.passkeys.iter().map(|one| one.usable_from).min();
+        let (Some(since), Some(usable_from)) = (since, usable_from) else { return Ok(None) };
+        let (kept, count) = (self.write()?, self.passkeys.len());
+        Ok(Some(Changed { kept, count, since, usable_from }))
     }
 }
 
@@ -98,7 +110,7 @@ impl Verifier {
         is_within(host, &self.id)
     }
 
-    /// What a browser hands to `navigator.credentials.get`.
+    /// What a browser hands to `navigator.credentials.get`: any of those that may be used at this time will do.
     ///
     /// # Errors
     /// `NoneHere`, or `Unreadable`.
@@ -106,9 +118,10 @@ impl Verifier {
         &self,
         kept: &[u8],
         signs: &[u8; 32],
+        ripe_at: UnixMs,
         timeout_ms: u64,
     ) -> Result<Value, PasskeyError> {
-        let passkeys = Kept::read(kept)?.of_domain(&self.id);
+        let passkeys = Kept::read(kept)?.of_domain(&self.id, ripe_at);
         if passkeys.is_empty() {
             return Err(PasskeyError::NoneHere);
         }
@@ -125,6 +138,7 @@ impl Verifier {
         &self,
         kept: &[u8],
         signs: &[u8; 32],
+        ripe_at: UnixMs,
         posted: &str,
     ) -> Result<Asserted, PasskeyError> {
         let posted = Posted::parse(posted)?;
@@ -132,7 +146,7 @@ impl Verifier {
             return Err(PasskeyError::Malformed);
         };
         let mut kept = Kept::read(kept)?;
-        let passkeys = kept.of_domain(&self.id);
+        let passkeys = kept.of_domain(&self.id, ripe_at);
         let started = self.webauthn.start_passkey_authentication(&passkeys);
         let (_, state) = started.map_err(|_| PasskeyError::NoneHere)?;
         let state: PasskeyAuthentication = over(&state, "ast", signs)?;
@@ -181,7 +195,7 @@ impl Verifier {
         Ok(options)
     }
 
-    /// Adds the passkey that was made.
+    /// Adds the passkey that was made; it has to wait for so long, and the others no longer than before.
     ///
     /// # Errors
     /// Why it is not taken.
@@ -192,7 +206,8 @@ impl Verifier {
         signs: &[u8; 32],
         posted: &str,
         now: UnixMs,
-    ) -> Result<Registered, PasskeyError> {
+        hold_ms: u64,
+    ) -> Result<Changed, PasskeyError> {
         let posted = Posted::parse(posted)?;
         let PostedKind::Attestation { attestation_object } = posted.kind else {
             return Err(PasskeyError::Malformed);
@@ -215,10 +230,14 @@ impl Verifier {
             return Err(PasskeyError::Known);
         }
         kept.made = kept.made.saturating_add(1);
-        let label = format!("Passkey {}", kept.made);
-        let domain = self.id.clone();
-        kept.passkeys.push(One { label: label.clone(), domain, since: now, passkey });
-        Ok(Registered { kept: kept.write()?, label })
+        kept.passkeys.push(One {
+            number: kept.made,
+            domain: self.id.clone(),
+            since: now,
+            usable_from: now.plus_ms(hold_ms),
+            passkey,
+        });
+        kept.changed()?.ok_or(PasskeyError::Unreadable)
     }
 
     fn start(
@@ -236,6 +255,30 @@ impl Verifier {
         let options = serde_json::to_value(options).map_err(|_| PasskeyError::Unreadable)?;
         Ok((options, state))
     }
+}
+
+/// The account's passkeys, oldest first, whichever site they were made on.
+///
+/// # Errors
+/// `Unreadable`.
+pub fn listed(kept: &[u8]) -> Result<Vec<Listed>, PasskeyError> {
+    let list =
+        |one: &One| Listed { number: one.number, since: one.since, usable_from: one.usable_from };
+    Ok(Kept::read(kept)?.passkeys.iter().map(list).collect())
+}
+
+/// Takes one away; `None` if it was the last.
+///
+/// # Errors
+/// `NoneHere` if there is none of this number, or `Unreadable`.
+pub fn without(kept: &[u8], number: u32) -> Result<Option<Changed>, PasskeyError> {
+    let mut kept = Kept::read(kept)?;
+    let before = kept.passkeys.len();
+    kept.passkeys.retain(|one| one.number != number);
+    if kept.passkeys.len() == before {
+        return Err(PasskeyError::NoneHere);
+    }
+    kept.changed()
 }
 
 /// The library's options, about our challenge.

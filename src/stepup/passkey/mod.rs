@@ -12,12 +12,13 @@ mod posted;
 use aws_lc_rs::digest::{Context, SHA256};
 
 #[cfg(not(feature = "webauthn"))]
-pub use absent::Verifier;
+pub use absent::{Verifier, listed, without};
 #[cfg(feature = "webauthn")]
-pub use ceremony::Verifier;
+pub use ceremony::{Verifier, listed, without};
 pub use posted::{BadPost, Posted, PostedKind};
 
 use super::challenge::{Challenge, Scope};
+use crate::types::UnixMs;
 
 /// Whether this program has them at all: cargo feature `webauthn`.
 pub const BUILT: bool = cfg!(feature = "webauthn");
@@ -94,13 +95,25 @@ pub struct Asserted {
     pub renewed: Option<Vec<u8>>,
 }
 
-/// A passkey was made.
+/// An account's passkeys after one was made or taken away.
 #[derive(Debug)]
-pub struct Registered {
-    /// What is to be kept of all of the account's passkeys.
+pub struct Changed {
+    /// What is to be kept of all of them.
     pub kept: Vec<u8>,
-    /// For people: `Passkey 2`.
-    pub label: String,
+    pub count: usize,
+    /// Of the oldest.
+    pub since: UnixMs,
+    /// From when the first of them approves anything; each has a time of its own.
+    pub usable_from: UnixMs,
+}
+
+/// One of an account's passkeys, as its owner is shown it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its place in the row of all that were ever made.
+    pub number: u32,
+    pub since: UnixMs,
+    pub usable_from: UnixMs,
 }
 
 /// Why nothing can be asked of a passkey, or its answer does not count. For the record, not for who answered.
@@ -133,7 +146,7 @@ mod tests {
     use crate::stepup::challenge::State;
     use crate::types::{
         AccountId, ActionName, ChallengeId, Credential, CredentialId, CredentialKind, FactorSet,
-        IntentDigest, PolicyVersion, RequestId, SiteName, UnixMs,
+        IntentDigest, PolicyVersion, RequestId, SiteName,
     };
 
     fn challenge(id: &str, scope: Scope) -> Challenge {
@@ -163,6 +176,7 @@ mod tests {
             held: None,
             return_to: None,
             pending: None,
+            browser: None,
         }
     }
 

@@ -136,6 +136,27 @@ pub(super) fn renew(
     Ok(true)
 }
 
+/// Another in its place, or none, unless it was changed meanwhile.
+pub(super) fn replace(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    id: &AccountId,
+    (factor, was): (Factor, &[u8]),
+    enrolled: Option<Enrolled>,
+    now: UnixMs,
+) -> Result<bool, StoreError> {
+    let mut account = Account::load(desk, id)?;
+    if !account.factors.iter().any(|known| known.factor == factor && known.secret == was) {
+        return Ok(false);
+    }
+    match enrolled {
+        Some(enrolled) => install(desk, limits, &mut account, enrolled, now)?,
+        None => drop(remove_factor(desk, limits, &mut account, factor, now)?),
+    }
+    account.save(desk, id)?;
+    Ok(true)
+}
+
 pub(super) fn disenrol(
     desk: &mut Desk<'_>,
     limits: &Limits,
@@ -162,6 +183,9 @@ fn remove_factor(
     account.factors.retain(|known| known.factor != factor);
     let removed = account.factors.len() < before;
     if removed {
+        if factor == Factor::Sms {
+            account.number_gone = Some(now);
+        }
         account.security_changed = Some(now);
         account.void(desk, limits, now)?;
     }

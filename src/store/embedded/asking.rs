@@ -178,28 +178,19 @@ pub(super) fn prove(
     mac: Option<&str>,
     now: UnixMs,
 ) -> Result<Proven, StoreError> {
-    let key = Key::new(Kind::Challenge).part(id.as_str());
-    let challenge = challenge_of(desk, id, owner)?.ok_or_else(|| corrupt(&key))?;
-    // Not `state_at`: the attempt that was just spent may have been the last.
-    if challenge.state != State::Open || now >= challenge.expires {
-        return Ok(Proven::Closed(as_of(challenge, now)));
-    }
-    let mut account = Account::load(desk, owner)?;
-    // Whatever voids an account's challenges forgets them; one without attempts has no state that would show it.
-    if !account.live.contains(id) {
-        return Ok(Proven::Closed(as_of(challenge, now)));
-    }
+    let (challenge, mut account) = match answerable(desk, id, owner, now)? {
+        Answerable::Yes(challenge, account) => (*challenge, *account),
+        Answerable::No(challenge) => return Ok(Proven::Closed(*challenge)),
+    };
     if let Some(pending) = &challenge.pending {
+        let right = factor == pending.factor
+            && match factor {
+                Factor::Totp => step.is_some(),
+                Factor::Sms => is_last_code(&challenge, mac, now),
+                _ => false,
+            };
         let enrolled = Enrolled::of_pending(pending, step, limits.factor_hold_ms, now);
-        return enrol_pending(
-            desk,
-            limits,
-            (account, owner),
-            challenge,
-            (factor, mac),
-            enrolled,
-            now,
-        );
+        return enrol_pending(desk, limits, (account, owner), challenge, (enrolled, right), now);
     }
     let fresh = match factor {
         Factor::Totp => remember_step(&mut account, step),
@@ -225,6 +216,52 @@ pub(super) fn prove(
     Ok(Proven::Approved(challenge))
 }
 
+/// A challenge that an answer may still end, with its account.
+enum Answerable {
+    Yes(Box<Challenge>, Box<Account>),
+    No(Box<Challenge>),
+}
+
+fn answerable(
+    desk: &Desk<'_>,
+    id: &ChallengeId,
+    owner: &AccountId,
+    now: UnixMs,
+) -> Result<Answerable, StoreError> {
+    let key = Key::new(Kind::Challenge).part(id.as_str());
+    let challenge = challenge_of(desk, id, owner)?.ok_or_else(|| corrupt(&key))?;
+    // Not `state_at`: the attempt that was just spent may have been the last.
+    if challenge.state != State::Open || now >= challenge.expires {
+        return Ok(Answerable::No(Box::new(as_of(challenge, now))));
+    }
+    let account = Account::load(desk, owner)?;
+    // Whatever voids an account's challenges forgets them; one without attempts has no state that would show it.
+    Ok(match account.live.contains(id) {
+        true => Answerable::Yes(Box::new(challenge), Box::new(account)),
+        false => Answerable::No(Box::new(as_of(challenge, now))),
+    })
+}
+
+/// The passkey was made that a challenge waited for.
+pub(super) fn enrol_made(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    (id, owner): (&ChallengeId, &AccountId),
+    was: Option<&[u8]>,
+    enrolled: Enrolled,
+    now: UnixMs,
+) -> Result<Proven, StoreError> {
+    let (challenge, account) = match answerable(desk, id, owner, now)? {
+        Answerable::Yes(challenge, account) => (*challenge, *account),
+        Answerable::No(challenge) => return Ok(Proven::Closed(*challenge)),
+    };
+    let waits = challenge.pending.as_ref().map(|pending| pending.factor);
+    let known = account.factors.iter().find(|known| known.factor == Factor::Webauthn);
+    let right = (waits, enrolled.factor) == (Some(Factor::Webauthn), Factor::Webauthn)
+        && known.map(|known| known.secret.as_slice()) == was;
+    enrol_pending(desk, limits, (account, owner), challenge, (enrolled, right), now)
+}
+
 /// The factor that waited is enrolled by the answer that shows it works. Whatever else was asked or given was so in
 /// another state of the account.
 fn enrol_pending(
@@ -232,8 +269,7 @@ fn enrol_pending(
     limits: &Limits,
     (mut account, owner): (Account, &AccountId),
     challenge: Challenge,
-    (factor, mac): (Factor, Option<&str>),
-    enrolled: Enrolled,
+    (enrolled, right): (Enrolled, bool),
     now: UnixMs,
 ) -> Result<Proven, StoreError> {
     if account.frozen.is_some() {
@@ -241,29 +277,20 @@ fn enrol_pending(
         save_challenge(desk, challenge.clone(), limits)?;
         return Ok(Proven::Closed(challenge));
     }
-    let right = factor == enrolled.factor
-        && match factor {
-            Factor::Totp => enrolled.last_step.is_some(),
-            Factor::Sms => is_last_code(&challenge, mac, now),
-            _ => true,
-        };
     if !right {
         return Ok(Proven::Replayed);
     }
+    let factor = enrolled.factor;
     account.tally.prove(factor);
-    let codes = challenge.pending.as_ref().map_or(Vec::new(), |pending| pending.codes.clone());
     let has_codes = account.factors.iter().any(|known| known.factor == Factor::Recovery);
-    if !codes.is_empty() && !has_codes {
+    if let Some(pending) =
+        challenge.pending.as_ref().filter(|it| !it.codes.is_empty() && !has_codes)
+    {
+        let codes = pending.codes.clone();
+        let blank = Enrolled::of_pending(pending, None, limits.factor_hold_ms, now);
         let (label, secret) = ("recovery codes".to_owned(), Vec::new());
-        let recovery = Enrolled {
-            factor: Factor::Recovery,
-            secret,
-            label,
-            last_step: None,
-            codes,
-            ..enrolled.clone()
-        };
-        account.factors.push(recovery);
+        let factor = Factor::Recovery;
+        account.factors.push(Enrolled { factor, secret, label, codes, ..blank });
     }
     accounts::install(desk, limits, &mut account, enrolled, now)?;
     account.security_changed = Some(now);

@@ -30,6 +30,8 @@ pub(super) struct Account {
     pub(super) round: u64,
     /// Holds begun before the last freeze are not served.
     pub(super) freezes: u64,
+    /// When the account's number was last taken away, or another one put in its place.
+    pub(super) number_gone: Option<UnixMs>,
 }
 
 /// Where an account has been.
@@ -283,6 +285,7 @@ pub(super) fn standing(
         last: session.last.or(places.last),
         elevations: session.elevations,
         security_changed: protection.security_changed,
+        claims_count_from: protection.number_gone.map(|at| at.plus_ms(limits.factor_hold_ms)),
     })
 }
 

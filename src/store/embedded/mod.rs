@@ -297,6 +297,21 @@ impl Store for Embedded {
         }))
     }
 
+    fn enrol_made(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        was: Option<Vec<u8>>,
+        enrolled: Enrolled,
+        now: UnixMs,
+    ) -> Task<'_, Proven> {
+        let limits = Arc::clone(&self.limits);
+        let (id, account) = (id.clone(), account.clone());
+        Box::pin(self.ask(Some(now), move |desk| {
+            asking::enrol_made(desk, &limits, (&id, &account), was.as_deref(), enrolled, now)
+        }))
+    }
+
     fn renew_factor(
         &self,
         account: &AccountId,
@@ -432,6 +447,21 @@ impl Store for Embedded {
                 accounts::disenrol(desk, &limits, &account, factor, now)
             }),
         )
+    }
+
+    fn replace_factor(
+        &self,
+        account: &AccountId,
+        factor: Factor,
+        was: Vec<u8>,
+        enrolled: Option<Enrolled>,
+        now: UnixMs,
+    ) -> Task<'_, bool> {
+        let limits = Arc::clone(&self.limits);
+        let account = account.clone();
+        Box::pin(self.ask(Some(now), move |desk| {
+            accounts::replace(desk, &limits, &account, (factor, &was), enrolled, now)
+        }))
     }
 
     fn account(&self, account: &AccountId, now: UnixMs) -> Task<'_, AccountCard> {

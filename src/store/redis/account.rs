@@ -28,6 +28,7 @@ pub(super) struct Account {
     pub(super) last: Option<Sighting>,
     round: i64,
     pub(super) freezes: i64,
+    pub(super) number_gone: Option<UnixMs>,
 }
 
 impl Account {
@@ -51,6 +52,7 @@ impl Account {
             last: sighting_in(fields)?,
             round: fields.number("round")?.unwrap_or(0),
             freezes: fields.number("freezes")?.unwrap_or(0),
+            number_gone: time("number_gone")?,
         })
     }
 
@@ -95,6 +97,7 @@ impl Account {
             last: last.or(self.last),
             elevations,
             security_changed: self.security_changed,
+            claims_count_from: self.number_gone.map(|at| at.plus_ms(limits.factor_hold_ms)),
         })
     }
 }

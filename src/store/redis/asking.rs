@@ -3,14 +3,16 @@
 //! Never compares a code with a secret. Invariant: what never changes of a challenge is written once, as JSON; what
 //! changes stands beside it, where scripts can read it.
 
-use super::account::{factor_text, read_factors, read_pending, read_record, write_pending};
+use super::account::{
+    factor_text, read_factors, read_pending, read_record, write_enrolled, write_pending,
+};
 use super::keys::{account_text, credential_text, join, tag_of};
 use super::reply::{Fields, Reply, corrupt, next};
 use super::{Redis, scripts};
 use crate::policy::verdict::{Requirement, Valid};
 use crate::stepup::attempts::DAY_MS;
 use crate::stepup::challenge::{Challenge, Scope, SentCode, State};
-use crate::store::{Opened, PasskeyAsked, Proven, Spent, StoreError, scope_key};
+use crate::store::{Enrolled, Opened, PasskeyAsked, Proven, Spent, StoreError, scope_key};
 use crate::types::{AccountId, ChallengeId, Credential, Factor, UnixMs};
 
 impl Redis {
@@ -149,6 +151,28 @@ impl Redis {
             mac.map_or(Vec::new(), |mac| format!("={mac}").into_bytes()),
         ];
         let reply = self.shared.ask_of(&scripts::PROVE, account, args, now).await;
+        self.proven(account, reply).await
+    }
+
+    pub(super) async fn do_enrol_made(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        was: Option<Vec<u8>>,
+        enrolled: &Enrolled,
+        now: UnixMs,
+    ) -> Result<Proven, StoreError> {
+        let was = was.map_or(Vec::new(), |was| [b"=", &was[..]].concat());
+        let args = vec![id.as_str().into(), was, write_enrolled(enrolled)];
+        let reply = self.shared.ask_of(&scripts::ENROL_MADE, account, args, now).await;
+        self.proven(account, reply).await
+    }
+
+    async fn proven(
+        &self,
+        account: &AccountId,
+        reply: Result<Reply, StoreError>,
+    ) -> Result<Proven, StoreError> {
         self.shared.view.raise(account);
         let (word, mut rest) = said(reply?)?;
         if word == "enrolled" {

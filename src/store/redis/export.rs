@@ -59,8 +59,19 @@ impl Redis {
     async fn put_back(&self, kept: Kept, now: UnixMs) -> Result<(), StoreError> {
         let shared = &self.shared;
         let to = match kept {
-            Kept::Account { account, frozen, security_changed, factors, tally, freezes } => {
-                let fields = protection(frozen, security_changed, &factors, &tally, freezes);
+            Kept::Account {
+                account,
+                frozen,
+                security_changed,
+                factors,
+                tally,
+                freezes,
+                number_gone,
+            } => {
+                let mut fields = protection(frozen, security_changed, &factors, &tally, freezes);
+                if let Some(at) = number_gone {
+                    fields.extend([b"number_gone".to_vec(), at.0.to_string().into_bytes()]);
+                }
                 let args = vec![join(fields)];
                 let put = shared.ask_of(&scripts::RESTORE_ACCOUNT, &account, args, now).await;
                 shared.view.raise(&account);
@@ -273,6 +284,7 @@ fn of_account(account: AccountId, fields: &Fields, kept: &mut Vec<Kept>) -> Resu
         arrived,
         last,
         freezes,
+        number_gone,
         ..
     } = Account::read(fields)?;
     let freezes = u64::try_from(freezes).unwrap_or(0);
@@ -281,7 +293,15 @@ fn of_account(account: AccountId, fields: &Fields, kept: &mut Vec<Kept>) -> Resu
         let account = account.clone();
         kept.push(Kept::Places { account, countries, asns, last: places, arrived });
     }
-    kept.push(Kept::Account { account, frozen, security_changed, factors, tally, freezes });
+    kept.push(Kept::Account {
+        account,
+        frozen,
+        security_changed,
+        factors,
+        tally,
+        freezes,
+        number_gone,
+    });
     Ok(())
 }
 

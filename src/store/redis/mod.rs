@@ -385,6 +385,18 @@ impl Store for Redis {
         Box::pin(async move { self.do_prove(&id, &account, factor, step, mac, now).await })
     }
 
+    fn enrol_made(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        was: Option<Vec<u8>>,
+        enrolled: Enrolled,
+        now: UnixMs,
+    ) -> Task<'_, Proven> {
+        let (id, account) = (id.clone(), account.clone());
+        Box::pin(async move { self.do_enrol_made(&id, &account, was, &enrolled, now).await })
+    }
+
     fn renew_factor(
         &self,
         account: &AccountId,
@@ -495,6 +507,20 @@ impl Store for Redis {
         let account = account.clone();
         let args = vec![account::factor_text(factor)];
         Box::pin(async move { self.protect(&scripts::DISENROL, &account, args, now).await })
+    }
+
+    fn replace_factor(
+        &self,
+        account: &AccountId,
+        factor: Factor,
+        was: Vec<u8>,
+        enrolled: Option<Enrolled>,
+        now: UnixMs,
+    ) -> Task<'_, bool> {
+        let account = account.clone();
+        let record = enrolled.as_ref().map_or(Vec::new(), account::write_enrolled);
+        let args = vec![account::factor_text(factor), was, record];
+        Box::pin(async move { self.protect(&scripts::REPLACE, &account, args, now).await })
     }
 
     fn account(&self, account: &AccountId, now: UnixMs) -> Task<'_, AccountCard> {

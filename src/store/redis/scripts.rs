@@ -24,6 +24,7 @@ scripts! {
     ENROL = "prelude" "account" "enrol";
     RENEW = "prelude" "account" "renew";
     DISENROL = "prelude" "account" "disenrol";
+    REPLACE = "prelude" "account" "replace";
     BEGIN = "prelude" "account" "attempt" "begin";
     CONSULT = "prelude" "consult";
     ABANDON = "prelude" "attempt" "abandon";
@@ -36,6 +37,7 @@ scripts! {
     ASK_PASSKEY = "prelude" "account" "ask_passkey";
     SPEND = "prelude" "account" "pending" "spend";
     PROVE = "prelude" "account" "pending" "prove";
+    ENROL_MADE = "prelude" "account" "pending" "enrol_made";
     REJECT = "prelude" "account" "reject";
     TAKE_HELD = "prelude" "account" "take_held";
     PUT_CODE = "prelude" "account" "put_code";

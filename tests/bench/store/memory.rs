@@ -139,6 +139,7 @@ fn account(number: usize) -> Vec<Kept> {
             factors: vec![totp],
             tally: Default::default(),
             freezes: 0,
+            number_gone: None,
         },
         Kept::Places { account, countries, asns, last, arrived: Default::default() },
     ]

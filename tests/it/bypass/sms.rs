@@ -71,6 +71,31 @@ async fn a_resend_gives_no_attempts_back_and_shows_no_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tokens_number_does_not_come_in_force_by_taking_the_enrolled_one_away() {
+    let world = World::start().await;
+    world.enrol_phone("alice", PHONE).await;
+    world.session("alice", "s0").await;
+    let alice = claiming(&world, "s1", "+4915187654321");
+    let remove = "/.stepgate/factors/sms/remove";
+    let id = alice.post_json(remove, "{}").await.challenge();
+    let code = sms(&world, 1).await.remove(0);
+    assert_eq!(guess(&alice, &id, "sms", &code).await.status, 200);
+    assert_eq!(alice.post_json(remove, "{}").await.status, 200);
+    for wait_s in [0, 86_000] {
+        world.wait_s(wait_s);
+        let alice = claiming(&world, "s2", "+4915187654321");
+        let refused = alice.post_json(TRANSFER, transfer("1")).await;
+        assert_eq!(refused.status, 403, "{}", refused.text());
+        assert_eq!(refused.header("step-up-challenge"), "");
+    }
+    assert_eq!(world.sms().matches(" #").count(), 1, "{}", world.sms());
+    world.wait_s(401);
+    let alice = claiming(&world, "s3", "+4915187654321");
+    let asked = alice.post_json(TRANSFER, transfer("1")).await;
+    assert_eq!((asked.status.as_u16(), asked.header("step-up-factors")), (401, "sms"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tokens_number_does_not_replace_the_enrolled_one() {
     let world = World::start().await;
     world.enrol_phone("alice", PHONE).await;

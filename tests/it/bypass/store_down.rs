@@ -118,6 +118,28 @@ impl Store for Fragile {
         self.unless_down(self.store.ask_passkey(id, account, ceremony, now))
     }
 
+    fn enrol_made(
+        &self,
+        id: &ChallengeId,
+        account: &AccountId,
+        was: Option<Vec<u8>>,
+        enrolled: Enrolled,
+        now: UnixMs,
+    ) -> Task<'_, Proven> {
+        self.unless_down(self.store.enrol_made(id, account, was, enrolled, now))
+    }
+
+    fn replace_factor(
+        &self,
+        account: &AccountId,
+        factor: Factor,
+        was: Vec<u8>,
+        enrolled: Option<Enrolled>,
+        now: UnixMs,
+    ) -> Task<'_, bool> {
+        self.unless_down(self.store.replace_factor(account, factor, was, enrolled, now))
+    }
+
     fn renew_factor(
         &self,
         account: &AccountId,

@@ -259,7 +259,7 @@ async fn whoever_hangs_up_while_a_factor_is_changed_keeps_nobody_from_being_told
     let at = format!("/.stepgate/challenge/{}", asked.challenge());
     assert_eq!(answer(&alice, &at, "totp", &world.totp()).await.status, 200);
     let headers: String =
-        alice.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        alice.standing().iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!(
         "POST {REMOVE_TOTP} HTTP/1.1\r\nhost: exchange.example\r\n{headers}content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
     );

@@ -59,6 +59,21 @@ async fn a_form_goes_out_as_the_browser_sent_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn cookies_that_came_one_by_one_go_out_as_one() {
+    let (world, alice) = world().await;
+    let whole = cookie_of(&alice);
+    let mut crumbs = alice.with("content-type", URLENCODED);
+    crumbs.headers.retain(|(name, _)| name != "cookie");
+    // As browsers send them over HTTP/2 (RFC 9113 §8.2.3).
+    crumbs.headers.extend(whole.split("; ").map(|one| ("cookie".to_owned(), one.to_owned())));
+    let question = Question::on(&crumbs.send_h2("POST", "/withdraw", FORM).await);
+    question.confirm(&world, &alice).await;
+    assert_eq!(question.release(&alice).await.status, 200);
+    let seen = world.exchange.seen_at("/withdraw").pop().unwrap();
+    as_sent(&seen.headers, &whole, URLENCODED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_form_with_a_file_goes_out_with_its_own_boundary() {
     let pack = PACK.replace("write = \"allow\"", "write = \"require\"");
     let world = World::with(POLICY, &pack, "").await;

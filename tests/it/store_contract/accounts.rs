@@ -183,6 +183,24 @@ pub async fn removing_a_factor_is_a_change(make: Make) {
     assert_eq!(store.factors(&alice()).await.expect("answers"), []);
 }
 
+pub async fn a_number_that_is_gone_keeps_claims_waiting(make: Make) {
+    let store = make(Limits { factor_hold_ms: 2 * DAY, ..Limits::default() });
+    let sms = Enrolled { factor: Factor::Sms, ..totp() };
+    let waits = async || look(&store, &alice(), &session("s")).await.claims_count_from;
+    store.enrol(&alice(), totp(), NOW).await.expect("enrols");
+    store.enrol(&alice(), sms.clone(), NOW).await.expect("enrols");
+    assert!(store.disenrol(&alice(), Factor::Totp, after(1)).await.expect("answers"));
+    assert_eq!(waits().await, None, "no number went");
+    assert!(store.disenrol(&alice(), Factor::Sms, after(2)).await.expect("answers"));
+    assert_eq!(waits().await, Some(after(2 * DAY + 2)));
+    assert!(!store.disenrol(&alice(), Factor::Sms, after(3)).await.expect("answers"));
+    assert_eq!(waits().await, Some(after(2 * DAY + 2)), "there was none to go");
+    for at in [4, 5] {
+        store.enrol(&alice(), sms.clone(), after(at)).await.expect("enrols");
+    }
+    assert_eq!(waits().await, Some(after(2 * DAY + 5)), "one took the place of another");
+}
+
 pub async fn a_factor_is_renewed_from_what_it_was_and_nothing_else_changes(make: Make) {
     let store = make(Limits::default());
     let passkeys = Enrolled { factor: Factor::Webauthn, secret: vec![0, 1], ..totp() };

@@ -122,6 +122,18 @@ enum Step {
         was: u8,
         now: u8,
     },
+    /// A passkey was made for a challenge that waits for it, or not.
+    Made {
+        pick: usize,
+        was: Option<u8>,
+        now: u8,
+    },
+    Replace {
+        who: u8,
+        factor: Factor,
+        was: u8,
+        now: Option<u8>,
+    },
     Freeze {
         who: u8,
     },
@@ -224,6 +236,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (pick.clone(), 0..3u8).prop_map(|(pick, what)| Step::AskPasskey { pick, what }),
         2 => (who.clone(), factor(), 0..3u8, 0..3u8)
             .prop_map(|(who, factor, was, now)| Step::Renew { who, factor, was, now }),
+        6 => (pick.clone(), proptest::option::of(0..3u8), 0..3u8)
+            .prop_map(|(pick, was, now)| Step::Made { pick, was, now }),
+        2 => (who.clone(), factor(), 0..3u8, proptest::option::of(0..3u8))
+            .prop_map(|(who, factor, was, now)| Step::Replace { who, factor, was, now }),
         2 => who.clone().prop_map(|who| Step::Freeze { who }),
         1 => who.clone().prop_map(|who| Step::Thaw { who }),
         3 => (who.clone(), factor(), proptest::option::of(0..60u64), 0..10u8, any::<bool>())
@@ -272,6 +288,15 @@ impl Past {
         self.made += 1;
         format!("n{}", self.made)
     }
+}
+
+/// What `totp` enrols, or what another sentence may have put there.
+fn secret(n: u8) -> Vec<u8> {
+    if n == 0 { totp().secret } else { vec![n, 0] }
+}
+
+fn passkeys(n: u8) -> Enrolled {
+    Enrolled { factor: Factor::Webauthn, secret: secret(n), ..totp() }
 }
 
 fn who(n: u8) -> AccountId {
@@ -506,9 +531,16 @@ async fn say_one(store: &Arc<dyn Store>, past: &mut Past, step: Step, at: UnixMs
             let (id, who) = past.challenge(pick, at);
             told(store.ask_passkey(&id, &who, vec![what, 0, 255], at).await)
         }
+        Step::Made { pick, was, now } => {
+            let (id, who) = past.challenge(pick, at);
+            let enrolled = Enrolled { since: at, usable_from: at.plus_ms(HOUR), ..passkeys(now) };
+            told(store.enrol_made(&id, &who, was.map(secret), enrolled, at).await)
+        }
+        Step::Replace { who: n, factor, was, now } => {
+            let enrolled = now.map(|n| Enrolled { factor, since: at, ..passkeys(n) });
+            told(store.replace_factor(&who(n), factor, secret(was), enrolled, at).await)
+        }
         Step::Renew { who: n, factor, was, now } => {
-            // What `totp` enrols, or what another renewal may have put there.
-            let secret = |n: u8| if n == 0 { totp().secret } else { vec![n, 0] };
             told(store.renew_factor(&who(n), factor, secret(was), secret(now), at).await)
         }
         Step::Freeze { who: n } => told(store.freeze(&who(n), "operator:eve".into(), at).await),

@@ -339,6 +339,147 @@ pub async fn a_young_factor_and_its_codes_survive_a_move(make: Make) {
     assert_eq!(look_at(&to, NOW).await.young, set([Factor::Totp, Factor::Recovery]));
 }
 
+/// What is kept after a passkey was made: `old` of the oldest, and not ripe before `ripe`.
+fn made(secret: &[u8], old: u64, ripe: u64) -> Enrolled {
+    let (since, usable_from) = (after(old), after(ripe));
+    Enrolled { factor: Factor::Webauthn, secret: secret.to_vec(), since, usable_from, ..totp() }
+}
+
+async fn enrol_made(
+    store: &Arc<dyn Store>,
+    id: &str,
+    was: Option<&[u8]>,
+    enrolled: Enrolled,
+    now: stepgate::types::UnixMs,
+) -> Proven {
+    let was = was.map(<[u8]>::to_vec);
+    let proven = store.enrol_made(&ChallengeId::new(id), &alice(), was, enrolled, now);
+    proven.await.expect("answers")
+}
+
+pub async fn a_passkey_is_enrolled_in_place_of_what_it_was_made_from(make: Make) {
+    let store = make(Limits::default());
+    open(&store, pending("c", Factor::Webauthn), NOW).await;
+    spend(&store, "c", Factor::Webauthn, NOW).await;
+    match enrol_made(&store, "c", None, made(&[1, 0], 0, DAY), NOW).await {
+        Proven::Approved(used) => {
+            assert_eq!((used.state, used.pending), (State::Used, None));
+            assert!(used.proven.contains(Factor::Webauthn));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(look_at(&store, NOW).await.security_changed, Some(NOW));
+    assert_eq!(look_at(&store, NOW).await.young, set([Factor::Webauthn, Factor::Recovery]));
+    // The second is made from the first, and not from anything else.
+    let later = after(2 * DAY);
+    let second = Challenge {
+        created: later,
+        expires: later.plus_ms(MINUTE),
+        ..pending("d", Factor::Webauthn)
+    };
+    open(&store, second, later).await;
+    let both = made(&[1, 0, 2], 0, DAY);
+    for was in [None, Some(&[9][..]), Some(&[1][..]), Some(&[][..])] {
+        let proven = enrol_made(&store, "d", was, both.clone(), later).await;
+        assert!(matches!(proven, Proven::Replayed), "{was:?}: {proven:?}");
+    }
+    assert_eq!(state(&store, "d", later).await, State::Open);
+    let proven = enrol_made(&store, "d", Some(&[1, 0]), both.clone(), later).await;
+    assert!(matches!(proven, Proven::Approved(_)), "{proven:?}");
+    let known = factors(&store).await;
+    assert_eq!(known.iter().find(|it| it.factor == Factor::Webauthn), Some(&both));
+    // The first one stays what it was: ripe.
+    assert!(look_at(&store, later).await.factors.contains(Factor::Webauthn));
+}
+
+pub async fn a_passkey_that_was_made_is_taken_once_and_by_nobody_else_s_challenge(make: Make) {
+    let store = make(Limits::default());
+    store.enrol(&alice(), totp(), NOW).await.expect("enrols");
+    open(&store, challenge("a"), NOW).await;
+    open(&store, pending("t", Factor::Totp), NOW).await;
+    open(&store, pending("c", Factor::Webauthn), NOW).await;
+    for id in ["a", "t"] {
+        let proven = enrol_made(&store, id, None, made(&[1], 0, DAY), NOW).await;
+        assert!(matches!(proven, Proven::Replayed), "{id}: {proven:?}");
+    }
+    // No code enrols what has to be made first.
+    let id = ChallengeId::new("c");
+    let proven = store.prove(&id, &alice(), Factor::Webauthn, None, None, NOW).await;
+    assert!(matches!(proven.expect("answers"), Proven::Replayed));
+    // Nor does a passkey that calls itself something else.
+    let other = Enrolled { factor: Factor::Totp, ..made(&[1], 0, DAY) };
+    assert!(matches!(enrol_made(&store, "c", None, other, NOW).await, Proven::Replayed));
+    assert!(matches!(
+        enrol_made(&store, "c", None, made(&[1], 0, DAY), NOW).await,
+        Proven::Approved(_)
+    ));
+    for was in [None, Some(&[1][..])] {
+        let again = enrol_made(&store, "c", was, made(&[2], 0, DAY), NOW).await;
+        assert!(matches!(again, Proven::Closed(_)), "{again:?}");
+    }
+    assert_eq!(state(&store, "a", NOW).await, State::Expired, "what was asked before is void");
+    store.freeze(&alice(), "owner".into(), NOW).await.expect("freezes");
+    open(&store, pending("f", Factor::Webauthn), NOW).await;
+    let frozen = enrol_made(&store, "f", Some(&[1]), made(&[3], 0, DAY), NOW).await;
+    assert!(matches!(frozen, Proven::Closed(_)), "{frozen:?}");
+    let late = enrol_made(&store, "f", Some(&[1]), made(&[3], 0, DAY), after(5 * MINUTE)).await;
+    assert!(matches!(late, Proven::Closed(_)), "{late:?}");
+}
+
+pub async fn the_codes_that_come_with_a_second_passkey_are_young(make: Make) {
+    let store = make(Limits::default());
+    store.enrol(&alice(), made(&[1], 0, 0), NOW).await.expect("enrols");
+    let later = after(2 * DAY);
+    let second = Challenge {
+        created: later,
+        expires: later.plus_ms(MINUTE),
+        ..pending("c", Factor::Webauthn)
+    };
+    open(&store, second, later).await;
+    enrol_made(&store, "c", Some(&[1]), made(&[1, 2], 0, 0), later).await;
+    let known = factors(&store).await;
+    let codes = known.iter().find(|it| it.factor == Factor::Recovery).expect("came with it");
+    assert_eq!((codes.since, codes.usable_from), (later, after(3 * DAY)));
+    assert_eq!(codes.codes, ["c1", "c2"]);
+    assert_eq!(codes.language.as_deref(), Some("ja"));
+}
+
+pub async fn a_factor_is_replaced_or_taken_away_from_what_it_was(make: Make) {
+    let store = make(Limits::default());
+    store.enrol(&alice(), totp(), NOW).await.expect("enrols");
+    store.enrol(&alice(), made(&[1, 2], 0, 0), NOW).await.expect("enrols");
+    open(&store, challenge("c"), NOW).await;
+    let replace = async |was: &[u8], enrolled: Option<Enrolled>| {
+        let was = was.to_vec();
+        let replaced = store.replace_factor(&alice(), Factor::Webauthn, was, enrolled, after(1));
+        replaced.await.expect("answers")
+    };
+    assert!(!replace(&[1], Some(made(&[2], 0, 0))).await, "it was something else");
+    assert!(!replace(&[1], None).await);
+    assert_eq!(state(&store, "c", NOW).await, State::Open, "nothing was done");
+    assert!(replace(&[1, 2], Some(made(&[2], 0, 0))).await);
+    assert_eq!(factors(&store).await, [totp(), made(&[2], 0, 0)]);
+    assert_eq!(state(&store, "c", after(1)).await, State::Expired);
+    assert_eq!(look_at(&store, after(1)).await.security_changed, Some(after(1)));
+    assert!(replace(&[2], None).await);
+    assert!(!replace(&[2], None).await);
+    assert_eq!(factors(&store).await, [totp()]);
+}
+
+pub async fn of_parallel_passkeys_one_is_enrolled(make: Make) {
+    let store = make(Limits { open_per_account_max: 20, ..Limits::default() });
+    open(&store, pending("c", Factor::Webauthn), NOW).await;
+    let mut tries = JoinSet::new();
+    for n in 0..20 {
+        let store = Arc::clone(&store);
+        tries.spawn(async move { enrol_made(&store, "c", None, made(&[n], 0, DAY), NOW).await });
+    }
+    let all = tries.join_all().await;
+    assert_eq!(all.iter().filter(|proven| matches!(proven, Proven::Approved(_))).count(), 1);
+    let known = factors(&store).await;
+    assert_eq!(known.iter().filter(|it| it.factor == Factor::Webauthn).count(), 1);
+}
+
 pub async fn of_fifty_parallel_confirmations_one_enrols(make: Make) {
     let store = make(Limits { open_per_account_max: 20, ..Limits::default() });
     open(&store, pending("c", Factor::Totp), NOW).await;

@@ -78,6 +78,7 @@ pub fn challenge(id: &str) -> Challenge {
         held: None,
         return_to: None,
         pending: None,
+        browser: None,
     }
 }
 

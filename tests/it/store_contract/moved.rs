@@ -337,6 +337,7 @@ pub async fn an_export_of_many_comes_in_parts_that_miss_nothing(make: Make) {
                     factors: vec![],
                     tally: Tally::default(),
                     freezes: 0,
+                    number_gone: None,
                 },
                 Kept::Session { account, credential: session(&format!("s{n}")), last },
             ]
@@ -406,14 +407,16 @@ pub fn kept() -> impl Strategy<Value = Kept> {
     });
     let frozen = prop::option::of(at())
         .prop_map(|since| since.map(|since| Freeze { since, by: "rule:x".into() }));
-    let account = (who(), frozen, prop::option::of(at()), factors, tally, 0..4u64).prop_map(
-        |(account, frozen, security_changed, factors, tally, freezes)| Kept::Account {
+    let gone = prop::option::of(at());
+    let account = (who(), frozen, prop::option::of(at()), factors, tally, 0..4u64, gone).prop_map(
+        |(account, frozen, security_changed, factors, tally, freezes, number_gone)| Kept::Account {
             account,
             frozen,
             security_changed,
             factors,
             tally,
             freezes,
+            number_gone,
         },
     );
     let sighting = || {

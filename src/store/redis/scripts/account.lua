@@ -212,6 +212,9 @@ local function remove_factor(account, factor)
   local _, at = find_factor(records, factor)
   if at then
     table.remove(records, at)
+    if factor == SMS then
+      set(account, 'number_gone', digits(now))
+    end
     set(account, 'security_changed', digits(now))
     void(account)
     save_factors(account, records)

@@ -2,63 +2,29 @@
 -- ARGV: 5 challenge, 6 factor, 7 TOTP step ('' for none), 8 the SMS or recovery code's MAC ('='
 -- before it)
 
-local TOTP, RECOVERY = '0', '4'
+local TOTP = '0'
 local id, factor = ARGV[5], ARGV[6]
 local challenge = challenge_of(id)
 if not challenge then
   return { 'missing' }
 end
--- Not its state: the attempt that was just spent may have been the last.
-if challenge.state ~= 'open' or challenge.epoch ~= epoch or now >= tonumber(challenge.expires) then
-  return { 'closed', told(challenge) }
-end
 local account = hash(account_key)
--- Whatever voids an account's challenges forgets them; one without attempts has no state that would show it.
-local is_live = false
-for _, known in ipairs(split(account.live)) do
-  is_live = is_live or known == id
-end
-if not is_live then
+if not answerable(id, challenge, account) then
   return { 'closed', told(challenge) }
 end
 local key = challenge_key(id)
 local session_key = base .. 's' .. owner .. challenge.credential
 local session = hash(session_key)
 
--- The factor that waited is enrolled by the answer that shows it works. Whatever else was asked or given was so in
--- another state of the account.
 if challenge.pending then
-  local pending = split(challenge.pending)
-  if account.frozen_since then
-    end_challenge(id, 'expired')
-    return { 'closed', told(challenge_of(id), 'expired') }
-  end
-  local right = factor == pending[1]
+  local pending, right = split(challenge.pending), false
   if factor == TOTP then
-    right = right and ARGV[7] ~= ''
+    right = ARGV[7] ~= ''
   elseif factor == SMS then
-    right = right and challenge.mac and ARGV[8] == '=' .. challenge.mac and now < tonumber(challenge.code_expires)
+    right = challenge.mac and ARGV[8] == '=' .. challenge.mac and now < tonumber(challenge.code_expires)
   end
-  if not right then
-    return { 'replayed' }
-  end
-  prove_all(account, factor)
-  local records = factors_of(account)
-  if pending[5] ~= '' and not find_factor(records, RECOVERY) then
-    local codes = enrolled_of(pending, '')
-    codes[1], codes[2], codes[3], codes[8] = RECOVERY, '', 'recovery codes', pending[5]
-    records[#records + 1] = codes
-    save_factors(account, records)
-  end
-  install_factor(account, enrolled_of(pending, ARGV[7]), true)
-  set(account, 'security_changed', digits(now))
-  void(account)
-  end_challenge(id, 'used')
-  challenge = challenge_of(id)
-  put(key, challenge, 'proven', digits(bit.bor(challenge.proven, 2 ^ factor)))
-  put(key, challenge, 'expires', digits(now + GRANT_MS))
-  keep(key, 2 * GRANT_MS + DAY)
-  return { 'enrolled', told(challenge, 'used') }
+  right = right and factor == pending[1]
+  return enrol_waiting(id, challenge, account, right, enrolled_of(pending, ARGV[7]))
 end
 
 if factor == TOTP then
