@@ -121,6 +121,8 @@ enum Done {
     },
     Removed,
     NotThere,
+    /// The account was frozen after this was cleared.
+    Frozen,
     Failed,
 }
 
@@ -131,6 +133,7 @@ impl Done {
             Self::Waits { .. } | Self::Codes { .. } | Self::Removed => StatusCode::OK,
             Self::Blocked { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotThere => StatusCode::NOT_FOUND,
+            Self::Frozen => StatusCode::LOCKED,
             Self::Failed => StatusCode::SERVICE_UNAVAILABLE,
         };
         let mut response = Response::new(Body::empty());
@@ -146,7 +149,7 @@ pub(super) fn forms() -> ChallengeId {
 }
 
 /// An API key acts for its owner; who may say so is not its to change.
-fn person(visit: &Visit, identity: &Identity) -> Result<(), Rejection> {
+pub(super) fn person(visit: &Visit, identity: &Identity) -> Result<(), Rejection> {
     match identity.credential.kind {
         CredentialKind::ApiKey => {
             let why = visit.site.pages.not_by_key(visit.language());
@@ -255,7 +258,8 @@ async fn change(
     }
     let action = change.action(visit);
     let deed = deed(worker, visit, identity, &change, &action, &known, &input)?;
-    let response = pipeline::within(worker, visit, action, body, identity.clone(), deed).await?;
+    let own = (pipeline::Own::Factors, action);
+    let response = pipeline::within(worker, visit, own, body, identity.clone(), deed).await?;
     let Some(done) = response.extensions().get::<Done>().cloned() else {
         return Err(Rejection::Unavailable("a change of factors had no end").into());
     };
@@ -328,7 +332,7 @@ fn deed(
             Box::new(move |cleared: Cleared| {
                 Box::pin(async move {
                     drop(cleared);
-                    let done = match gateway.store.disenrol(&account, factor, now).await {
+                    let done = match gateway.store.disenrol_own(&account, factor, now).await {
                         Ok(true) => Done::Removed,
                         Ok(false) => Done::NotThere,
                         Err(error) => failed(&error),
@@ -342,6 +346,9 @@ fn deed(
 }
 
 fn failed(error: &crate::store::StoreError) -> Done {
+    if matches!(error, crate::store::StoreError::Frozen) {
+        return Done::Frozen;
+    }
     tracing::error!(%error, "the store gave no answer to a change of factors");
     Done::Failed
 }
@@ -453,6 +460,7 @@ async fn told(
         }
         Done::Removed => Ok(visit.with_context(|ctx| pages.removed(&factors_path(back), ctx))),
         Done::NotThere => Err(not_found()),
+        Done::Frozen => Err(Rejection::Frozen.into()),
         Done::Failed => Err(Rejection::Unavailable("the store gave no answer").into()),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 
-use super::{factors, fate, held};
+use super::{factors, fate, held, thaw};
 use crate::body::Body;
 use crate::gateway::Worker;
 use crate::identify::Identity;
@@ -53,6 +53,9 @@ impl Release {
         let sending = Fate::Sending { since: again.head.received };
         fate::keep_if_possible(gateway, id, &sending).await;
         let ended = match super::is_own(again.head.path()) {
+            true if thaw::is_it(again.head.path()) => {
+                thaw::released(&self.worker, &again, &self.identity, body).await
+            }
             true => factors::released(&self.worker, &again, &self.identity, body).await,
             false => pipeline::release(&self.worker, &again, body, self.identity.clone()).await,
         };

@@ -24,6 +24,9 @@ pub enum Kept {
     Account {
         account: AccountId,
         frozen: Option<Freeze>,
+        /// When the last freeze ended; backups of earlier versions do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thawed: Option<UnixMs>,
         security_changed: Option<UnixMs>,
         factors: Vec<Enrolled>,
         tally: Tally,
@@ -131,8 +134,9 @@ impl Kept {
     #[must_use]
     pub fn as_of(mut self, now: UnixMs) -> Option<Self> {
         let says_something = match &mut self {
-            Self::Account { frozen, security_changed, factors, tally, freezes, .. } => {
+            Self::Account { frozen, thawed, security_changed, factors, tally, freezes, .. } => {
                 frozen.is_some()
+                    || thawed.is_some()
                     || security_changed.is_some()
                     || !factors.is_empty()
                     || *tally != Tally::default()

@@ -44,10 +44,10 @@ fn taken(key: &Key, kind: Kind, value: &[u8]) -> Result<Option<Kept>, StoreError
     let account = |group: &str, name: &str| AccountId::new(group, name);
     Ok(Some(match (kind, parts.as_slice()) {
         (Kind::Account, [group, name]) => {
-            let Account { frozen, security_changed, factors, tally, freezes, .. } =
+            let Account { frozen, thawed, security_changed, factors, tally, freezes, .. } =
                 read(key, value)?;
             let account = account(group, name);
-            Kept::Account { account, frozen, security_changed, factors, tally, freezes }
+            Kept::Account { account, frozen, thawed, security_changed, factors, tally, freezes }
         }
         (Kind::Places, [group, name]) => {
             let Places { countries, asns, arrived, last } = read(key, value)?;
@@ -96,12 +96,12 @@ pub(super) fn put_back(
 ) -> Result<(), StoreError> {
     let Some(kept) = kept.as_of(now) else { return Ok(()) };
     match kept {
-        Kept::Account { account, frozen, security_changed, factors, tally, freezes } => {
+        Kept::Account { account, frozen, thawed, security_changed, factors, tally, freezes } => {
             let mut before = Account::load(desk, &account)?;
             // Whatever was asked of its owner or given was so in another state of the account.
             before.void(desk, limits, now)?;
             let (live, round) = (before.live, before.round);
-            Account { frozen, security_changed, factors, tally, live, round, freezes }
+            Account { frozen, thawed, security_changed, factors, tally, live, round, freezes }
                 .save(desk, &account)
         }
         Kept::Places { account, countries, asns, last, arrived } => {

@@ -59,8 +59,9 @@ impl Redis {
     async fn put_back(&self, kept: Kept, now: UnixMs) -> Result<(), StoreError> {
         let shared = &self.shared;
         let to = match kept {
-            Kept::Account { account, frozen, security_changed, factors, tally, freezes } => {
-                let fields = protection(frozen, security_changed, &factors, &tally, freezes);
+            Kept::Account { account, frozen, thawed, security_changed, factors, tally, freezes } => {
+                let times = (thawed, security_changed);
+                let fields = protection(frozen, times, &factors, &tally, freezes);
                 let args = vec![join(fields)];
                 let put = shared.ask_of(&scripts::RESTORE_ACCOUNT, &account, args, now).await;
                 shared.view.raise(&account);
@@ -168,7 +169,7 @@ fn pairs<N: AsRef<[u8]>>(fields: impl IntoIterator<Item = (N, Vec<u8>)>) -> Vec<
 /// The fields of an account's hash that say what protects it.
 fn protection(
     frozen: Option<Freeze>,
-    security_changed: Option<UnixMs>,
+    (thawed, security_changed): (Option<UnixMs>, Option<UnixMs>),
     factors: &[Enrolled],
     tally: &Tally,
     freezes: u64,
@@ -176,9 +177,13 @@ fn protection(
     let mut fields: Vec<(String, Vec<u8>)> = Vec::new();
     let mut set = |name: &str, value: Vec<u8>| fields.push((name.to_owned(), value));
     let time = |at: UnixMs| at.0.to_string().into_bytes();
-    if let Some(Freeze { since, by }) = frozen {
+    if let Some(Freeze { since, by, opens }) = frozen {
         set("frozen_since", time(since));
         set("frozen_by", by.as_bytes().to_vec());
+        opens.into_iter().for_each(|at| set("frozen_opens", time(at)));
+    }
+    if let Some(at) = thawed {
+        set("thawed", time(at));
     }
     if let Some(at) = security_changed {
         set("security_changed", time(at));
@@ -265,6 +270,7 @@ fn taken(kind: u8, rest: &[u8], reply: Reply, kept: &mut Vec<Kept>) -> Result<()
 fn of_account(account: AccountId, fields: &Fields, kept: &mut Vec<Kept>) -> Result<(), StoreError> {
     let Account {
         frozen,
+        thawed,
         security_changed,
         factors,
         tally,
@@ -281,7 +287,15 @@ fn of_account(account: AccountId, fields: &Fields, kept: &mut Vec<Kept>) -> Resu
         let account = account.clone();
         kept.push(Kept::Places { account, countries, asns, last: places, arrived });
     }
-    kept.push(Kept::Account { account, frozen, security_changed, factors, tally, freezes });
+    kept.push(Kept::Account {
+        account,
+        frozen,
+        thawed,
+        security_changed,
+        factors,
+        tally,
+        freezes,
+    });
     Ok(())
 }
 

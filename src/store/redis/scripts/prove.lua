@@ -4,6 +4,7 @@
 
 local TOTP, RECOVERY = '0', '4'
 local id, factor = ARGV[5], ARGV[6]
+local account = account_now()
 local challenge = challenge_of(id)
 if not challenge then
   return { 'missing' }
@@ -12,7 +13,6 @@ end
 if challenge.state ~= 'open' or challenge.epoch ~= epoch or now >= tonumber(challenge.expires) then
   return { 'closed', told(challenge) }
 end
-local account = hash(account_key)
 -- Whatever voids an account's challenges forgets them; one without attempts has no state that would show it.
 local is_live = false
 for _, known in ipairs(split(account.live)) do
