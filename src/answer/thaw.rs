@@ -149,10 +149,8 @@ fn deed(worker: &Arc<Worker>, visit: &Visit, identity: &Identity) -> Deed {
 /// As every action is classified. The freeze itself is part of it: an approval to end one is none to end the next.
 fn action(visit: &Visit, frozen: Option<&Freeze>) -> Action {
     let since = frozen.map(|freeze| freeze.since);
-    let shown = since.map(|at| Shown {
-        name: "frozen_since".into(),
-        value: crate::pages::written(at).into(),
-    });
+    let shown = since
+        .map(|at| Shown { name: "frozen_since".into(), value: crate::pages::written(at).into() });
     let since = since.map(|at| ("frozen_since".to_owned(), at.0.to_string()));
     let intent = Intent {
         method: visit.head.method.as_str().into(),
@@ -175,11 +173,7 @@ fn refused(visit: &Visit) -> Rejection {
 }
 
 /// The account as the store has it.
-async fn view(
-    worker: &Arc<Worker>,
-    visit: &Visit,
-    identity: &Identity,
-) -> Result<ThawView, End> {
+async fn view(worker: &Arc<Worker>, visit: &Visit, identity: &Identity) -> Result<ThawView, End> {
     let (gateway, now) = (&worker.gateway, visit.head.received);
     let standing = gateway.store.look(&identity.account, &identity.credential, now).await;
     let standing = standing.map_err(|error| End::from(visit.store_failed(&error)))?;

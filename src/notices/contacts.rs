@@ -18,8 +18,15 @@ use crate::types::{AccountId, Factor};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Contact {
     /// `enrolled`: its owner showed, or an operator said, that it is the account's; else only a token claims it.
-    Sms { number: Number, language: Option<Language>, enrolled: bool },
-    Mail { address: Mailbox, language: Option<Language> },
+    Sms {
+        number: Number,
+        language: Option<Language>,
+        enrolled: bool,
+    },
+    Mail {
+        address: Mailbox,
+        language: Option<Language>,
+    },
 }
 
 /// What a verified token says of its account.

@@ -134,8 +134,7 @@ impl Teller {
         let under_way = Arc::new(AtomicUsize::new(0));
         let told = Cache::new(TOLD_MAX);
         let misses = not_me::Misses::default();
-        let heard =
-            Heard { urgent: heard_first, queue: heard, under_way: under_way.clone() };
+        let heard = Heard { urgent: heard_first, queue: heard, under_way: under_way.clone() };
         (Self { urgent, queue, told, channels, under_way, metrics, misses }, heard)
     }
 
@@ -394,3 +393,28 @@ const SETTLED_POLL: Duration = Duration::from_millis(5);
 const SETTLED_MAX: Duration = Duration::from_secs(2);
 /// Phone and mail, before and after a change.
 const CONTACTS_MAX: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn occurrence(number: usize, about: About) -> Occurrence {
+        let account = AccountId::new("main", &*format!("a{number}"));
+        let quiet = quiet_of(&about, "");
+        Occurrence::new(account, about, quiet, UnixMs(0))
+    }
+
+    #[tokio::test]
+    async fn a_freeze_never_stands_behind_sign_ins_that_somebody_makes_up() {
+        let channels = Channels { sms: true, mail: true };
+        let (teller, mut heard) = Teller::new(channels, Arc::new(Metrics::default()));
+        for number in 0..QUEUE_MAX + 50 {
+            teller.tell(occurrence(number, About::RemoteLogin));
+        }
+        teller.tell(occurrence(7, About::Locked));
+        assert_eq!(heard.next().await.map(|it| it.about.word()), Some("locked"));
+        assert_eq!(heard.next().await.map(|it| it.about.word()), Some("remote_login"));
+        teller.tell(occurrence(8, About::Thawed));
+        assert_eq!(heard.next().await.map(|it| it.about.word()), Some("thawed"));
+    }
+}

@@ -262,8 +262,7 @@ impl Pages {
                 again.into_iter().chain([link(&brand.home, "home")]).collect()
             }
             "frozen" => {
-                let asks =
-                    Link { href: THAW_PATH.into(), text: table.notice("thaw_submit") };
+                let asks = Link { href: THAW_PATH.into(), text: table.notice("thaw_submit") };
                 vec![asks, link(&brand.home, "home")]
             }
             _ if said.enrol => {

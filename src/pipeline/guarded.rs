@@ -29,9 +29,7 @@ use crate::identify::Identity;
 use crate::observe::{self, Outcome};
 use crate::pages;
 use crate::policy::facts::{Decimal, Fact};
-use crate::policy::verdict::{
-    ACCOUNT_THAW, Decision, FACTOR_CHANGE, Requirement, Said, Verdict,
-};
+use crate::policy::verdict::{ACCOUNT_THAW, Decision, FACTOR_CHANGE, Requirement, Said, Verdict};
 use crate::prices::decimal;
 use crate::rejection::Rejection;
 use crate::stepup::Proof;

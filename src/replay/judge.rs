@@ -13,9 +13,7 @@ use crate::policy::PolicySet;
 use crate::policy::facts::{Decimal, Elevation, Fact, Facts, HoldRunning};
 use crate::policy::number;
 use crate::policy::recorded::{Noted, Reader, Recorded};
-use crate::policy::verdict::{
-    Decision, Requirement, Said, Term, Valid, Verdict,
-};
+use crate::policy::verdict::{Decision, Requirement, Said, Term, Valid, Verdict};
 use crate::types::{Factor, FactorSet, UnixMs};
 
 /// What is replayed.

@@ -221,8 +221,7 @@ const LEASE_MS: u64 = 30_000;
 const POLL: Duration = Duration::from_secs(1);
 const FINISH: Duration = Duration::from_secs(5);
 const BACK_OFF_MS: [u64; 4] = [2_000, 5_000, 15_000, 40_000];
-const PATIENT_MS: [u64; 8] =
-    [2_000, 5_000, 15_000, 60_000, 180_000, 600_000, 1_800_000, 3_600_000];
+const PATIENT_MS: [u64; 8] = [2_000, 5_000, 15_000, 60_000, 180_000, 600_000, 1_800_000, 3_600_000];
 
 #[cfg(test)]
 mod tests {

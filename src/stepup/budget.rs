@@ -427,7 +427,11 @@ mod tests {
         assert_eq!(maxima("+4915112345667"), [5, 10, 400, 2_000, 2_000, 10_000]);
         assert_eq!(maxima("+18765550006")[2], 0);
         let none = Budget { urgent_percent: 0, ..Budget::default() };
-        assert!(none.urgent_meters(&account, &number("+4915112345667"))[2..].iter().all(|it| it.max == 0));
+        assert!(
+            none.urgent_meters(&account, &number("+4915112345667"))[2..]
+                .iter()
+                .all(|it| it.max == 0)
+        );
     }
 
     #[test]

@@ -136,7 +136,10 @@ impl Told {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThawAsked {
     /// It ends then; `new` if it was not asked for before.
-    Opens { at: UnixMs, new: bool },
+    Opens {
+        at: UnixMs,
+        new: bool,
+    },
     /// An operator froze it.
     ByOperator,
     NotFrozen,

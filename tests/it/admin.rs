@@ -37,6 +37,7 @@ impl Fake {
         AccountCard {
             account,
             frozen: None,
+            thawed: None,
             countries: vec!["DE".into()],
             asns: vec![],
             last: None,
@@ -89,6 +90,7 @@ impl Operations for Fake {
         let seen = StandingSeen {
             at: UnixMs(9),
             frozen: None,
+            thawed: None,
             countries: vec!["DE".into()],
             arrived: Default::default(),
             asns: vec![],

@@ -93,7 +93,12 @@ pub(super) fn notify(
             continue;
         }
         let ahead_ms = if letter.urgent { URGENT_AHEAD_MS } else { 0 };
-        queue(desk, None, letter.sealed, (UnixMs(now.0.saturating_sub_unsigned(ahead_ms)), expires))?;
+        queue(
+            desk,
+            None,
+            letter.sealed,
+            (UnixMs(now.0.saturating_sub_unsigned(ahead_ms)), expires),
+        )?;
     }
     if count > 0 && left_out.len() == count {
         return Ok(Notified::OverBudget);

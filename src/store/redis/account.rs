@@ -38,7 +38,9 @@ impl Account {
     pub(super) fn read(fields: &Fields) -> Result<Self, StoreError> {
         let time = |name| Ok::<_, StoreError>(fields.number(name)?.map(UnixMs));
         let frozen = match (time("frozen_since")?, fields.text("frozen_by")?) {
-            (Some(since), Some(by)) => Some(Freeze { opens: time("frozen_opens")?, ..Freeze::new(since, by.into()) }),
+            (Some(since), Some(by)) => {
+                Some(Freeze { opens: time("frozen_opens")?, ..Freeze::new(since, by.into()) })
+            }
             _ => None,
         };
         let factors = fields.list("factors")?.into_iter().map(read_enrolled);
@@ -206,8 +208,7 @@ impl Redis {
         account: &AccountId,
         now: UnixMs,
     ) -> Result<ThawAsked, StoreError> {
-        let answer =
-            self.shared.ask_replicated(&scripts::ASK_THAW, account, Vec::new(), now).await;
+        let answer = self.shared.ask_replicated(&scripts::ASK_THAW, account, Vec::new(), now).await;
         self.shared.view.raise(account);
         let mut answer = answer?.list()?;
         let mut number = || next(&mut answer)?.number();

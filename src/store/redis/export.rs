@@ -59,7 +59,15 @@ impl Redis {
     async fn put_back(&self, kept: Kept, now: UnixMs) -> Result<(), StoreError> {
         let shared = &self.shared;
         let to = match kept {
-            Kept::Account { account, frozen, thawed, security_changed, factors, tally, freezes } => {
+            Kept::Account {
+                account,
+                frozen,
+                thawed,
+                security_changed,
+                factors,
+                tally,
+                freezes,
+            } => {
                 let times = (thawed, security_changed);
                 let fields = protection(frozen, times, &factors, &tally, freezes);
                 let args = vec![join(fields)];
@@ -287,15 +295,7 @@ fn of_account(account: AccountId, fields: &Fields, kept: &mut Vec<Kept>) -> Resu
         let account = account.clone();
         kept.push(Kept::Places { account, countries, asns, last: places, arrived });
     }
-    kept.push(Kept::Account {
-        account,
-        frozen,
-        thawed,
-        security_changed,
-        factors,
-        tally,
-        freezes,
-    });
+    kept.push(Kept::Account { account, frozen, thawed, security_changed, factors, tally, freezes });
     Ok(())
 }
 

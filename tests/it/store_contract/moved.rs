@@ -47,7 +47,7 @@ async fn put(store: &Arc<dyn Store>, kept: Vec<Kept>, now: UnixMs) {
 }
 
 /// A new store with everything that the first one says.
-async fn moved(store: &Arc<dyn Store>, make: Make, now: UnixMs) -> Arc<dyn Store> {
+pub async fn moved(store: &Arc<dyn Store>, make: Make, now: UnixMs) -> Arc<dyn Store> {
     let target = make(Limits::default());
     put(&target, taken(store).await, now).await;
     target
