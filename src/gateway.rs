@@ -29,9 +29,9 @@ use crate::stepup::budget::Budget;
 use crate::stepup::challenge::Limits;
 use crate::stepup::passkey::Verifier;
 use crate::stepup::phone;
-use crate::store::Store;
+use crate::store::{NumberKey, Store};
 use crate::tokens::Tokens;
-use crate::types::{Factor, FactorSet, SiteName};
+use crate::types::{Factor, FactorSet, IntentDigest, SiteName};
 use crate::world::{Clock, Entropy};
 
 /// One process's common parts.
@@ -69,6 +69,11 @@ impl Gateway {
     /// Tokens that the site's exchange gave out for its WebSockets.
     pub fn tokens<'a>(&'a self, site: &'a SiteName) -> Tokens<'a> {
         Tokens { store: &*self.store, keyring: &self.keyring, site }
+    }
+
+    /// A number as counters know it.
+    pub fn number_key(&self, number: &phone::Number) -> NumberKey {
+        NumberKey(IntentDigest(self.keyring.mac("number", &[number.as_str().as_bytes()])).hex())
     }
 }
 

@@ -10,6 +10,7 @@ use http::{Request, Response};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{Event, Record};
 use crate::body::BoxError;
 use crate::config::{Config, Mail, SecretRef, SmsProvider};
 use crate::fault::Fault;
@@ -19,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::notices::Channels;
 use crate::sms::log::Log;
 use crate::sms::mail::Carrier;
-use crate::sms::outbox::{self, Outbox};
+use crate::sms::outbox::{self, Lost, Outbox};
 use crate::sms::smtp::Smtp;
 use crate::sms::twilio::Twilio;
 use crate::sms::webhook::Webhook;
@@ -177,10 +178,25 @@ impl Messenger {
             }),
             mail: self.mail.clone(),
             clock: gateway.clock.clone(),
+            lost: lost(gateway),
             wake: gateway.outbox.clone(),
         };
         outbox::run(outbox, stop)
     }
+}
+
+/// A message that nobody gets leaves a line and is counted.
+fn lost(gateway: &Arc<Gateway>) -> Lost {
+    let gateway = gateway.clone();
+    Box::new(move |message, way, why| {
+        gateway.metrics.message_lost(way.word(), why.word());
+        let (way, why, tries) = (way.word(), why.word(), message.tries);
+        let what = if message.challenge.is_some() { "code" } else { "notice" };
+        let note = format!("a {what} by {way} was given up after {tries} tries: {why}");
+        let mut line = Record::new(gateway.clock.now(), Event::MessageLost).with_note(note);
+        line.challenge.clone_from(&message.challenge);
+        gateway.audit.note(line);
+    })
 }
 
 /// A provider, and how often it took a message.

@@ -51,6 +51,8 @@ enum Done {
     },
     Removed,
     NotThere,
+    /// The account was frozen after this was cleared.
+    Frozen,
     Failed,
 }
 
@@ -61,6 +63,7 @@ impl Done {
             Self::Waits { .. } | Self::Codes { .. } | Self::Removed => StatusCode::OK,
             Self::Blocked { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotThere => StatusCode::NOT_FOUND,
+            Self::Frozen => StatusCode::LOCKED,
             Self::Failed => StatusCode::SERVICE_UNAVAILABLE,
         };
         let mut response = Response::new(Body::empty());
@@ -76,7 +79,7 @@ pub(super) fn forms() -> ChallengeId {
 }
 
 /// An API key acts for its owner; who may say so is not its to change.
-fn person(visit: &Visit, identity: &Identity) -> Result<(), Rejection> {
+pub(super) fn person(visit: &Visit, identity: &Identity) -> Result<(), Rejection> {
     match identity.credential.kind {
         CredentialKind::ApiKey => {
             let why = visit.site.pages.not_by_key(visit.language());
@@ -217,7 +220,8 @@ async fn begin(
     }
     let action = change.action(visit, browser);
     let deed = deed(worker, visit, identity, &change, &action, &known, &input)?;
-    let response = pipeline::within(worker, visit, action, body, identity.clone(), deed).await?;
+    let own = (pipeline::Own::Factors, action);
+    let response = pipeline::within(worker, visit, own, body, identity.clone(), deed).await?;
     let Some(done) = response.extensions().get::<Done>().cloned() else {
         return Err(Rejection::Unavailable("a change of factors had no end").into());
     };
@@ -310,7 +314,7 @@ fn deed(
             Box::new(move |cleared: Cleared| {
                 Box::pin(async move {
                     drop(cleared);
-                    removed(gateway.store.disenrol(&account, factor, now).await).answer()
+                    removed(gateway.store.disenrol_own(&account, factor, now).await).answer()
                 })
             })
         }
@@ -336,6 +340,9 @@ fn removed(answer: Result<bool, crate::store::StoreError>) -> Done {
 }
 
 fn failed(error: &crate::store::StoreError) -> Done {
+    if matches!(error, crate::store::StoreError::Frozen) {
+        return Done::Frozen;
+    }
     tracing::error!(%error, "the store gave no answer to a change of factors");
     Done::Failed
 }
@@ -449,6 +456,7 @@ async fn told(
         }
         Done::Removed => Ok(visit.with_context(|ctx| pages.removed(&factors_path(back), ctx))),
         Done::NotThere => Err(not_found()),
+        Done::Frozen => Err(Rejection::Frozen.into()),
         Done::Failed => Err(Rejection::Unavailable("the store gave no answer").into()),
     }
 }

@@ -13,6 +13,7 @@ mod not_me;
 mod passkey;
 mod registration;
 mod release;
+mod thaw;
 mod verify;
 
 use std::sync::Arc;
@@ -105,11 +106,18 @@ async fn answer_own(
     let change = path.strip_prefix("/factors/").filter(|_| visit.head.method == Method::POST);
     let page = get && matches!(path, "/factors" | "/approvals");
     let address = address(visit.head.path());
-    if change.is_none() && !page && address.is_none() {
+    let thaws = thaw::is_it(visit.head.path()) && (get || visit.head.method == Method::POST);
+    if change.is_none() && !page && address.is_none() && !thaws {
         return Err(not_found());
     }
     let identity = whoever_is_there(visit).await?;
     visit.identified(&identity);
+    if thaws {
+        return match get {
+            true => thaw::show(worker, visit, &identity).await,
+            false => thaw::post(worker, visit, &identity, body).await,
+        };
+    }
     if let Some(change) = change {
         return factors::post(worker, visit, &identity, change, body).await;
     }

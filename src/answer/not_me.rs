@@ -1,7 +1,8 @@
 //! "This wasn't me": the page behind the link of a notice, and its one button.
 //!
 //! Never changes anything when it is read, however often and by whatever program follows links in mails; needs no
-//! sign-in. Invariant: a link freezes its account once, on every gateway, and nothing says whether another id is one.
+//! sign-in. Invariant: a link freezes its account once, on every gateway, and nothing says whether another id is one; one
+//! whose notice is older than the end of the last freeze freezes nothing, for what it told of was settled by then.
 
 use bytes::Bytes;
 use http::{Method, Response, header};
@@ -29,22 +30,23 @@ pub(super) async fn answer(
     body: Incoming,
 ) -> Result<Response<Body>, End> {
     let (head, now) = (&visit.head, visit.head.received);
-    if let Some(wait_ms) = gateway.notices.misses.wait_ms(head.client, now) {
-        return Err(Rejection::TooMany { retry_after_s: wait_ms.div_ceil(1000) }.into());
-    }
     let found = match is_id(id) {
         true => not_me::find(gateway, id, now).await,
         false => Ok(None),
     };
     let found = found.map_err(|error| End::from(visit.store_failed(&error)))?;
     let own = |record: &NotMe| *record.account.group == *visit.site.identifier.group();
-    let Some(record) = found.filter(own) else {
-        gateway.notices.misses.note(head.client, now);
-        return Err(Rejection::NotFound.into());
-    };
+    let Some(record) = found.filter(own) else { return Err(missed(gateway, visit).into()) };
     let state = match record.used {
         Some(at) => LinkState::Used(at),
-        None => LinkState::Open(record.until),
+        None => {
+            let card = gateway.store.account(&record.account, now).await;
+            let card = card.map_err(|error| End::from(visit.store_failed(&error)))?;
+            match card.thawed.filter(|_| record.told().is_settled(card.thawed)) {
+                Some(thawed) => LinkState::Settled(thawed),
+                None => LinkState::Open(record.until),
+            }
+        }
     };
     match head.method {
         Method::GET | Method::HEAD => Ok(show(visit, &record, state)),
@@ -55,10 +57,22 @@ pub(super) async fn answer(
             let _: Bytes = pipeline::collect(gateway, body).await?;
             match state {
                 LinkState::Open(_) => freeze(gateway, visit, id, record).await,
-                used => Ok(show(visit, &record, used)),
+                over => Ok(show(visit, &record, over)),
             }
         }
         _ => Err(Rejection::NotFound.into()),
+    }
+}
+
+/// No such link: said, or after too many of them not even that.
+fn missed(gateway: &Gateway, visit: &Visit) -> Rejection {
+    let (misses, client, now) = (&gateway.notices.misses, visit.head.client, visit.head.received);
+    match misses.wait_ms(client, now) {
+        Some(wait_ms) => Rejection::TooMany { retry_after_s: wait_ms.div_ceil(1000) },
+        None => {
+            misses.note(client, now);
+            Rejection::NotFound
+        }
     }
 }
 
@@ -70,7 +84,10 @@ async fn freeze(
 ) -> Result<Response<Body>, End> {
     let now = visit.head.received;
     let failed = |error| End::from(visit.store_failed(&error));
-    gateway.store.freeze(&record.account, BY.into(), now).await.map_err(failed)?;
+    let frozen = gateway.store.freeze_told(&record.account, BY.into(), record.told(), now).await;
+    if let Some(thawed) = frozen.map_err(failed)? {
+        return Ok(show(visit, &record, LinkState::Settled(thawed)));
+    }
     let used = NotMe { used: Some(now), ..record.clone() };
     if let Err(error) = not_me::keep(gateway, id, &used, now).await {
         // The account is frozen, which is what counts; the link can do no more than that again.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Response;
 
 use super::browser::Browser;
-use super::{factors, fate, held};
+use super::{factors, fate, held, thaw};
 use crate::body::Body;
 use crate::gateway::Worker;
 use crate::identify::Identity;
@@ -54,6 +54,9 @@ impl Release {
         let sending = Fate::Sending { since: again.head.received };
         fate::keep_if_possible(gateway, id, &sending).await;
         let ended = match super::is_own(again.head.path()) {
+            true if thaw::is_it(again.head.path()) => {
+                thaw::released(&self.worker, &again, &self.identity, body).await
+            }
             true => {
                 let browser = Browser::of(gateway, &self.visit.head.headers);
                 factors::released(&self.worker, &again, &self.identity, &browser, body).await

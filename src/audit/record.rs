@@ -40,9 +40,13 @@ pub enum Event {
     Redeemed,
     Refusal,
     Frozen,
+    /// The owner asked to lift a freeze; the note says when it ends.
+    ThawAsked,
     Thawed,
     /// The account's contacts were told something; the note says what, and by which ways.
     OwnerTold,
+    /// A text message or a mail was given up; the note says why.
+    MessageLost,
     /// An attempt was `sending` when its gateway stopped; what became of it is not known.
     OrphanUnknown,
     Reload,

@@ -24,12 +24,15 @@ impl Checker<'_> {
                 d.verified_window_ms / 1000,
             ) * 1000,
             verified_sent_min: self.count(&file.verified_sent_min, d.verified_sent_min),
+            verified_prefix_sent_min: self
+                .count(&file.verified_prefix_sent_min, d.verified_prefix_sent_min),
             verified_percent_min: narrow(self.between(
                 file.verified_percent_min.as_ref(),
                 (d.verified_percent_min.into(), 100),
                 d.verified_percent_min.into(),
             )),
             stop_ms: self.longer(file.stop_s.as_ref(), d.stop_ms / 1000, DAY_S) * 1000,
+            urgent_percent: self.count(&file.urgent_percent, d.urgent_percent),
         }
     }
 
@@ -138,6 +141,8 @@ mod tests {
             ("per_prefix_hour_max = { \"+49\" = 2001 }", "2001"),
             ("per_prefix_day_max = { default = 10001 }", "10001"),
             ("verified_sent_min = 31", "31"),
+            ("verified_prefix_sent_min = 301", "301"),
+            ("urgent_percent = 21", "21"),
             ("verified_percent_min = 19", "19"),
             ("verified_window_s = 60", "60"),
             ("stop_s = 60", "60"),

@@ -204,8 +204,10 @@ impl Changed {
             overall_day_max,
             verified_window_ms,
             verified_sent_min,
+            verified_prefix_sent_min,
             verified_percent_min,
             stop_ms,
+            urgent_percent,
         } = started;
         for (name, started, now) in [
             ("sms.budget.per_account_hour_max", per_account_hour_max, now.per_account_hour_max),
@@ -215,6 +217,12 @@ impl Changed {
             ("sms.budget.overall_hour_max", overall_hour_max, now.overall_hour_max),
             ("sms.budget.overall_day_max", overall_day_max, now.overall_day_max),
             ("sms.budget.verified_sent_min", verified_sent_min, now.verified_sent_min),
+            (
+                "sms.budget.verified_prefix_sent_min",
+                verified_prefix_sent_min,
+                now.verified_prefix_sent_min,
+            ),
+            ("sms.budget.urgent_percent", urgent_percent, now.urgent_percent),
             ("sms.budget.verified_percent_min", verified_percent_min, now.verified_percent_min),
         ] {
             self.unless_same(name, started, &now);
@@ -272,6 +280,7 @@ impl Changed {
             sms_per_10min_max,
             sms_per_day_max,
             factor_hold_ms,
+            thaw_delay_ms,
         } = started;
         self.unless_same(
             "limits.open_per_account_max",
@@ -284,6 +293,7 @@ impl Changed {
             ("limits.block_s", block_ms, now.block_ms),
             ("limits.sms_code_s", sms_code_ms, now.sms_code_ms),
             ("limits.factor_hold_s", factor_hold_ms, now.factor_hold_ms),
+            ("limits.thaw_delay_s", thaw_delay_ms, now.thaw_delay_ms),
         ] {
             self.unless_same(name, started, &now);
         }
@@ -394,6 +404,7 @@ policy = "a.policy.toml"
             ("sms_per_10min_max = 1", "limits.sms_per_10min_max"),
             ("sms_per_day_max = 1", "limits.sms_per_day_max"),
             ("factor_hold_s = 172800", "limits.factor_hold_s"),
+            ("thaw_delay_s = 172800", "limits.thaw_delay_s"),
         ] {
             assert_eq!(after("[sms]", &limits(line)), [name]);
         }
@@ -409,6 +420,8 @@ policy = "a.policy.toml"
             ("overall_day_max = 1", "sms.budget.overall_day_max"),
             ("verified_window_s = 7200", "sms.budget.verified_window_s"),
             ("verified_sent_min = 1", "sms.budget.verified_sent_min"),
+            ("verified_prefix_sent_min = 1", "sms.budget.verified_prefix_sent_min"),
+            ("urgent_percent = 7", "sms.budget.urgent_percent"),
             ("verified_percent_min = 77", "sms.budget.verified_percent_min"),
             ("stop_s = 7200", "sms.budget.stop_s"),
         ] {

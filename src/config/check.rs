@@ -201,6 +201,11 @@ impl<'a> Checker<'a> {
                 d.factor_hold_ms / 1000,
                 30 * DAY_S,
             ) * 1000,
+            thaw_delay_ms: self.longer(
+                file.thaw_delay_s.as_ref(),
+                d.thaw_delay_ms / 1000,
+                30 * DAY_S,
+            ) * 1000,
         }
     }
 

@@ -124,8 +124,11 @@ pub(super) struct Budget {
     pub overall_day_max: Count,
     pub verified_window_s: Count,
     pub verified_sent_min: Count,
+    pub verified_prefix_sent_min: Count,
     pub verified_percent_min: Count,
     pub stop_s: Count,
+    /// What is kept for notices that nobody may be able to starve: see `Budget::urgent_percent`.
+    pub urgent_percent: Count,
 }
 
 #[derive(Deserialize)]
@@ -153,6 +156,7 @@ pub(super) struct Limits {
     pub sms_per_10min_max: Option<Spanned<u64>>,
     pub sms_per_day_max: Option<Spanned<u64>>,
     pub factor_hold_s: Option<Spanned<u64>>,
+    pub thaw_delay_s: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]

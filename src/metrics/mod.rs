@@ -61,6 +61,7 @@ pub struct Metrics {
     sms_sent: Family<SmsLabels, Counter>,
     texts: Texts,
     notices: Family<NoticeLabels, Counter>,
+    messages_lost: Family<LostLabels, Counter>,
     in_flight: Gauge<i64, Sharded>,
     panics: Counter,
     shared_store: SharedStore,
@@ -93,6 +94,7 @@ impl Default for Metrics {
             sms_sent: Family::default(),
             texts: Texts::default(),
             notices: Family::default(),
+            messages_lost: Family::default(),
             in_flight: Gauge::default(),
             panics: Counter::default(),
             shared_store: SharedStore::default(),
@@ -127,6 +129,11 @@ impl Metrics {
         registry.register("sms_sent", "Text messages by provider", self.sms_sent.clone());
         self.texts.register(registry);
         registry.register("notices", "What owners were told, and were not", self.notices.clone());
+        registry.register(
+            "messages_lost",
+            "Text messages and mails that were given up",
+            self.messages_lost.clone(),
+        );
         registry.register_with_unit("store", "Store latency", Unit::Seconds, self.store.clone());
         registry.register_with_unit(
             "upstream",
@@ -371,9 +378,14 @@ impl Metrics {
     }
 
     /// `about`: the kind of notice. `result`: `queued`, `quiet` (said already), `nobody` (no contact), `failed` (the store
-    /// did not take it), `dropped` (the queue was full).
+    /// did not take it), `dropped` (the queue was full), `over_budget` (a text message of it was left out).
     pub fn notice(&self, about: &'static str, result: &'static str) {
         self.notices.get_or_create(&NoticeLabels { about, result }).inc();
+    }
+
+    /// `way`: `sms`, `mail`, `unknown`. `why`: `late`, `refused`, `unsendable`.
+    pub fn message_lost(&self, way: &'static str, why: &'static str) {
+        self.messages_lost.get_or_create(&LostLabels { way, why }).inc();
     }
 
     pub fn panicked(&self) {
@@ -531,6 +543,12 @@ struct SmsLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LostLabels {
+    way: &'static str,
+    why: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NoticeLabels {
     about: &'static str,
     result: &'static str,
@@ -561,6 +579,7 @@ mod tests {
         metrics.sms_code_refused("+49", "overall");
         metrics.sms_stopped("range");
         metrics.notice("locked", "dropped");
+        metrics.message_lost("mail", "late");
         metrics.policy_reloaded(false);
         metrics.audit(3, false);
         metrics.geo_age_s("city", 86_400);
@@ -596,6 +615,7 @@ mod tests {
             r#"stepgate_sms_refused_total{prefix="+49",reason="overall"} 1"#,
             r#"stepgate_sms_stops_total{scope="range"} 1"#,
             r#"stepgate_notices_total{about="locked",result="dropped"} 1"#,
+            r#"stepgate_messages_lost_total{way="mail",why="late"} 1"#,
             r#"stepgate_policy_reload_total{result="refused"} 1"#,
             "stepgate_audit_dropped 3",
             "stepgate_audit_healthy 0",

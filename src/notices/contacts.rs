@@ -17,8 +17,16 @@ use crate::types::{AccountId, Factor};
 /// One of them, with the language it was enrolled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Contact {
-    Sms { number: Number, language: Option<Language> },
-    Mail { address: Mailbox, language: Option<Language> },
+    /// `enrolled`: its owner showed, or an operator said, that it is the account's; else only a token claims it.
+    Sms {
+        number: Number,
+        language: Option<Language>,
+        enrolled: bool,
+    },
+    Mail {
+        address: Mailbox,
+        language: Option<Language>,
+    },
 }
 
 /// What a verified token says of its account.
@@ -55,7 +63,8 @@ pub(super) async fn all(
     let claimed = &occurrence.claimed;
     if !contacts.iter().any(|contact| matches!(contact, Contact::Sms { .. })) {
         let number = claimed.phone.as_deref().and_then(|text| Number::parse(text).ok());
-        contacts.extend(number.map(|number| Contact::Sms { number, language: None }));
+        let claim = |number| Contact::Sms { number, language: None, enrolled: false };
+        contacts.extend(number.map(claim));
     }
     if !contacts.iter().any(|contact| matches!(contact, Contact::Mail { .. })) {
         let address = claimed.mail.as_deref().and_then(|text| Mailbox::parse(text).ok());
@@ -91,7 +100,9 @@ fn contact(gateway: &Gateway, account: &AccountId, enrolled: &Enrolled) -> Optio
     let text = std::str::from_utf8(&opened).ok()?;
     let language = enrolled.language.as_deref().and_then(Language::exactly);
     match enrolled.factor {
-        Factor::Sms => Some(Contact::Sms { number: Number::parse(text).ok()?, language }),
+        Factor::Sms => {
+            Some(Contact::Sms { number: Number::parse(text).ok()?, language, enrolled: true })
+        }
         _ => Some(Contact::Mail { address: Mailbox::parse(text).ok()?, language }),
     }
 }

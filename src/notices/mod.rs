@@ -1,12 +1,13 @@
 //! Owners are told: what happened on their account goes to every contact that it has, with a link that freezes it.
 //!
-//! Never waits for anything on the way of a request: what is to be told is put into a bounded queue, and what finds it
-//! full is counted. Invariant: a letter leaves this gateway only through the durable outbox of the store, and its link
-//! works before it does.
+//! Never waits for anything on the way of a request: what is to be told is put into one of two bounded queues, and what
+//! finds it full is counted; what is urgent never stands behind what is not. Invariant: a letter leaves this gateway only
+//! through the durable outbox of the store, is charged like a code if it costs like one, and its link works before it does.
 
 mod contacts;
 pub(crate) mod not_me;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,7 +28,7 @@ use crate::sms;
 use crate::sms::mail::Mail;
 use crate::stepup::device::Device;
 use crate::stepup::notice::{About, Notice};
-use crate::store::{Quiet, StoreError};
+use crate::store::{Charge, NoticeLetter, Notified, NumberKey, Quiet, StoreError};
 use crate::types::{AccountId, Factor, IntentDigest, RuleId, Shown, UnixMs};
 use not_me::NotMe;
 
@@ -45,6 +46,8 @@ pub(crate) struct Occurrence {
     pub quiet: Quiet,
     pub at: UnixMs,
     pub place: Option<Arc<str>>,
+    /// Whence it came about; nothing for what operators do.
+    pub client: Option<IpAddr>,
     pub device: Option<Device>,
     /// Where it happened; for what operators do, any site of the account's group.
     pub site: Option<Arc<Site>>,
@@ -65,6 +68,7 @@ impl Occurrence {
             quiet,
             at,
             place: None,
+            client: None,
             device: None,
             site: None,
             language: Language::default(),
@@ -80,9 +84,10 @@ pub(crate) fn quiet_of(about: &About, detail: &str) -> Quiet {
         About::RemoteLogin => (DAY_MS, LESS_URGENT_MAX),
         About::Rule { .. } => (HOUR_MS, LESS_URGENT_MAX),
         About::Locked => (HOUR_MS, URGENT_MAX),
-        About::FactorChange { .. } | About::Frozen { .. } | About::Thawed => {
-            (MINUTE_MS, URGENT_MAX)
-        }
+        About::FactorChange { .. }
+        | About::Frozen { .. }
+        | About::Thawed
+        | About::ThawAsked { .. } => (MINUTE_MS, URGENT_MAX),
     };
     let key = match detail {
         "" => about.word().into(),
@@ -93,6 +98,7 @@ pub(crate) fn quiet_of(about: &About, detail: &str) -> Quiet {
 
 /// What requests and operators hand their occurrences to.
 pub(crate) struct Teller {
+    urgent: mpsc::Sender<Occurrence>,
     queue: mpsc::Sender<Occurrence>,
     /// What was told here a moment ago: saves the store the asking, and bounds nothing by itself.
     told: Cache<(AccountId, Arc<str>), UnixMs>,
@@ -102,20 +108,34 @@ pub(crate) struct Teller {
     pub misses: not_me::Misses,
 }
 
-/// The other end of the queue.
+/// The other end of the queues.
 pub(crate) struct Heard {
+    urgent: mpsc::Receiver<Occurrence>,
     queue: mpsc::Receiver<Occurrence>,
     under_way: Arc<AtomicUsize>,
 }
 
+impl Heard {
+    /// The next one: of the others none as long as one is urgent.
+    async fn next(&mut self) -> Option<Occurrence> {
+        tokio::select! {
+            biased;
+            Some(urgent) = self.urgent.recv() => Some(urgent),
+            Some(other) = self.queue.recv() => Some(other),
+            else => None,
+        }
+    }
+}
+
 impl Teller {
     pub fn new(channels: Channels, metrics: Arc<Metrics>) -> (Self, Heard) {
+        let (urgent, heard_first) = mpsc::channel(QUEUE_MAX);
         let (queue, heard) = mpsc::channel(QUEUE_MAX);
         let under_way = Arc::new(AtomicUsize::new(0));
         let told = Cache::new(TOLD_MAX);
         let misses = not_me::Misses::default();
-        let heard = Heard { queue: heard, under_way: under_way.clone() };
-        (Self { queue, told, channels, under_way, metrics, misses }, heard)
+        let heard = Heard { urgent: heard_first, queue: heard, under_way: under_way.clone() };
+        (Self { urgent, queue, told, channels, under_way, metrics, misses }, heard)
     }
 
     /// Whether anybody can be told at all.
@@ -138,7 +158,8 @@ impl Teller {
         self.told.insert((account.clone(), quiet.key.clone()), at.plus_ms(quiet.ms()));
         let (key, about) = ((account.clone(), quiet.key.clone()), occurrence.about.word());
         self.under_way.fetch_add(1, Ordering::SeqCst);
-        if self.queue.try_send(occurrence).is_err() {
+        let queue = if occurrence.about.is_urgent() { &self.urgent } else { &self.queue };
+        if queue.try_send(occurrence).is_err() {
             self.under_way.fetch_sub(1, Ordering::SeqCst);
             self.told.invalidate(&key);
             self.metrics.notice(about, "dropped");
@@ -163,8 +184,9 @@ impl Teller {
 
 /// Puts what is to be told into the outbox. Ends with its runtime: what is said while the gateway drains is told too.
 pub(crate) async fn run(gateway: Arc<Gateway>, mut heard: Heard) {
-    let later = TaskTracker::new();
-    while let Some(occurrence) = heard.queue.recv().await {
+    let (urgent, others) = (TaskTracker::new(), TaskTracker::new());
+    while let Some(occurrence) = heard.next().await {
+        let later = if occurrence.about.is_urgent() { &urgent } else { &others };
         match write(&gateway, &occurrence).await {
             Ok(()) => {}
             Err(error) if later.len() < LATER_MAX => {
@@ -240,22 +262,73 @@ async fn write(gateway: &Gateway, occurrence: &Occurrence) -> Result<(), StoreEr
     not_me::keep(gateway, &id, &record, now).await?;
     let letters = contacts
         .iter()
-        .map(|contact| letter(gateway, &site.pages, contact, occurrence.language, &record, &link))
+        .map(|contact| NoticeLetter {
+            sealed: letter(gateway, &site.pages, contact, occurrence.language, &record, &link),
+            charge: charge(gateway, occurrence, contact),
+            urgent: occurrence.about.is_urgent(),
+        })
         .collect();
     let expires = now.plus_ms(DAY_MS);
     let quiet = occurrence.quiet.clone();
-    if !gateway.store.notify(account, quiet, letters, expires, now).await? {
-        gateway.metrics.notice(about, "quiet");
-        return Ok(());
+    let left_out = match gateway.store.notify(account, quiet, letters, expires, now).await? {
+        Notified::Quiet => {
+            gateway.metrics.notice(about, "quiet");
+            return Ok(());
+        }
+        Notified::OverBudget => (0..contacts.len()).collect(),
+        Notified::Queued { left_out } => {
+            gateway.outbox.notify_one();
+            left_out
+        }
+    };
+    if !left_out.is_empty() {
+        gateway.metrics.notice(about, "over_budget");
+        tracing::warn!(about, "there is no budget for the text message of a notice");
     }
-    gateway.outbox.notify_one();
-    gateway.metrics.notice(about, "queued");
-    let ways: Vec<&str> = contacts.iter().map(Contact::word).collect();
-    let note = format!("{about}: told by {}", ways.join(", "));
-    let mut line = Record::new(now, Event::OwnerTold).of_account(account).with_note(note);
+    let told = |(place, contact): (usize, &Contact)| {
+        (!left_out.contains(&place)).then_some(contact.word())
+    };
+    let ways: Vec<&str> = contacts.iter().enumerate().filter_map(told).collect();
+    if ways.is_empty() {
+        // Not said, so that it may be said again, but not asked for again at once.
+        let soon = now.plus_ms(MINUTE_MS);
+        gateway.notices.told.insert((account.clone(), occurrence.quiet.key.clone()), soon);
+    } else {
+        gateway.metrics.notice(about, "queued");
+    }
+    let (event, note) = match (&*ways, &*left_out) {
+        ([], _) => (Event::MessageLost, format!("{about}: no budget for a text message")),
+        (_, []) => (Event::OwnerTold, format!("{about}: told by {}", ways.join(", "))),
+        _ => {
+            let ways = ways.join(", ");
+            (Event::OwnerTold, format!("{about}: told by {ways}; no budget for a text message"))
+        }
+    };
+    let mut line = Record::new(now, event).of_account(account).with_note(note);
     line.site = Some(site.name.clone());
     gateway.audit.note(line);
     Ok(())
+}
+
+/// What a letter is counted against, if it costs anything. An urgent one to an enrolled number has meters of its own,
+/// which nobody can fill by asking for codes; one to a number that only a token claims never has.
+fn charge(gateway: &Gateway, occurrence: &Occurrence, contact: &Contact) -> Option<Charge> {
+    let Contact::Sms { number, enrolled, .. } = contact else { return None };
+    let (budget, account, client) = (&gateway.budget, &occurrence.account, occurrence.client);
+    let NumberKey(key) = gateway.number_key(number);
+    let none = Charge::from(NumberKey(key.clone()));
+    Some(match occurrence.about.is_urgent() && *enrolled {
+        true => Charge {
+            number: NumberKey(format!("{key}:urgent")),
+            meters: budget.urgent_meters(account, number),
+            ..none
+        },
+        false => Charge {
+            meters: budget.notice_meters(account, client, number),
+            stops: budget.stops(client, number),
+            ..none
+        },
+    })
 }
 
 /// The notice for one contact, sealed.
@@ -268,7 +341,7 @@ fn letter(
     link: &str,
 ) -> Vec<u8> {
     match contact {
-        Contact::Sms { number, language: own } => {
+        Contact::Sms { number, language: own, .. } => {
             let text = pages.notice_sms(own.unwrap_or(language), &record.notice, link);
             sms::seal_text(&gateway.keyring, number.as_str(), &text)
         }
@@ -320,3 +393,28 @@ const SETTLED_POLL: Duration = Duration::from_millis(5);
 const SETTLED_MAX: Duration = Duration::from_secs(2);
 /// Phone and mail, before and after a change.
 const CONTACTS_MAX: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn occurrence(number: usize, about: About) -> Occurrence {
+        let account = AccountId::new("main", &*format!("a{number}"));
+        let quiet = quiet_of(&about, "");
+        Occurrence::new(account, about, quiet, UnixMs(0))
+    }
+
+    #[tokio::test]
+    async fn a_freeze_never_stands_behind_sign_ins_that_somebody_makes_up() {
+        let channels = Channels { sms: true, mail: true };
+        let (teller, mut heard) = Teller::new(channels, Arc::new(Metrics::default()));
+        for number in 0..QUEUE_MAX + 50 {
+            teller.tell(occurrence(number, About::RemoteLogin));
+        }
+        teller.tell(occurrence(7, About::Locked));
+        assert_eq!(heard.next().await.map(|it| it.about.word()), Some("locked"));
+        assert_eq!(heard.next().await.map(|it| it.about.word()), Some("remote_login"));
+        teller.tell(occurrence(8, About::Thawed));
+        assert_eq!(heard.next().await.map(|it| it.about.word()), Some("thawed"));
+    }
+}

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::{hex, sha256};
 use crate::gateway::Gateway;
-use crate::stepup::notice::Notice;
-use crate::store::StoreError;
+use crate::stepup::notice::{About, Notice};
+use crate::store::{StoreError, Told};
 use crate::types::{AccountId, UnixMs};
 
 /// A link as the store keeps it.
@@ -21,6 +21,17 @@ pub(crate) struct NotMe {
     pub notice: Notice,
     pub until: UnixMs,
     pub used: Option<UnixMs>,
+}
+
+impl NotMe {
+    /// What its notice told of, as far as a thaw could have settled it.
+    pub fn told(&self) -> Told {
+        let opens = match self.notice.about {
+            About::ThawAsked { opens } => Some(opens),
+            _ => None,
+        };
+        Told { at: self.notice.at, opens }
+    }
 }
 
 /// Keeps it for any gateway to find.
@@ -59,7 +70,8 @@ fn name(id: &str) -> String {
     format!("{LABEL}:{}", hex(&sha256(&[LABEL.as_bytes(), id.as_bytes()])))
 }
 
-/// Who asked for links that there are not. 256 random bits are not guessed; this keeps the guessing off the store.
+/// Who asked for links that there are not. 256 random bits are not guessed; this tells those who try to stop. Whoever has
+/// a link is never held up, whatever others behind the same address do.
 pub(crate) struct Misses(Cache<[u8; 16], (UnixMs, u32)>);
 
 impl Default for Misses {

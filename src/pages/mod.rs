@@ -26,6 +26,7 @@ mod said;
 mod samples;
 mod templates;
 mod text;
+pub mod thaw;
 mod times;
 mod view;
 
@@ -41,6 +42,7 @@ pub use notices::{LinkState, MailWords};
 pub use outcome::{AnswerResult, NoText};
 pub use refusal::kind_of;
 pub use respond::{Ctx, Native};
+pub use times::written_out as written;
 
 use crate::fault::{Fault, Source};
 use crate::stepup::challenge::Challenge;

@@ -37,6 +37,8 @@ pub enum LinkState {
     Frozen,
     /// It froze the account before.
     Used(UnixMs),
+    /// A freeze ended since, at this time: it freezes nothing.
+    Settled(UnixMs),
 }
 
 impl Pages {
@@ -75,7 +77,11 @@ impl Pages {
         let subject = fill(table.notice("subject"), &[("site", &site), ("what", &title)]);
         let (text, lines) = (words(table, &notice.about), facts(table, notice));
         let until = format!("{} UTC", date_and_time(until));
-        let intro = fill(table.notice("link_intro"), &[("until", &until)]);
+        let intro = match notice.about {
+            About::ThawAsked { .. } => "keep_link",
+            _ => "link_intro",
+        };
+        let intro = fill(table.notice(intro), &[("until", &until)]);
         let values = context! {
             lang => language.tag(),
             site => &*site,
@@ -131,22 +137,35 @@ impl Pages {
         let until = format!(
             "{} UTC",
             date_and_time(match state {
-                LinkState::Open(at) | LinkState::Used(at) => at,
+                LinkState::Open(at) | LinkState::Used(at) | LinkState::Settled(at) => at,
                 LinkState::Frozen => ctx.now,
             })
         );
-        let (kind, icon, heading, text) = match state {
-            LinkState::Open(_) => ("place", "warning", "page_title", "page_intro"),
-            LinkState::Frozen => ("bad", "lock", "done_title", "done_text"),
-            LinkState::Used(_) => ("plain", "check", "used_title", "used_text"),
+        let opens = match notice.about {
+            About::ThawAsked { opens } => Some(format!("{} UTC", date_and_time(opens))),
+            _ => None,
         };
+        let (kind, icon, heading, text) = match (state, &opens) {
+            (LinkState::Open(_), None) => ("place", "warning", "page_title", "page_intro"),
+            (LinkState::Open(_), Some(_)) => ("place", "warning", "keep_title", "keep_text"),
+            (LinkState::Frozen, None) => ("bad", "lock", "done_title", "done_text"),
+            (LinkState::Frozen, Some(_)) => ("bad", "lock", "kept_title", "kept_text"),
+            (LinkState::Used(_), _) => ("plain", "check", "used_title", "used_text"),
+            (LinkState::Settled(_), _) => ("plain", "check", "settled_title", "settled_text"),
+        };
+        let time = match (state, &opens) {
+            (LinkState::Open(_), Some(opens)) => opens,
+            _ => &until,
+        };
+        let submit = if opens.is_some() { "keep_submit" } else { "page_submit" };
         let what = title(table, &notice.about);
         let said = words(table, &notice.about);
         let values = context! {
             what => &*what,
             said => &*said,
             lines => Value::from(Serde(&lines)),
-            text => fill(table.notice(text), &[("time", &until)]),
+            text => fill(table.notice(text), &[("time", time)]),
+            submit => table.notice(submit),
             open => matches!(state, LinkState::Open(_)),
             until => fill(table.notice("page_until"), &[("time", &until)]),
             address => path,
@@ -181,6 +200,7 @@ fn title(table: &Table, about: &About) -> String {
             ("action", table.notice("ordinary").to_owned())
         }
         About::Rule { action, .. } => ("action", plain(&table.action(action.as_str()))),
+        About::ThawAsked { opens } => ("time", minutes(*opens)),
         _ => ("", String::new()),
     };
     fill(table.notice(about.sentence()), &[(named.0, &named.1)])
@@ -191,6 +211,9 @@ fn words(table: &Table, about: &About) -> String {
     let text = table.notice(&format!("{}_text", about.sentence())).to_owned();
     match about {
         About::Rule { why: Some(why), .. } => format!("{text} {}", plain(why)),
+        About::ThawAsked { opens } => {
+            fill(&text, &[("time", &format!("{} UTC", date_and_time(*opens)))])
+        }
         _ => text,
     }
 }
@@ -230,7 +253,7 @@ impl Fact {
 /// A notice as a program reads it.
 #[derive(Serialize)]
 struct Card<'a> {
-    /// `open`, `frozen`, `used`.
+    /// `open`, `frozen`, `used`, `settled`.
     state: &'static str,
     what: &'static str,
     at: i64,
@@ -246,6 +269,7 @@ impl<'a> Card<'a> {
                 LinkState::Open(_) => "open",
                 LinkState::Frozen => "frozen",
                 LinkState::Used(_) => "used",
+                LinkState::Settled(_) => "settled",
             },
             what: notice.about.word(),
             at: notice.at.seconds(),

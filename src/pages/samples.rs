@@ -7,6 +7,7 @@ use super::factors::{Codes, MayAdd, Secret};
 use super::refusal::Refusal;
 use super::respond::Ctx;
 use super::said::Said;
+use super::thaw::ThawView;
 use super::{AnswerResult, Audience, Language, LinkState, Pages};
 use crate::policy::verdict::{FactorExpr, Requirement, Term};
 use crate::rejection::Rejection;
@@ -16,7 +17,7 @@ use crate::stepup::fate::Fate;
 use crate::stepup::notice::{About, Notice};
 use crate::stepup::passkey::Listed;
 use crate::stepup::recovery::codes;
-use crate::store::FactorCard;
+use crate::store::{FactorCard, Freeze};
 use crate::types::{
     AccountId, ActionName, ChallengeId, Credential, CredentialId, CredentialKind, Factor,
     FactorSet, IntentDigest, PolicyVersion, RequestId, RuleId, Shown, SiteName, UnixMs,
@@ -41,7 +42,9 @@ impl Pages {
                     self.refusal_page(&said, &ctx).map_err(|error| ("refusal.html", error))?;
                 }
             }
-            for state in [LinkState::Open(NOW), LinkState::Frozen, LinkState::Used(NOW)] {
+            self.try_thaw(&ctx)?;
+            let (used, settled) = (LinkState::Used(NOW), LinkState::Settled(NOW));
+            for state in [LinkState::Open(NOW), LinkState::Frozen, used, settled] {
                 for notice in notices() {
                     let page = self.not_me_page(&notice, state, "/.stepgate/not-me/sample", &ctx);
                     page.map_err(|error| ("not_me.html", error))?;
@@ -80,6 +83,20 @@ impl Pages {
 }
 
 impl Pages {
+    fn try_thaw(&self, ctx: &Ctx<'_>) -> Result<(), (&'static str, minijinja::Error)> {
+        let by = |by: &str| Freeze::new(NOW, by.into());
+        let ends = Freeze { opens: Some(NOW.plus_ms(86_400_000)), ..by("owner") };
+        let freezes = [Some(by("owner")), Some(by("operator:sample")), Some(ends), None];
+        for frozen in freezes {
+            for has_factor in [true, false] {
+                let frozen = frozen.clone();
+                let view = ThawView { frozen, has_factor, delay_ms: 86_400_000 };
+                self.thaw_page(&view, ctx).map_err(|error| ("thaw.html", error))?;
+            }
+        }
+        Ok(())
+    }
+
     fn try_factors(&self, ctx: &Ctx<'_>) -> Result<(), (&'static str, minijinja::Error)> {
         let card = |factor, disabled, codes_left| FactorCard {
             factor,
@@ -267,7 +284,7 @@ fn fates() -> [Fate; 6] {
 }
 
 /// One with everything, and one that no request is behind.
-fn notices() -> [Notice; 2] {
+fn notices() -> [Notice; 3] {
     let shown = blank(Vec::new()).shown;
     let address = Shown { name: "address".into(), value: "bc1qsampleaddress0123".into() };
     let about = About::Rule {
@@ -283,7 +300,9 @@ fn notices() -> [Notice; 2] {
         device: Device::of("Firefox/127.0 Windows"),
     };
     let bare = Notice { about: About::Thawed, place: None, device: None, ..full.clone() };
-    [full, bare]
+    let asked = About::ThawAsked { opens: NOW.plus_ms(86_400_000) };
+    let asked = Notice { about: asked, ..full.clone() };
+    [full, bare, asked]
 }
 
 fn rejections() -> Vec<Rejection> {

@@ -105,7 +105,7 @@ pub(super) fn escape(text: &str) -> String {
 /// What mails are made of: no page, and not part of a brand.
 const MAIL: (&str, &str) = ("mail.html", include_str!("html/mail.html"));
 
-const TEMPLATES: [(&str, &str); 11] = [
+const TEMPLATES: [(&str, &str); 12] = [
     ("base.html", include_str!("html/base.html")),
     ("parts.html", include_str!("html/parts.html")),
     ("challenge.html", include_str!("html/challenge.html")),
@@ -113,6 +113,7 @@ const TEMPLATES: [(&str, &str); 11] = [
     ("closed.html", include_str!("html/closed.html")),
     ("refusal.html", include_str!("html/refusal.html")),
     ("not_me.html", include_str!("html/not_me.html")),
+    ("thaw.html", include_str!("html/thaw.html")),
     ("factors.html", include_str!("html/factors.html")),
     ("enrol.html", include_str!("html/enrol.html")),
     ("enrolled.html", include_str!("html/enrolled.html")),

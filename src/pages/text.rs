@@ -219,6 +219,7 @@ mod tests {
             About::Frozen { by: FrozenBy::Rule },
             About::Frozen { by: FrozenBy::Operator },
             About::Thawed,
+            About::ThawAsked { opens: crate::types::UnixMs(0) },
             About::Rule { action: ActionName::new("order"), shown: Vec::new(), why: None },
         ];
         let kinds = kinds
@@ -233,7 +234,10 @@ mod tests {
         let said = [
             include_str!("html/not_me.html"),
             include_str!("html/mail.html"),
+            include_str!("html/thaw.html"),
             include_str!("notices.rs"),
+            include_str!("thaw.rs"),
+            include_str!("view.rs"),
         ];
         for key in table.notice.keys().filter(|key| !computed.contains(key)) {
             let named = [format!("n.{key}"), format!("\"{key}\"")];

@@ -24,6 +24,11 @@ pub(super) fn date_and_time(at: UnixMs) -> String {
     written(at, "%Y-%m-%d %H:%M:%S")
 }
 
+/// The same, and whose time it is: for the lines of a transaction.
+pub fn written_out(at: UnixMs) -> String {
+    format!("{} UTC", date_and_time(at))
+}
+
 /// For a text message: `11-20 12:00 UTC`.
 pub(super) fn minutes(at: UnixMs) -> String {
     written(at, "%m-%d %H:%M UTC")

@@ -13,6 +13,7 @@ use super::inspect::{Expect, Form};
 use super::respond::{Ctx, challenge_path, factors_path};
 use super::said::Said;
 use super::text::Table;
+use super::thaw::THAW_PATH;
 use super::times::{clock, date, machine, span};
 use super::{AnswerResult, Language, NoText, Pages};
 use crate::stepup::challenge::{Challenge, Destination, Scope, State};
@@ -261,6 +262,10 @@ impl Pages {
             "held" | "too_many" | "unavailable" | "bad_gateway" | "no_answer" | "too_slow" => {
                 let again = back.map(|href| Link { href, text: table.ui("try_again") });
                 again.into_iter().chain([link(&brand.home, "home")]).collect()
+            }
+            "frozen" => {
+                let asks = Link { href: THAW_PATH.into(), text: table.notice("thaw_submit") };
+                vec![asks, link(&brand.home, "home")]
             }
             _ if said.enrol => {
                 let href = factors_path(said.back.as_deref()).into();

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header;
 
 use super::facts::Surroundings;
+use super::guarded::Floor;
 use super::{End, Visit};
 use crate::answer::{self, held};
 use crate::audit::Event;
@@ -27,7 +28,7 @@ use crate::stepup::code::{sms_code, sms_mac};
 use crate::stepup::device::Device;
 use crate::stepup::notice::About;
 use crate::stepup::phone::Number;
-use crate::store::{Charge, CodeQueued, NumberKey, Opened, Standing};
+use crate::store::{Charge, CodeQueued, Opened, Standing};
 use crate::types::{ActionName, ChallengeId, Factor, FactorSet, IntentDigest, Shown};
 
 /// What a challenge would be about.
@@ -40,8 +41,8 @@ pub(super) struct Subject<'a> {
     pub body: &'a Bytes,
     /// A code came with the action: nothing is held and nothing is sent.
     pub inline: bool,
-    /// The account's own factors would change.
-    pub own: bool,
+    /// What is asked whatever the policy says.
+    pub floor: Floor,
 }
 
 /// Asks about one intent, once.
@@ -62,13 +63,15 @@ pub(super) async fn about_intent(
     if visit.audience() == Audience::Page && !subject.inline {
         challenge.held = Some(held::seal(gateway, &challenge, &visit.head, subject.body)?);
     }
-    let usable = match subject.own {
-        true => {
-            // A factor that waits may be enough for this change, and for nothing that would last beyond it.
-            challenge.requirement.terms.iter_mut().for_each(|term| term.valid = None);
-            factors_to_change(gateway, visit, surroundings.standing(), identity)
-        }
-        false => usable(gateway, visit, surroundings.standing(), identity),
+    if subject.floor.is_own() {
+        // A factor that waits may be enough for this change, and for nothing that would last beyond it. Nor does anything
+        // last that a frozen account gives.
+        challenge.requirement.terms.iter_mut().for_each(|term| term.valid = None);
+    }
+    let standing = surroundings.standing();
+    let usable = match subject.floor {
+        Floor::Factors => factors_to_change(gateway, visit, standing, identity),
+        _ => usable(gateway, visit, standing, identity),
     };
     let challenge = Challenge { usable, ..challenge };
     open(gateway, visit, surroundings, identity, challenge, subject.inline).await
@@ -241,6 +244,14 @@ pub(super) fn factors_to_change(
     visit.site.askable(standing.young, &visit.head.host, gateway.sms)
 }
 
+/// One of these is given before a freeze ends by itself: a code by text message would go to whoever took the number over,
+/// and recovery codes are for those who have nothing else.
+pub(crate) fn factors_to_thaw(visit: &Visit, standing: &Standing) -> FactorSet {
+    let strong = |factor: &Factor| matches!(factor, Factor::Totp | Factor::Webauthn);
+    let strong: FactorSet = standing.factors.iter().filter(strong).collect();
+    visit.site.askable(strong, &visit.head.host, false)
+}
+
 /// The account's number: the enrolled one, else the one that the verified token carries. Where a number is enrolled
 /// no other one counts, not even if the enrolled one is disabled.
 async fn number(
@@ -348,9 +359,8 @@ pub(crate) async fn text_code(
 /// Everything that a code is counted against.
 fn charge(gateway: &Gateway, visit: &Visit, challenge: &Challenge, number: &Number) -> Charge {
     let (budget, client) = (&gateway.budget, visit.head.client);
-    let mac = gateway.keyring.mac("number", &[number.as_str().as_bytes()]);
     Charge {
-        number: NumberKey(IntentDigest(mac).hex()),
+        number: gateway.number_key(number),
         meters: budget.meters(&challenge.account, client, number),
         watches: budget.watches(
             client,
@@ -358,6 +368,7 @@ fn charge(gateway: &Gateway, visit: &Visit, challenge: &Challenge, number: &Numb
             gateway.limits.sms_code_ms,
             challenge.pending.is_none(),
         ),
+        stops: Vec::new(),
     }
 }
 

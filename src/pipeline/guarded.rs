@@ -29,7 +29,7 @@ use crate::identify::Identity;
 use crate::observe::{self, Outcome};
 use crate::pages;
 use crate::policy::facts::{Decimal, Fact};
-use crate::policy::verdict::{Decision, Requirement, Said, Verdict};
+use crate::policy::verdict::{ACCOUNT_THAW, Decision, FACTOR_CHANGE, Requirement, Said, Verdict};
 use crate::prices::decimal;
 use crate::rejection::Rejection;
 use crate::stepup::Proof;
@@ -54,12 +54,27 @@ struct Attempt<'a> {
 
 /// What is asked whatever the policy says.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Floor {
+pub(super) enum Floor {
     Nothing,
     /// The pack wants every write that no action names to be asked about.
     Unlisted,
     /// A change of the account's own factors: one of those that it has.
     Factors,
+    /// The end of a freeze: a strong one. The only thing that a frozen account may begin.
+    Thaw,
+}
+
+impl Floor {
+    pub(super) fn is_own(self) -> bool {
+        matches!(self, Self::Factors | Self::Thaw)
+    }
+}
+
+/// What the gateway carries out itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Own {
+    Factors,
+    Thaw,
 }
 
 /// What the gateway does itself, once that was cleared and recorded. The status of its answer says how it ended, as an
@@ -82,11 +97,11 @@ pub(super) async fn run(
     go(worker, visit, attempt, None).await
 }
 
-/// The same for a change of the account's own factors, which the gateway carries out itself.
+/// The same for what the gateway carries out itself.
 pub(crate) async fn within(
     worker: &Arc<Worker>,
     visit: &Visit,
-    action: Action,
+    (own, action): (Own, Action),
     body: Bytes,
     identity: Arc<Identity>,
     deed: Deed,
@@ -100,7 +115,10 @@ pub(crate) async fn within(
         intent,
         identity,
         body,
-        floor: Floor::Factors,
+        floor: match own {
+            Own::Factors => Floor::Factors,
+            Own::Thaw => Floor::Thaw,
+        },
     };
     go(worker, visit, attempt, Some(deed)).await
 }
@@ -127,7 +145,7 @@ async fn go(
         leaves: leaves(&attempt.action),
         body: &attempt.body,
         inline: inline.is_some(),
-        own: attempt.floor == Floor::Factors,
+        floor: attempt.floor,
     };
     let identity = &attempt.identity;
     let challenge =
@@ -231,7 +249,7 @@ async fn decide<'a>(
     let Begun { standing, counters, address, holds, proof, .. } = begun;
     let surroundings =
         Surroundings::of_begun(visit, &attempt.identity, standing, counters, address, holds);
-    if surroundings.frozen() {
+    if surroundings.frozen() && attempt.floor != Floor::Thaw {
         abandon(gateway, visit, attempt, Vec::new()).await?;
         return Err(Rejection::Frozen.into());
     }
@@ -254,7 +272,17 @@ async fn decide<'a>(
             let standing = surroundings.standing();
             let has = ask::factors_to_change(gateway, visit, standing, &attempt.identity);
             // Where none of them works any more nobody can give one, and an operator has to help.
-            decision.asking_for_one_of(if has.is_empty() { standing.enrolled } else { has })
+            let has = if has.is_empty() { standing.enrolled } else { has };
+            decision.asking_for_one_of(has, FACTOR_CHANGE)
+        }
+        Floor::Thaw => {
+            let strong = ask::factors_to_thaw(visit, surroundings.standing());
+            if strong.is_empty() {
+                abandon(gateway, visit, attempt, Vec::new()).await?;
+                let why = visit.site.pages.no_thaw(visit.language(), false);
+                return Err(Rejection::Denied { why: Some(why.into()) }.into());
+            }
+            decision.asking_for_one_of(strong, ACCOUNT_THAW)
         }
         Floor::Nothing | Floor::Unlisted => decision,
     };

@@ -22,11 +22,11 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-pub(crate) use ask::{Texted, blank, text_code};
+pub(crate) use ask::{Texted, blank, factors_to_thaw, text_code};
 use caller::Caller;
 pub use caller::LastCaller;
 pub(crate) use facts::{geo_of, session_age_ms};
-pub(crate) use guarded::{Deed, destination, release, within};
+pub(crate) use guarded::{Deed, Own, destination, release, within};
 use receive::refuse;
 pub(crate) use receive::request_id;
 pub(crate) use record::Visit;

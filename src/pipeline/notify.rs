@@ -18,7 +18,12 @@ use crate::types::{AccountId, ActionName, Factor, RuleId, Shown};
 impl Visit {
     /// Tells the account that asked, if there is one.
     pub(crate) fn tell(&self, gateway: &Gateway, about: About) {
-        let quiet = quiet_of(&about, "");
+        // One that was kept up and is asked for again is another.
+        let detail = match about {
+            About::ThawAsked { opens } => opens.0.to_string(),
+            _ => String::new(),
+        };
+        let quiet = quiet_of(&about, &detail);
         self.tell_quietly(gateway, about, quiet);
     }
 
@@ -93,6 +98,7 @@ impl Visit {
         let agent = self.head.headers.get(header::USER_AGENT).and_then(|it| it.to_str().ok());
         Occurrence {
             place: Some(self.whereabouts()),
+            client: Some(self.head.client),
             device: agent.and_then(Device::of),
             site: Some(self.site.clone()),
             language: self.language(),

@@ -199,9 +199,9 @@ impl Decision {
 impl Decision {
     /// The same, asking beside everything else for one of these factors, which the account has: nobody changes how an
     /// account is protected without one of its means of protection, whatever the policy says. None are asked for where
-    /// there are none.
+    /// there are none. `rule`: what it is told as.
     #[must_use]
-    pub fn asking_for_one_of(mut self, factors: FactorSet) -> Self {
+    pub fn asking_for_one_of(mut self, factors: FactorSet, rule: &str) -> Self {
         if factors.is_empty() {
             return self;
         }
@@ -211,13 +211,13 @@ impl Decision {
             stricter => return Self { verdict: stricter, ..self },
         };
         self.said.push(Said {
-            rule: RuleId::new(FACTOR_CHANGE),
+            rule: RuleId::new(rule),
             outcome: "require",
             shadow: false,
             satisfied: false,
         });
         requirement.terms.push(Term {
-            rule: RuleId::new(FACTOR_CHANGE),
+            rule: RuleId::new(rule),
             factors: FactorExpr::Any(factors.iter().map(FactorExpr::One).collect()),
             valid: None,
             geographic: false,
@@ -232,17 +232,23 @@ impl Decision {
     /// The same, asking for what was asked of a recorded request whatever the policy said. Which factors its account had
     /// is not in the record: any that can be given stands for them.
     #[must_use]
-    pub fn asked_as_recorded(self, unlisted: bool, factors: bool) -> Self {
-        let decision = if unlisted { self.asked_at_least() } else { self };
-        match factors {
-            true => decision.asking_for_one_of([Factor::Totp, Factor::Sms].into_iter().collect()),
-            false => decision,
+    pub fn asked_as_recorded(self, spoke: impl Fn(&str) -> bool) -> Self {
+        let mut decision = if spoke(UNCLASSIFIED) { self.asked_at_least() } else { self };
+        for (rule, second) in [(FACTOR_CHANGE, Factor::Sms), (ACCOUNT_THAW, Factor::Webauthn)] {
+            if spoke(rule) {
+                let any = [Factor::Totp, second].into_iter().collect();
+                decision = decision.asking_for_one_of(any, rule);
+            }
         }
+        decision
     }
 }
 
 /// Stands for a rule where the account's own factors are about to change.
 pub const FACTOR_CHANGE: &str = "factor-change";
+
+/// Stands for a rule where the owner of a frozen account asks to lift the freeze.
+pub const ACCOUNT_THAW: &str = "account-thaw";
 
 /// Stands for a rule where the pack asks about a write that no action names.
 pub const UNCLASSIFIED: &str = "unclassified";

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::types::ActionName;
 
 /// Actions that every policy may name, whether or not a pack of the site has them.
-pub const STANDING_ACTIONS: [&str; 18] = [
+pub const STANDING_ACTIONS: [&str; 19] = [
     "ordinary",
     "login",
     "order",
@@ -28,6 +28,7 @@ pub const STANDING_ACTIONS: [&str; 18] = [
     "subaccount.access",
     "factor.add",
     "factor.remove",
+    "account.thaw",
 ];
 
 /// Known action names.

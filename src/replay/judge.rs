@@ -15,9 +15,7 @@ use crate::policy::PolicySet;
 use crate::policy::facts::{Decimal, Elevation, Fact, Facts, HoldRunning};
 use crate::policy::number;
 use crate::policy::recorded::{Noted, Reader, Recorded};
-use crate::policy::verdict::{
-    Decision, FACTOR_CHANGE, Requirement, Said, Term, UNCLASSIFIED, Valid, Verdict,
-};
+use crate::policy::verdict::{Decision, Requirement, Said, Term, Valid, Verdict};
 use crate::types::{Factor, FactorSet, UnixMs};
 
 /// What is replayed.
@@ -457,7 +455,7 @@ fn said<'l>(text: &'l Option<Text<'_>>) -> Option<&'l str> {
 fn decided(policy: &PolicySet, facts: &[Facts<'_>], line: &Line<'_>) -> Decision {
     let decision = policy.decide(facts);
     let spoke = |rule: &str| line.rules.iter().any(|spoke| spoke.rule.as_ref() == rule);
-    decision.asked_as_recorded(spoke(UNCLASSIFIED), spoke(FACTOR_CHANGE))
+    decision.asked_as_recorded(spoke)
 }
 
 fn effect(verdict: &Verdict) -> Effect {

@@ -21,6 +21,48 @@ use crate::world::Clock;
 /// Opens what the store was given; `None` if it cannot be read (any more).
 pub type Open = Box<dyn Fn(&Message) -> Option<Post> + Send + Sync>;
 
+/// Hears of every message that is given up, by which way it was to go, and why: for the record and the metrics.
+pub type Lost = Box<dyn Fn(&Message, Way, Why) + Send + Sync>;
+
+/// How a message goes, as far as it can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Sms,
+    Mail,
+    Unknown,
+}
+
+/// Why one is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its time is over, or would be before another try.
+    Late,
+    /// Its provider refused it for good.
+    Refused,
+    /// It cannot be opened, or nothing sends this way any more.
+    Unsendable,
+}
+
+impl Way {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Sms => "sms",
+            Self::Mail => "mail",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Why {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::Refused => "refused",
+            Self::Unsendable => "unsendable",
+        }
+    }
+}
+
 /// Everything the loop needs.
 pub struct Outbox {
     pub store: Arc<dyn Store>,
@@ -30,6 +72,7 @@ pub struct Outbox {
     /// For mails, likewise.
     pub mail: Option<Arc<dyn Carrier>>,
     pub clock: Arc<dyn Clock>,
+    pub lost: Lost,
     /// Notified when a message was queued here, so that it goes out at once. Others are found within a second.
     pub wake: Arc<Notify>,
 }
@@ -95,22 +138,29 @@ impl Outbox {
     async fn try_once(&self, message: &Message, mails: &Semaphore) -> Option<UnixMs> {
         if self.clock.now() >= message.expires {
             tracing::info!(message = message.id, "an expired message is not sent");
+            (self.lost)(message, Way::Unknown, Why::Late);
             return None;
         }
         let Some(post) = (self.open)(message) else {
             tracing::error!(message = message.id, "a message cannot be opened and is dropped");
+            (self.lost)(message, Way::Unknown, Why::Unsendable);
             return None;
+        };
+        let way = match &post {
+            Post::Sms(_) => Way::Sms,
+            Post::Mail(_) => Way::Mail,
         };
         let sent = match (&post, &self.sms, &self.mail) {
             (Post::Sms(letter), Some(sms), _) => sms.send(letter).await,
             (Post::Mail(mail), _, Some(carrier)) => {
                 let Ok(_place) = mails.try_acquire() else {
-                    return Some(self.clock.now().plus_ms(MAIL_WAITS_MS));
+                    return self.later(message, way, MAIL_WAITS_MS);
                 };
                 carrier.deliver(mail).await
             }
             _ => {
                 tracing::warn!(message = message.id, "nothing sends on this channel any more");
+                (self.lost)(message, way, Why::Unsendable);
                 return None;
             }
         };
@@ -119,25 +169,37 @@ impl Outbox {
             tracing::info!(message = message.id, challenge, "sent");
             return None;
         };
-        let again = next_try(&error, message, self.clock.now());
         let source = std::error::Error::source(&error).map(ToString::to_string);
-        tracing::warn!(message = message.id, %error, source, again = again.is_some(), "not sent");
+        tracing::warn!(message = message.id, %error, source, tries = message.tries, "not sent");
+        match error {
+            SendError::Busy { after_ms, .. } => self.later(message, way, after_ms.unwrap_or(0)),
+            SendError::Unreachable(_) => self.later(message, way, 0),
+            SendError::Refused { .. } | SendError::Unwritable(_) | SendError::BadLetter => {
+                (self.lost)(message, way, Why::Refused);
+                None
+            }
+        }
+    }
+
+    /// Another try, or the end of it.
+    fn later(&self, message: &Message, way: Way, asked_ms: u64) -> Option<UnixMs> {
+        let again = next_try(asked_ms, message, self.clock.now());
+        if again.is_none() {
+            (self.lost)(message, way, Why::Late);
+        }
         again
     }
 }
 
-/// When to try again: the provider's own word or ours, whichever is later, if that is before the message expires.
-fn next_try(error: &SendError, message: &Message, now: UnixMs) -> Option<UnixMs> {
-    let asked = match error {
-        SendError::Busy { after_ms, .. } => after_ms.unwrap_or(0),
-        SendError::Unreachable(_) => 0,
-        SendError::Refused { .. } | SendError::Unwritable(_) | SendError::BadLetter => return None,
-    };
+/// When to try again: what was asked for or our own step, whichever is later, if that is before the message expires.
+/// Every step is as long as the one before, or longer: nothing is tried without end at short intervals.
+fn next_try(asked_ms: u64, message: &Message, now: UnixMs) -> Option<UnixMs> {
     // A code is of use for minutes, a notice for a day.
     let steps: &[u64] = if message.challenge.is_some() { &BACK_OFF_MS } else { &PATIENT_MS };
-    let step = usize::try_from(message.tries).unwrap_or(usize::MAX).min(steps.len() - 1);
-    let own = steps.get(step).copied().unwrap_or(LEASE_MS);
-    let again = now.plus_ms(own.max(asked));
+    // The lease of the first try is counted already.
+    let failed = usize::try_from(message.tries).unwrap_or(usize::MAX).saturating_sub(1);
+    let own = steps.get(failed.min(steps.len() - 1)).copied().unwrap_or(LEASE_MS);
+    let again = now.plus_ms(own.max(asked_ms));
     (again < message.expires).then_some(again)
 }
 
@@ -159,7 +221,7 @@ const LEASE_MS: u64 = 30_000;
 const POLL: Duration = Duration::from_secs(1);
 const FINISH: Duration = Duration::from_secs(5);
 const BACK_OFF_MS: [u64; 4] = [2_000, 5_000, 15_000, 40_000];
-const PATIENT_MS: [u64; 6] = [2_000, 5_000, 15_000, 60_000, 180_000, 600_000];
+const PATIENT_MS: [u64; 8] = [2_000, 5_000, 15_000, 60_000, 180_000, 600_000, 1_800_000, 3_600_000];
 
 #[cfg(test)]
 mod tests {
@@ -193,25 +255,21 @@ mod tests {
 
     #[test]
     fn tries_come_further_and_further_apart_until_the_message_expires() {
-        let again = |tries, now| next_try(&busy(None), &message(tries), UnixMs(now));
-        assert_eq!(again(0, 0), Some(UnixMs(2_000)));
-        assert_eq!(again(1, 0), Some(UnixMs(5_000)));
-        assert_eq!(again(2, 0), Some(UnixMs(15_000)));
+        let again = |tries, now| next_try(0, &message(tries), UnixMs(now));
+        assert_eq!(again(1, 0), Some(UnixMs(2_000)), "after the first try");
+        assert_eq!(again(2, 0), Some(UnixMs(5_000)));
+        assert_eq!(again(3, 0), Some(UnixMs(15_000)));
         assert_eq!(again(9, 0), Some(UnixMs(40_000)));
         assert_eq!(again(9, 60_000), None);
+        assert!(BACK_OFF_MS.is_sorted() && PATIENT_MS.is_sorted());
     }
 
     #[test]
     fn the_providers_word_counts_if_it_is_later() {
-        let again = |after| next_try(&busy(Some(after)), &message(0), UnixMs(0));
+        let again = |after| next_try(after, &message(1), UnixMs(0));
         assert_eq!(again(1_000), Some(UnixMs(2_000)));
         assert_eq!(again(9_000), Some(UnixMs(9_000)));
         assert_eq!(again(100_000), None);
-    }
-
-    #[test]
-    fn what_was_refused_is_not_tried_again() {
-        assert_eq!(next_try(&SendError::Refused { status: 400 }, &message(0), UnixMs(0)), None);
     }
 
     /// The outbox of a store, without the rest of it.
@@ -269,8 +327,11 @@ mod tests {
             sms_stops(UnixMs) -> Task<'_, Vec<crate::stepup::budget::Stop>>;
             lift_sms_stop(&str, UnixMs) -> Task<'_, bool>;
             freeze(&AccountId, Arc<str>, UnixMs) -> Task<'_, ()>;
-            notify(&AccountId, Quiet, Vec<Vec<u8>>, UnixMs, UnixMs) -> Task<'_, bool>;
+            notify(&AccountId, Quiet, Vec<NoticeLetter>, UnixMs, UnixMs) -> Task<'_, Notified>;
+            freeze_told(&AccountId, Arc<str>, Told, UnixMs) -> Task<'_, Option<UnixMs>>;
             thaw(&AccountId, UnixMs) -> Task<'_, bool>;
+            ask_thaw(&AccountId, UnixMs) -> Task<'_, ThawAsked>;
+            disenrol_own(&AccountId, Factor, UnixMs) -> Task<'_, bool>;
             enrol(&AccountId, Enrolled, UnixMs) -> Task<'_, ()>;
             factors(&AccountId) -> Task<'_, Vec<Enrolled>>;
             disenrol(&AccountId, Factor, UnixMs) -> Task<'_, bool>;
@@ -290,6 +351,7 @@ mod tests {
     #[derive(Default)]
     struct Texts {
         busy: bool,
+        refuses: bool,
         taken: Mutex<Vec<u64>>,
         at_once: AtomicUsize,
         at_once_max: AtomicUsize,
@@ -302,6 +364,9 @@ mod tests {
                 self.at_once_max.fetch_max(at_once, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 self.at_once.fetch_sub(1, Ordering::SeqCst);
+                if self.refuses {
+                    return Err(SendError::Refused { status: 400 });
+                }
                 if self.busy {
                     return Err(busy(None));
                 }
@@ -313,6 +378,18 @@ mod tests {
 
     /// Runs the loop at time `now` until `count` messages are done; then stops it and waits for its end.
     async fn run_until_done(queue: &Arc<Queue>, post: &Arc<Texts>, now: UnixMs, count: usize) {
+        drop(lost_until_done(queue, post, now, count).await);
+    }
+
+    /// The same; says which were given up, and why.
+    async fn lost_until_done(
+        queue: &Arc<Queue>,
+        post: &Arc<Texts>,
+        now: UnixMs,
+        count: usize,
+    ) -> Vec<(u64, Why)> {
+        let lost = Arc::new(Mutex::new(Vec::new()));
+        let hears = lost.clone();
         let wake = Arc::new(Notify::new());
         let open: Open = Box::new(|message| {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok().map(Zeroizing::new);
@@ -326,6 +403,7 @@ mod tests {
             sms: Some(post.clone()),
             mail: None,
             clock: Arc::new(HandClock::at(now)),
+            lost: Box::new(move |message, _, why| hears.lock().unwrap().push((message.id, why))),
             wake: wake.clone(),
         };
         let stop = CancellationToken::new();
@@ -339,6 +417,20 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(10), done).await.expect("all are done in time");
         stop.cancel();
         running.await.unwrap();
+        let lost = lost.lock().unwrap();
+        lost.clone()
+    }
+
+    #[tokio::test]
+    async fn whatever_is_given_up_is_told_of_with_its_reason() {
+        let texts = |refuses| Arc::new(Texts { busy: true, refuses, ..Texts::default() });
+        let last = || queue(vec![message(9)]);
+        let lost = lost_until_done(&last(), &texts(false), UnixMs(90_000), 1).await;
+        assert_eq!(lost, [(1, Why::Late)], "no other try is in time");
+        let lost = lost_until_done(&last(), &texts(true), UnixMs(0), 1).await;
+        assert_eq!(lost, [(1, Why::Refused)]);
+        let lost = lost_until_done(&last(), &texts(false), UnixMs(0), 1).await;
+        assert_eq!(lost, [], "it is tried again");
     }
 
     fn queue(messages: Vec<Message>) -> Arc<Queue> {
@@ -362,7 +454,7 @@ mod tests {
         let (queue, post) =
             (queue(vec![message(1)]), Arc::new(Texts { busy: true, ..Texts::default() }));
         run_until_done(&queue, &post, UnixMs(0), 1).await;
-        assert_eq!(queue.done(), [(1, Some(UnixMs(5_000)))]);
+        assert_eq!(queue.done(), [(1, Some(UnixMs(2_000)))]);
     }
 
     #[tokio::test]
@@ -413,6 +505,7 @@ mod tests {
             sms: Some(texts.clone()),
             mail: Some(stuck.clone()),
             clock: Arc::new(HandClock::at(UnixMs(0))),
+            lost: Box::new(|_, _, _| {}),
             wake: Arc::default(),
         };
         let stop = CancellationToken::new();
@@ -434,7 +527,7 @@ mod tests {
     #[test]
     fn a_notice_is_tried_for_hours() {
         let notice = Message { challenge: None, expires: UnixMs(86_400_000), ..message(9) };
-        assert_eq!(next_try(&busy(None), &notice, UnixMs(0)), Some(UnixMs(600_000)));
+        assert_eq!(next_try(0, &notice, UnixMs(0)), Some(UnixMs(3_600_000)));
     }
 
     #[tokio::test]
@@ -446,6 +539,7 @@ mod tests {
             sms: Some(post.clone()),
             mail: None,
             clock: Arc::new(HandClock::at(UnixMs(0))),
+            lost: Box::new(|_, _, _| {}),
             wake: Arc::default(),
         };
         let stop = CancellationToken::new();

@@ -1,8 +1,9 @@
-//! What text messages may cost: how many codes go out for an account, from a client's range, to a country and in all,
-//! and when a country or a range is stopped because hardly any of its codes come back.
+//! What text messages may cost: how many codes and notices go out for an account, from a client's range, to a country
+//! and in all, and when a country or a range is stopped because hardly any of its codes come back.
 //!
 //! Never sees a code and sends nothing; of a number it keeps the prefix. Invariant: what is counted is given back by
-//! whole spans of time and never early, so that no window ever holds more than its maximum.
+//! whole spans of time and never early, so that no window ever holds more than its maximum; and what is kept for urgent
+//! notices is counted apart, so that nobody can starve them by asking for codes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,11 +27,16 @@ pub struct Budget {
     pub overall_day_max: u32,
     /// Over how long it is counted how many codes came back.
     pub verified_window_ms: u64,
-    /// Fewer codes say nothing.
+    /// Fewer codes from a range say nothing.
     pub verified_sent_min: u32,
+    /// Fewer codes to a country say nothing: a few phones must not stop all of it.
+    pub verified_prefix_sent_min: u32,
     /// Under this share nothing more is sent for `stop_ms`.
     pub verified_percent_min: u32,
     pub stop_ms: u64,
+    /// What urgent notices to enrolled numbers may cost beside all of that, in percent of the maxima per country and
+    /// overall; per account and number they may be as many as codes.
+    pub urgent_percent: u32,
 }
 
 /// A number for every country, and others for the prefixes that are named; the longest that fits counts.
@@ -56,8 +62,10 @@ impl Default for Budget {
             overall_day_max: 50_000,
             verified_window_ms: HOUR_MS,
             verified_sent_min: 30,
+            verified_prefix_sent_min: 300,
             verified_percent_min: 20,
             stop_ms: HOUR_MS,
+            urgent_percent: 20,
         }
     }
 }
@@ -162,8 +170,44 @@ impl Budget {
         ]
     }
 
+    /// What an urgent notice to an enrolled number is counted in: meters that nothing else is counted in. Where it
+    /// came about says nothing: whoever starves a range would starve its neighbours' notices.
+    pub fn urgent_meters(&self, account: &AccountId, number: &Number) -> Vec<Meter> {
+        let nobody = IpAddr::from([0, 0, 0, 0]);
+        let mut meters = self.meters(account, nobody, number);
+        meters.retain(|meter| meter.scope != Scope::Range);
+        for meter in &mut meters {
+            meter.subject = format!("{URGENT}{}", meter.subject).into();
+            if meter.scope != Scope::Account {
+                let share = u64::from(meter.max) * u64::from(self.urgent_percent);
+                meter.max = u32::try_from(share.div_ceil(100)).unwrap_or(u32::MAX);
+            }
+        }
+        meters
+    }
+
+    /// What any other notice is counted in: the same as codes. What operators do comes from no range.
+    pub fn notice_meters(
+        &self,
+        account: &AccountId,
+        client: Option<IpAddr>,
+        number: &Number,
+    ) -> Vec<Meter> {
+        let nobody = IpAddr::from([0, 0, 0, 0]);
+        let mut meters = self.meters(account, client.unwrap_or(nobody), number);
+        meters.retain(|meter| client.is_some() || meter.scope != Scope::Range);
+        meters
+    }
+
+    /// What nothing is sent to, or from, while it is stopped.
+    pub fn stops(&self, client: Option<IpAddr>, number: &Number) -> Vec<(Scope, Arc<str>)> {
+        let range = client.map(|client| (Scope::Range, range_of(client).into()));
+        range.into_iter().chain([(Scope::Prefix, self.prefix(number).into())]).collect()
+    }
+
     /// Whose codes it is one of. `settle_ms`: how long a code can be used. A number that is not `enrolled` was typed in by
-    /// anybody: where nobody answers it says something of whoever typed it, and nothing of its country.
+    /// anybody: where nobody answers it says something of whoever typed it, and nothing of its country. The range stands
+    /// first: one that is stopped brings its country no nearer to that.
     pub fn watches(
         &self,
         client: IpAddr,
@@ -171,17 +215,19 @@ impl Budget {
         settle_ms: u64,
         enrolled: bool,
     ) -> Vec<Watch> {
-        let watch = |scope, subject: &str| Watch {
+        let watch = |scope, subject: &str, sent_min| Watch {
             scope,
             subject: subject.into(),
             window_ms: self.verified_window_ms,
             settle_ms,
-            sent_min: self.verified_sent_min,
+            sent_min,
             percent_min: self.verified_percent_min,
             stop_ms: self.stop_ms,
         };
-        let country = enrolled.then(|| watch(Scope::Prefix, self.prefix(number)));
-        country.into_iter().chain([watch(Scope::Range, &range_of(client))]).collect()
+        let of_prefix = self.verified_prefix_sent_min;
+        let country = enrolled.then(|| watch(Scope::Prefix, self.prefix(number), of_prefix));
+        let range = watch(Scope::Range, &range_of(client), self.verified_sent_min);
+        [range].into_iter().chain(country).collect()
     }
 
     /// The longest prefix of a number that has a name of its own here, else its country's.
@@ -308,6 +354,8 @@ pub fn kept_until(window_ms: u64, now: UnixMs) -> UnixMs {
     leaves(now, window_ms)
 }
 
+/// What the subjects of urgent notices begin with; no subject of codes does.
+const URGENT: &str = "urgent ";
 pub const HOUR_MS: u64 = 3_600_000;
 pub const DAY_MS: u64 = 86_400_000;
 /// Five minutes of an hour, two hours of a day.
@@ -343,8 +391,47 @@ mod tests {
                 Budget::default().watches([203, 0, 113, 7].into(), &number, MINUTE, enrolled);
             watches.iter().map(|watch| watch.scope.word()).collect::<Vec<_>>()
         };
-        assert_eq!(of(true), ["prefix", "range"]);
+        assert_eq!(of(true), ["range", "prefix"]);
         assert_eq!(of(false), ["range"]);
+    }
+
+    #[test]
+    fn a_country_is_stopped_by_many_more_codes_than_a_range() {
+        let number = number("+4915112345667");
+        let watches = Budget::default().watches([203, 0, 113, 7].into(), &number, MINUTE, true);
+        let least: Vec<_> = watches.iter().map(|it| (it.scope.word(), it.sent_min)).collect();
+        assert_eq!(least, [("range", 30), ("prefix", 300)]);
+        // All that one range may be sent in the window is not enough.
+        assert!(Budget::default().per_range_hour_max < least[1].1);
+    }
+
+    #[test]
+    fn urgent_notices_are_counted_apart_and_zero_stays_zero() {
+        let account = AccountId::new("main", "alice");
+        let named = PerPrefix { default: 2_000, named: vec![("+1876".into(), 0)] };
+        let budget = Budget { per_prefix_hour_max: named, ..Budget::default() };
+        let client = [203, 0, 113, 7].into();
+        for phone in ["+4915112345667", "+18765550006"] {
+            let phone = number(phone);
+            let urgent = budget.urgent_meters(&account, &phone);
+            let codes = budget.meters(&account, client, &phone);
+            let shared = |meter: &Meter| {
+                codes.iter().any(|it| (it.scope, &it.subject) == (meter.scope, &meter.subject))
+            };
+            assert!(!urgent.iter().any(shared));
+            assert!(urgent.iter().all(|meter| meter.scope != Scope::Range));
+        }
+        let maxima = |phone| -> Vec<u32> {
+            budget.urgent_meters(&account, &number(phone)).iter().map(|it| it.max).collect()
+        };
+        assert_eq!(maxima("+4915112345667"), [5, 10, 400, 2_000, 2_000, 10_000]);
+        assert_eq!(maxima("+18765550006")[2], 0);
+        let none = Budget { urgent_percent: 0, ..Budget::default() };
+        assert!(
+            none.urgent_meters(&account, &number("+4915112345667"))[2..]
+                .iter()
+                .all(|it| it.max == 0)
+        );
     }
 
     #[test]

@@ -185,6 +185,8 @@ pub struct Limits {
     pub sms_per_day_max: u32,
     /// How long a factor that its owner enrolled approves nothing.
     pub factor_hold_ms: u64,
+    /// How long a freeze still holds after its owner asked to lift it.
+    pub thaw_delay_ms: u64,
 }
 
 impl Default for Limits {
@@ -202,6 +204,7 @@ impl Default for Limits {
             sms_per_10min_max: 3,
             sms_per_day_max: 10,
             factor_hold_ms: 86_400_000,
+            thaw_delay_ms: 86_400_000,
         }
     }
 }

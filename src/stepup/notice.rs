@@ -41,6 +41,10 @@ pub enum About {
         by: FrozenBy,
     },
     Thawed,
+    /// Its owner asked to lift a freeze: it ends then, unless somebody keeps it up.
+    ThawAsked {
+        opens: UnixMs,
+    },
     /// A rule of the policy spoke that says `notify`.
     Rule {
         action: ActionName,
@@ -77,8 +81,14 @@ impl About {
             Self::Locked => "locked",
             Self::Frozen { .. } => "frozen",
             Self::Thawed => "thawed",
+            Self::ThawAsked { .. } => "thaw_asked",
             Self::Rule { .. } => "rule",
         }
+    }
+
+    /// Whether its owner must know of it whatever else was said, and at whatever cost.
+    pub fn is_urgent(&self) -> bool {
+        !matches!(self, Self::RemoteLogin | Self::Rule { .. })
     }
 
     /// The key of its sentences.
@@ -93,6 +103,7 @@ impl About {
             Self::Frozen { by: FrozenBy::Rule } => "frozen_rule",
             Self::Frozen { by: FrozenBy::Operator } => "frozen_operator",
             Self::Thawed => "thawed",
+            Self::ThawAsked { .. } => "thaw_asked",
             Self::Rule { .. } => "rule",
         }
     }

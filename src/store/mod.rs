@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::locate::travel::Sighting;
 use crate::policy::facts::{AddressFacts, Counters, Elevation, HoldRunning};
 use crate::stepup::Proof;
-use crate::stepup::budget::{Meter, Refusal, Stop, Watch};
+use crate::stepup::budget::{Meter, Refusal, Scope as BudgetScope, Stop, Watch};
 use crate::stepup::challenge::{Challenge, Pending, Scope, SentCode};
 use crate::types::{
     AccountId, ActionName, AttemptId, ChallengeId, Credential, Factor, FactorSet, IntentDigest,
@@ -43,6 +43,9 @@ pub enum StoreError {
     /// The embedded store serves one process.
     #[error("{what}: another stepgate has it open")]
     InUse { what: String },
+    /// What only an owner whose account is not frozen may do; nothing was done.
+    #[error("the account is frozen")]
+    Frozen,
 }
 
 /// What is known of an account and one of its credentials, as far as ordinary traffic needs it.
@@ -70,6 +73,14 @@ pub struct Standing {
     pub claims_count_from: Option<UnixMs>,
 }
 
+impl Standing {
+    /// Whether time alone has not made it out of date: a factor that waited may be used now, a freeze may be over.
+    fn is_fresh(&self, now: UnixMs) -> bool {
+        let frozen = self.frozen.as_ref();
+        self.ripens.is_none_or(|at| now < at) && frozen.is_none_or(|freeze| freeze.holds(now))
+    }
+}
+
 /// When an account was first seen in a country that it knows. The first country of all has no time, nor have those that
 /// became known before times were kept: these count as known for ever.
 pub type Arrivals = BTreeMap<Arc<str>, UnixMs>;
@@ -80,6 +91,60 @@ pub struct Freeze {
     pub since: UnixMs,
     /// `owner`, `rule:<id>` or `operator:<name>`.
     pub by: Arc<str>,
+    /// When it ends by itself, because its owner asked so with a strong factor. From then on it is over, on every
+    /// gateway and whatever a row still says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens: Option<UnixMs>,
+}
+
+impl Freeze {
+    pub fn new(since: UnixMs, by: Arc<str>) -> Self {
+        Self { since, by, opens: None }
+    }
+
+    pub fn holds(&self, now: UnixMs) -> bool {
+        self.opens.is_none_or(|opens| now < opens)
+    }
+
+    /// What an operator froze, an operator thaws.
+    pub fn by_operator(&self) -> bool {
+        self.by.starts_with(OPERATOR)
+    }
+
+    /// Frozen again: the first one's time and reason stay, except that an operator's word goes before an owner's or a
+    /// rule's. A thaw that was asked for is off.
+    fn again(self, by: Arc<str>) -> Self {
+        let by = if by.starts_with(OPERATOR) && !self.by_operator() { by } else { self.by };
+        Self { since: self.since, by, opens: None }
+    }
+}
+
+/// A thaw that a notice told of, for whoever follows its link: the freeze that it is to keep up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub at: UnixMs,
+    /// When the thaw that it tells of takes effect, if it tells of one.
+    pub opens: Option<UnixMs>,
+}
+
+impl Told {
+    /// Whether what it told of was settled by a thaw since. The one that it told of itself does not settle it.
+    pub fn is_settled(&self, thawed: Option<UnixMs>) -> bool {
+        thawed.is_some_and(|thawed| self.at < thawed && self.opens != Some(thawed))
+    }
+}
+
+/// Answer to `ask_thaw`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThawAsked {
+    /// It ends then; `new` if it was not asked for before.
+    Opens {
+        at: UnixMs,
+        new: bool,
+    },
+    /// An operator froze it.
+    ByOperator,
+    NotFrozen,
 }
 
 /// A guarded request that asks to begin.
@@ -390,13 +455,36 @@ pub struct Charge {
     pub number: NumberKey,
     pub meters: Vec<Meter>,
     pub watches: Vec<Watch>,
+    /// What must not be stopped, for what carries no code: nobody types it in, so that it is watched nowhere.
+    pub stops: Vec<(BudgetScope, Arc<str>)>,
 }
 
 /// Within the limits per number alone.
 impl From<NumberKey> for Charge {
     fn from(number: NumberKey) -> Self {
-        Self { number, meters: Vec::new(), watches: Vec::new() }
+        Self { number, meters: Vec::new(), watches: Vec::new(), stops: Vec::new() }
     }
+}
+
+/// A notice for one contact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoticeLetter {
+    pub sealed: Vec<u8>,
+    /// What a text message is counted against; a mail costs nothing.
+    pub charge: Option<Charge>,
+    /// It is sent before what is less so.
+    pub urgent: bool,
+}
+
+/// Answer to `notify`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notified {
+    /// They are in the outbox, but for those (by their places) that no budget is left for.
+    Queued { left_out: Vec<usize> },
+    /// The account was told the same already, or too much.
+    Quiet,
+    /// No budget is left for any of them: nothing was said, and the account counts as not told.
+    OverBudget,
 }
 
 /// How often an account's contacts are told of one thing, so that nobody can make a storm of it.
@@ -421,6 +509,9 @@ impl Quiet {
 pub struct AccountCard {
     pub account: AccountId,
     pub frozen: Option<Freeze>,
+    /// When the last freeze ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thawed: Option<UnixMs>,
     pub countries: Vec<Arc<str>>,
     pub asns: Vec<u32>,
     pub last: Option<Sighting>,
@@ -639,16 +730,17 @@ pub trait Store: Send + Sync {
     /// Lets codes be sent again; `false` if nothing was stopped under this name.
     fn lift_sms_stop(&self, subject: &str, now: UnixMs) -> Task<'_, bool>;
 
-    /// Puts the letters of one notice (sealed; one for each contact) into the durable outbox, unless the account was told
-    /// already. `true` if they are in it. A gateway that dies half way leaves a key that is quiet for a short while only.
+    /// Puts the letters of one notice (one for each contact) into the durable outbox, unless the account was told
+    /// already; each that has a price within the limits per number and the budgets. A gateway that dies half way leaves a
+    /// key that is quiet for a short while only, and that counts no longer than that.
     fn notify(
         &self,
         account: &AccountId,
         quiet: Quiet,
-        letters: Vec<Vec<u8>>,
+        letters: Vec<NoticeLetter>,
         expires: UnixMs,
         now: UnixMs,
-    ) -> Task<'_, bool>;
+    ) -> Task<'_, Notified>;
 
     /// Leases the oldest message that is due, for `lease_ms`; expired ones are dropped.
     fn next_message(&self, lease_ms: u64, now: UnixMs) -> Task<'_, Option<Message>>;
@@ -656,16 +748,36 @@ pub trait Store: Send + Sync {
     /// It is finished (taken, or refused for good), or it is tried again at `again`.
     fn message_done(&self, id: u64, again: Option<UnixMs>) -> Task<'_, ()>;
 
+    /// Freezes, also what is frozen: then a thaw that was asked for is off.
     fn freeze(&self, account: &AccountId, by: Arc<str>, now: UnixMs) -> Task<'_, ()>;
+
+    /// Freezes because of what a notice told, unless that was settled by a thaw since, whose time is the answer then.
+    fn freeze_told(
+        &self,
+        account: &AccountId,
+        by: Arc<str>,
+        told: Told,
+        now: UnixMs,
+    ) -> Task<'_, Option<UnixMs>>;
+
+    /// Ends a freeze at once; `false` if there is none.
     fn thaw(&self, account: &AccountId, now: UnixMs) -> Task<'_, bool>;
 
-    /// Enrols or replaces. The account's security has changed if it replaces, or if the owner enrolled it.
+    /// Ends a freeze `limits.thaw_delay_ms` from now, unless it was asked for before: then it stays as it was. No timer
+    /// is needed: every sentence compares the times.
+    fn ask_thaw(&self, account: &AccountId, now: UnixMs) -> Task<'_, ThawAsked>;
+
+    /// Enrols or replaces. The account's security has changed if it replaces, or if the owner enrolled it. An owner
+    /// (see `Enrolled::by_owner`) cannot while the account is frozen: `StoreError::Frozen`.
     fn enrol(&self, account: &AccountId, enrolled: Enrolled, now: UnixMs) -> Task<'_, ()>;
     fn factors(&self, account: &AccountId) -> Task<'_, Vec<Enrolled>>;
     fn disenrol(&self, account: &AccountId, factor: Factor, now: UnixMs) -> Task<'_, bool>;
+    /// The same by its owner, who cannot while the account is frozen: `StoreError::Frozen`.
+    fn disenrol_own(&self, account: &AccountId, factor: Factor, now: UnixMs) -> Task<'_, bool>;
 
     /// Takes a factor away, or puts another in its place, if what is kept of it still is `was`: one of several passkeys
-    /// goes. The account's security has changed.
+    /// goes. The account's security has changed. Its owner does, who cannot while the account is frozen:
+    /// `StoreError::Frozen`.
     fn replace_factor(
         &self,
         account: &AccountId,
@@ -729,6 +841,12 @@ pub fn scope_key(scope: &Scope) -> String {
 pub fn attempt_of(request: &RequestId) -> AttemptId {
     AttemptId::new(request.as_str())
 }
+
+/// What operators' names follow, where it is said who froze an account.
+const OPERATOR: &str = "operator:";
+
+/// How far ahead of the rest of the outbox urgent notices stand.
+const URGENT_AHEAD_MS: u64 = 600_000;
 
 /// Countries and networks remembered per account.
 pub const HISTORY_MAX: usize = 64;

@@ -24,6 +24,9 @@ pub enum Kept {
     Account {
         account: AccountId,
         frozen: Option<Freeze>,
+        /// When the last freeze ended; backups of earlier versions do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thawed: Option<UnixMs>,
         security_changed: Option<UnixMs>,
         factors: Vec<Enrolled>,
         tally: Tally,
@@ -136,6 +139,7 @@ impl Kept {
         let says_something = match &mut self {
             Self::Account {
                 frozen,
+                thawed,
                 security_changed,
                 factors,
                 tally,
@@ -144,6 +148,7 @@ impl Kept {
                 ..
             } => {
                 frozen.is_some()
+                    || thawed.is_some()
                     || number_gone.is_some()
                     || security_changed.is_some()
                     || !factors.is_empty()

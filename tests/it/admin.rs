@@ -37,6 +37,7 @@ impl Fake {
         AccountCard {
             account,
             frozen: None,
+            thawed: None,
             countries: vec!["DE".into()],
             asns: vec![],
             last: None,

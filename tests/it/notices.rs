@@ -2,9 +2,11 @@
 //!
 //! Mails go to a real server; texts to the provider that writes them down.
 
+mod cost;
 mod links;
 mod mails;
 mod texts;
+mod thaws;
 mod words;
 
 use std::time::Duration;

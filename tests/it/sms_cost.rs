@@ -306,7 +306,7 @@ async fn an_account_that_claims_another_number_each_time_gets_no_more_than_five_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_country_whose_codes_nobody_types_in_is_stopped_and_operators_are_told_once() {
-    let world = world("verified_sent_min = 3").await;
+    let world = world("verified_prefix_sent_min = 3").await;
     for n in 0..3 {
         let bot = customer(&world, &format!("bot{n}"), &format!("+96055512{n:02}")).await;
         bot.from(FRANKFURT).get("/balance").await.challenge();
@@ -357,8 +357,38 @@ async fn a_range_whose_codes_nobody_types_in_is_stopped_though_its_numbers_are_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn six_phones_in_one_range_stop_the_range_and_not_their_country() {
+    let world = world("").await;
+    for n in 0..6 {
+        let bot = customer(&world, &format!("bot{n}"), &format!("+96055512{n:02}")).await;
+        for amount in 1..4 {
+            withdraw(&bot, amount).await.challenge();
+        }
+    }
+    all_sent(&world, 18).await;
+    world.wait_s(720);
+    for n in 0..6 {
+        let bot = world.session(&format!("bot{n}"), "s1").await;
+        for amount in 4..6 {
+            withdraw(&bot, amount).await.challenge();
+        }
+    }
+    all_sent(&world, 30).await;
+    world.wait_s(660);
+    let seventh = customer(&world, "seventh", "+9605551277").await;
+    assert_eq!(withdraw(&seventh, 1).await.json()["error"], "sms_unavailable");
+    let note = world.noted("sms_stopped").await["note"].clone();
+    assert!(note.as_str().unwrap().contains("range 203.0.113.0/24: 0 of 30"), "{note}");
+    // Whoever has a phone of that country and is elsewhere is served.
+    let owner = customer(&world, "owner", "+9605551299").await;
+    let abroad = owner.from(FRANKFURT).get("/balance").await;
+    assert_eq!(abroad.json()["error"], json!(null), "{}", abroad.text());
+    all_sent(&world, 31).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn codes_that_are_typed_in_keep_their_country_open() {
-    let world = world("verified_sent_min = 3").await;
+    let world = world("verified_prefix_sent_min = 3").await;
     for n in 0..3 {
         let owner = customer(&world, &format!("c{n}"), &format!("+96055512{n:02}")).await;
         let challenge = withdraw(&owner, 1).await.challenge();

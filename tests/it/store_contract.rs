@@ -14,6 +14,7 @@ mod outbox;
 mod parallel;
 mod redis;
 mod restarts;
+mod thaws;
 
 use std::sync::Arc;
 
@@ -128,6 +129,10 @@ macro_rules! contract {
                     the_same_is_not_said_again_while_it_is_quiet,
                     an_account_is_told_so_often_a_day_and_others_do_not_count,
                     of_parallel_notices_of_one_thing_one_is_said,
+                    a_notice_by_text_is_counted_with_the_codes_and_left_out_where_none_may_go,
+                    a_notice_that_nothing_pays_for_was_not_said,
+                    a_notice_goes_to_no_prefix_that_is_stopped_and_is_watched_nowhere,
+                    what_is_urgent_goes_out_before_what_waits,
                 }
                 budgets {
                     a_budget_that_is_spent_says_which_and_for_how_long,
@@ -159,6 +164,14 @@ macro_rules! contract {
                     the_card_shows_everything_but_secrets,
                     the_first_value_under_a_name_stays,
                     a_ping_is_answered,
+                }
+                thaws {
+                    a_thaw_that_was_asked_for_takes_effect_by_time_alone,
+                    whatever_freezes_again_ends_the_thaw_and_an_operator_overrides_it,
+                    what_was_asked_or_given_under_a_freeze_is_void_when_it_ends,
+                    what_was_told_before_the_last_thaw_freezes_nothing,
+                    an_owner_changes_no_factor_of_a_frozen_account_and_an_operator_does,
+                    a_thaw_that_was_asked_for_moves_along,
                 }
                 enrolment {
                     a_right_answer_enrols_the_factor_that_waited,

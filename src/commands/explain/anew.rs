@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::policy::PolicySet;
 use crate::policy::explain::{Explanation, explain};
 use crate::policy::recorded::{Noted, Reader, Recorded};
-use crate::policy::verdict::{Decision, FACTOR_CHANGE, UNCLASSIFIED};
+use crate::policy::verdict::{ACCOUNT_THAW, Decision, FACTOR_CHANGE, UNCLASSIFIED};
 use crate::serve::render;
 use crate::types::PolicyVersion;
 
@@ -82,7 +82,7 @@ fn anew(policy: &PolicySet, record: &Record) -> Anew {
     let facts = recorded.facts();
     let decision = policy.decide(&facts);
     let noted = |rule: &str| record.rules.iter().any(|noted| noted.rule.as_str() == rule);
-    let decision = decision.asked_as_recorded(noted(UNCLASSIFIED), noted(FACTOR_CHANGE));
+    let decision = decision.asked_as_recorded(noted);
     let elements: Vec<Explanation> = facts.iter().map(|facts| explain(policy, facts)).collect();
     let same = record.policy.as_ref() == Some(policy.version());
     Anew {
@@ -120,7 +120,7 @@ fn differs(decision: &Decision, recorded: &[RuleNoted]) -> Vec<Differs> {
     // What the pack says of a request is no rule of the policy.
     rules
         .into_iter()
-        .filter(|rule| ![UNCLASSIFIED, FACTOR_CHANGE].contains(rule))
+        .filter(|rule| ![UNCLASSIFIED, FACTOR_CHANGE, ACCOUNT_THAW].contains(rule))
         .filter_map(differs)
         .collect()
 }

@@ -362,8 +362,10 @@ fn says(record: &Record) -> String {
         Event::Redeemed => "the approval was used".to_owned(),
         Event::Refusal => "refused".to_owned(),
         Event::Frozen => "the account was frozen".to_owned(),
+        Event::ThawAsked => "the owner asked to lift the freeze".to_owned(),
         Event::Thawed => "the account was thawed".to_owned(),
         Event::OwnerTold => "the owner was told".to_owned(),
+        Event::MessageLost => "a message was given up".to_owned(),
         Event::OrphanUnknown => {
             "the gateway stopped in between: what became of it is not known".to_owned()
         }

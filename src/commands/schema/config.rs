@@ -184,15 +184,24 @@ struct Budget {
     /// Over how long it is counted how many codes to a country, or from a range, came back; 3600 if it is not said.
     #[schemars(range(min = 1_200, max = 86_400))]
     verified_window_s: Option<u64>,
-    /// Fewer codes say nothing; 30 if it is not said.
+    /// Fewer codes from a range say nothing; 30 if it is not said.
     #[schemars(range(max = 30))]
     verified_sent_min: Option<u64>,
+    /// Fewer codes to a country say nothing; 300 if it is not said. A few phones must not stop a whole country.
+    #[schemars(range(max = 300))]
+    verified_prefix_sent_min: Option<u64>,
     /// If a smaller share came back, nothing more is sent there for a time; 20 if it is not said.
     #[schemars(range(min = 20, max = 100))]
     verified_percent_min: Option<u64>,
     /// For how long; 3600 if it is not said.
     #[schemars(range(min = 3_600, max = 86_400))]
     stop_s: Option<u64>,
+    /// Notices are counted like codes, and left out where a budget is spent. Urgent ones (a freeze, a lock, a change of
+    /// factors) to an enrolled number have a share of their own, which neither codes nor other notices can use up: so
+    /// many percent of each maximum per country and overall, on top of it, and per account and number as many as
+    /// codes. A stop does not hold them back. 20 if it is not said; with 0 they go by mail only.
+    #[schemars(range(max = 20))]
+    urgent_percent: Option<u64>,
 }
 
 /// `default`, or how numbers begin, and the most of them.
@@ -265,6 +274,9 @@ struct Limits {
     sms_per_day_max: Option<u64>,
     /// How long a factor that its owner enrolled approves nothing.
     factor_hold_s: Option<u64>,
+    /// How long a freeze still holds after its owner asked, with a strong factor, to lift it; 86400 if it is not said.
+    #[schemars(range(min = 86_400, max = 2_592_000))]
+    thaw_delay_s: Option<u64>,
 }
 
 /// What assets are worth: from a `file`, or from the `url` of a ticker.

@@ -11,7 +11,7 @@ use super::rows::{Desk, FOR_EVER, Key, Kind, Rows};
 use crate::locate::travel::Sighting;
 use crate::stepup::challenge::Limits;
 use crate::store::view::is_news;
-use crate::store::{AccountCard, Enrolled, Freeze, HISTORY_MAX, StoreError};
+use crate::store::{AccountCard, Enrolled, Freeze, HISTORY_MAX, StoreError, ThawAsked, Told};
 use crate::types::{AccountId, Credential, Factor, UnixMs};
 
 pub(super) fn sight(
@@ -59,7 +59,6 @@ fn learn<T: PartialEq>(known: &mut Vec<T>, item: T) -> bool {
     true
 }
 
-/// A second freeze leaves the first one's time and reason.
 pub(super) fn freeze(
     desk: &mut Desk<'_>,
     limits: &Limits,
@@ -67,28 +66,64 @@ pub(super) fn freeze(
     by: Arc<str>,
     now: UnixMs,
 ) -> Result<(), StoreError> {
-    let mut account = Account::load(desk, id)?;
-    account.frozen.get_or_insert(Freeze { since: now, by });
+    let mut account = Account::now(desk, limits, id, now)?;
+    account.frozen = Some(match account.frozen.take() {
+        Some(freeze) => freeze.again(by),
+        None => Freeze::new(now, by),
+    });
     account.freezes += 1;
     account.void(desk, limits, now)?;
     account.save(desk, id)
 }
 
-/// What was asked or given while the account was frozen is void as well: its owner was not trusted
-/// then.
+pub(super) fn freeze_told(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    id: &AccountId,
+    by: Arc<str>,
+    told: Told,
+    now: UnixMs,
+) -> Result<Option<UnixMs>, StoreError> {
+    let thawed = Account::now(desk, limits, id, now)?.thawed;
+    if told.is_settled(thawed) {
+        return Ok(thawed);
+    }
+    freeze(desk, limits, id, by, now).map(|()| None)
+}
+
 pub(super) fn thaw(
     desk: &mut Desk<'_>,
     limits: &Limits,
     id: &AccountId,
     now: UnixMs,
 ) -> Result<bool, StoreError> {
-    let mut account = Account::load(desk, id)?;
-    let was_frozen = account.frozen.take().is_some();
+    let mut account = Account::now(desk, limits, id, now)?;
+    let was_frozen = account.frozen.is_some();
     if was_frozen {
-        account.void(desk, limits, now)?;
+        account.thaw(desk, limits, now)?;
         account.save(desk, id)?;
     }
     Ok(was_frozen)
+}
+
+pub(super) fn ask_thaw(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    id: &AccountId,
+    now: UnixMs,
+) -> Result<ThawAsked, StoreError> {
+    let mut account = Account::now(desk, limits, id, now)?;
+    let Some(freeze) = &mut account.frozen else { return Ok(ThawAsked::NotFrozen) };
+    if freeze.by_operator() {
+        return Ok(ThawAsked::ByOperator);
+    }
+    if let Some(at) = freeze.opens {
+        return Ok(ThawAsked::Opens { at, new: false });
+    }
+    let at = now.plus_ms(limits.thaw_delay_ms);
+    freeze.opens = Some(at);
+    account.save(desk, id)?;
+    Ok(ThawAsked::Opens { at, new: true })
 }
 
 pub(super) fn enrol(
@@ -98,7 +133,10 @@ pub(super) fn enrol(
     enrolled: Enrolled,
     now: UnixMs,
 ) -> Result<(), StoreError> {
-    let mut account = Account::load(desk, id)?;
+    let mut account = Account::now(desk, limits, id, now)?;
+    if enrolled.by_owner() && account.frozen.is_some() {
+        return Err(StoreError::Frozen);
+    }
     install(desk, limits, &mut account, enrolled, now)?;
     account.save(desk, id)
 }
@@ -136,7 +174,7 @@ pub(super) fn renew(
     Ok(true)
 }
 
-/// Another in its place, or none, unless it was changed meanwhile.
+/// Another in its place, or none, unless it was changed meanwhile. Its owner asks, who cannot while the account is frozen.
 pub(super) fn replace(
     desk: &mut Desk<'_>,
     limits: &Limits,
@@ -145,7 +183,10 @@ pub(super) fn replace(
     enrolled: Option<Enrolled>,
     now: UnixMs,
 ) -> Result<bool, StoreError> {
-    let mut account = Account::load(desk, id)?;
+    let mut account = Account::now(desk, limits, id, now)?;
+    if account.frozen.is_some() {
+        return Err(StoreError::Frozen);
+    }
     if !account.factors.iter().any(|known| known.factor == factor && known.secret == was) {
         return Ok(false);
     }
@@ -164,10 +205,23 @@ pub(super) fn disenrol(
     factor: Factor,
     now: UnixMs,
 ) -> Result<bool, StoreError> {
-    let mut account = Account::load(desk, id)?;
+    let mut account = Account::now(desk, limits, id, now)?;
     let removed = remove_factor(desk, limits, &mut account, factor, now)?;
     account.save(desk, id)?;
     Ok(removed)
+}
+
+pub(super) fn disenrol_own(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    id: &AccountId,
+    factor: Factor,
+    now: UnixMs,
+) -> Result<bool, StoreError> {
+    match Account::now(desk, limits, id, now)?.frozen {
+        Some(_) => Err(StoreError::Frozen),
+        None => disenrol(desk, limits, id, factor, now),
+    }
 }
 
 /// Forgets a factor and its failures. If there was one, the account's security has changed.
@@ -198,7 +252,7 @@ pub(super) fn card(
     id: &AccountId,
     now: UnixMs,
 ) -> Result<AccountCard, StoreError> {
-    let account = Account::load(rows, id)?;
+    let account = Account::load(rows, id)?.as_of(now);
     let places = Places::load(rows, id)?;
     Ok(AccountCard {
         account: id.clone(),
@@ -206,6 +260,7 @@ pub(super) fn card(
         failures: account.tally.failures,
         blocked_until: account.tally.blocked(limits, now),
         frozen: account.frozen,
+        thawed: account.thawed,
         countries: places.countries,
         asns: places.asns,
         last: places.last,

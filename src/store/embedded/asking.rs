@@ -28,7 +28,7 @@ pub(super) fn open(
         return Err(StoreError::Unavailable("this challenge id is taken".to_owned()));
     }
     let owner = challenge.account.clone();
-    let mut account = Account::load(desk, &owner)?;
+    let mut account = Account::now(desk, limits, &owner, now)?;
     let mut live = account.live(desk, now)?;
     let same = live.iter().position(|known| {
         known.credential == challenge.credential && known.scope == challenge.scope
@@ -93,11 +93,12 @@ pub(super) fn ask_passkey(
     ceremony: Vec<u8>,
     now: UnixMs,
 ) -> Result<PasskeyAsked, StoreError> {
+    let account = Account::now(desk, limits, owner, now)?;
     let Some(challenge) = challenge_of(desk, id, owner)? else { return Ok(PasskeyAsked::Missing) };
     if challenge.state_at(now) != State::Open {
         return Ok(PasskeyAsked::Closed(as_of(challenge, now)));
     }
-    if let Some(until) = Account::load(desk, owner)?.tally.blocked(limits, now) {
+    if let Some(until) = account.tally.blocked(limits, now) {
         return Ok(PasskeyAsked::Blocked { until });
     }
     let challenge = Challenge { ceremony: Some(ceremony), ..challenge };
@@ -114,10 +115,10 @@ pub(super) fn spend_attempt(
     factor: Factor,
     now: UnixMs,
 ) -> Result<Spent, StoreError> {
+    let mut protection = Account::now(desk, limits, account, now)?;
     let Some(mut challenge) = theirs(desk, id, account, credential)? else {
         return Ok(Spent::Missing);
     };
-    let mut protection = Account::load(desk, account)?;
     if let Some(until) = protection.tally.blocked(limits, now) {
         return Ok(Spent::Blocked { until });
     }
@@ -154,7 +155,7 @@ pub(super) fn open_challenges(
     owner: &AccountId,
     now: UnixMs,
 ) -> Result<Vec<Challenge>, StoreError> {
-    let live = Account::load(rows, owner)?.live(rows, now)?.into_iter();
+    let live = Account::load(rows, owner)?.as_of(now).live(rows, now)?.into_iter();
     let open = live.filter(|challenge| challenge.state == State::Open);
     Ok(open.map(|challenge| Challenge { held: None, ..challenge }).collect())
 }
@@ -178,7 +179,7 @@ pub(super) fn prove(
     mac: Option<&str>,
     now: UnixMs,
 ) -> Result<Proven, StoreError> {
-    let (challenge, mut account) = match answerable(desk, id, owner, now)? {
+    let (challenge, mut account) = match answerable(desk, limits, id, owner, now)? {
         Answerable::Yes(challenge, account) => (*challenge, *account),
         Answerable::No(challenge) => return Ok(Proven::Closed(*challenge)),
     };
@@ -223,18 +224,19 @@ enum Answerable {
 }
 
 fn answerable(
-    desk: &Desk<'_>,
+    desk: &mut Desk<'_>,
+    limits: &Limits,
     id: &ChallengeId,
     owner: &AccountId,
     now: UnixMs,
 ) -> Result<Answerable, StoreError> {
     let key = Key::new(Kind::Challenge).part(id.as_str());
+    let account = Account::now(desk, limits, owner, now)?;
     let challenge = challenge_of(desk, id, owner)?.ok_or_else(|| corrupt(&key))?;
     // Not `state_at`: the attempt that was just spent may have been the last.
     if challenge.state != State::Open || now >= challenge.expires {
         return Ok(Answerable::No(Box::new(as_of(challenge, now))));
     }
-    let account = Account::load(desk, owner)?;
     // Whatever voids an account's challenges forgets them; one without attempts has no state that would show it.
     Ok(match account.live.contains(id) {
         true => Answerable::Yes(Box::new(challenge), Box::new(account)),
@@ -251,7 +253,7 @@ pub(super) fn enrol_made(
     enrolled: Enrolled,
     now: UnixMs,
 ) -> Result<Proven, StoreError> {
-    let (challenge, account) = match answerable(desk, id, owner, now)? {
+    let (challenge, account) = match answerable(desk, limits, id, owner, now)? {
         Answerable::Yes(challenge, account) => (*challenge, *account),
         Answerable::No(challenge) => return Ok(Proven::Closed(*challenge)),
     };
@@ -399,6 +401,8 @@ pub(super) fn reject(
     freeze: bool,
     now: UnixMs,
 ) -> Result<Option<Challenge>, StoreError> {
+    // A freeze that is over takes what was asked under it along.
+    Account::now(desk, limits, owner, now)?;
     let Some(mut challenge) = challenge_of(desk, id, owner)? else { return Ok(None) };
     if matches!(challenge.state_at(now), State::Open | State::Approved) {
         challenge = end(challenge, State::Rejected);

@@ -32,6 +32,13 @@ pub(super) fn refused(
             return Ok(Some(refusal(watch.scope, &watch.subject, Why::Stopped, wait_ms)));
         }
     }
+    for (scope, subject) in &charge.stops {
+        let stop: Option<Stop> = desk.find(&stop_key(subject))?;
+        if let Some(stop) = stop.filter(|stop| now < stop.until) {
+            let wait_ms = stop.until.since_ms(now);
+            return Ok(Some(refusal(*scope, subject, Why::Stopped, wait_ms)));
+        }
+    }
     for watch in &charge.watches {
         let returned: Returned =
             desk.find(&watch_key(watch.scope, &watch.subject))?.unwrap_or_default();

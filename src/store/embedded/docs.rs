@@ -20,7 +20,10 @@ use crate::types::{AccountId, AttemptId, ChallengeId, Credential, UnixMs};
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Account {
+    /// As it was written: see `now` and `as_of`.
     pub(super) frozen: Option<Freeze>,
+    /// When the last freeze ended.
+    pub(super) thawed: Option<UnixMs>,
     pub(super) security_changed: Option<UnixMs>,
     pub(super) factors: Vec<Enrolled>,
     pub(super) tally: Tally,
@@ -114,6 +117,49 @@ pub(super) struct Told {
 impl Account {
     pub(super) fn load(rows: &impl Rows, id: &AccountId) -> Result<Self, StoreError> {
         Ok(rows.find(&Key::new(Kind::Account).account(id))?.unwrap_or_default())
+    }
+
+    /// As it is now, for sentences that write: a thaw whose time has come has taken effect, and what was asked or given
+    /// before is void.
+    pub(super) fn now(
+        desk: &mut Desk<'_>,
+        limits: &Limits,
+        id: &AccountId,
+        now: UnixMs,
+    ) -> Result<Self, StoreError> {
+        let mut account = Self::load(desk, id)?;
+        if account.has_opened(now) {
+            account.thaw(desk, limits, now)?;
+            account.save(desk, id)?;
+        }
+        Ok(account)
+    }
+
+    /// The same for sentences that only read.
+    pub(super) fn as_of(mut self, now: UnixMs) -> Self {
+        if self.has_opened(now) {
+            self.thawed = self.frozen.take().and_then(|freeze| freeze.opens);
+            self.live.clear();
+            self.round += 1;
+        }
+        self
+    }
+
+    fn has_opened(&self, now: UnixMs) -> bool {
+        self.frozen.as_ref().is_some_and(|freeze| !freeze.holds(now))
+    }
+
+    /// Ends the freeze, at the time that was set for it if that has come. What was asked or given while the account was
+    /// frozen is void as well: its owner was not trusted then. The caller saves the account.
+    pub(super) fn thaw(
+        &mut self,
+        desk: &mut Desk<'_>,
+        limits: &Limits,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        let opens = self.frozen.take().and_then(|freeze| freeze.opens);
+        self.thawed = Some(opens.filter(|opens| *opens <= now).unwrap_or(now));
+        self.void(desk, limits, now)
     }
 
     pub(super) fn save(&self, desk: &mut Desk<'_>, id: &AccountId) -> Result<(), StoreError> {
@@ -265,7 +311,7 @@ pub(super) fn standing(
     limits: &Limits,
     now: UnixMs,
 ) -> Result<Standing, StoreError> {
-    let protection = Account::load(rows, account)?;
+    let protection = Account::load(rows, account)?.as_of(now);
     let places = Places::load(rows, account)?;
     let mut session = Session::load(rows, account, credential)?;
     session

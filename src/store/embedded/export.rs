@@ -44,12 +44,21 @@ fn taken(key: &Key, kind: Kind, value: &[u8]) -> Result<Option<Kept>, StoreError
     let account = |group: &str, name: &str| AccountId::new(group, name);
     Ok(Some(match (kind, parts.as_slice()) {
         (Kind::Account, [group, name]) => {
-            let Account { frozen, security_changed, factors, tally, freezes, number_gone, .. } =
-                read(key, value)?;
+            let Account {
+                frozen,
+                thawed,
+                security_changed,
+                factors,
+                tally,
+                freezes,
+                number_gone,
+                ..
+            } = read(key, value)?;
             let account = account(group, name);
             Kept::Account {
                 account,
                 frozen,
+                thawed,
                 security_changed,
                 factors,
                 tally,
@@ -107,6 +116,7 @@ pub(super) fn put_back(
         Kept::Account {
             account,
             frozen,
+            thawed,
             security_changed,
             factors,
             tally,
@@ -117,8 +127,18 @@ pub(super) fn put_back(
             // Whatever was asked of its owner or given was so in another state of the account.
             before.void(desk, limits, now)?;
             let (live, round) = (before.live, before.round);
-            Account { frozen, security_changed, factors, tally, live, round, freezes, number_gone }
-                .save(desk, &account)
+            Account {
+                frozen,
+                thawed,
+                security_changed,
+                factors,
+                tally,
+                live,
+                round,
+                freezes,
+                number_gone,
+            }
+            .save(desk, &account)
         }
         Kept::Places { account, countries, asns, last, arrived } => {
             Places { countries, asns, arrived, last }.save(desk, &account)

@@ -25,7 +25,7 @@ pub(super) fn begin(
     if Attempt::load(desk, &begin.attempt)?.is_some() {
         return Err(StoreError::Unavailable("this attempt has begun before".to_owned()));
     }
-    let mut account = Account::load(desk, &begin.account)?;
+    let mut account = Account::now(desk, limits, &begin.account, now)?;
     let live = account.live(desk, now)?;
     let open = open_for(&live, &begin);
     let proof = take_grant(desk, limits, &mut account, live, &begin, now)?;

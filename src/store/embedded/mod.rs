@@ -33,8 +33,8 @@ use self::writer::{Job, Writer};
 use super::moved::{Export, Kept};
 use super::{
     AccountCard, Begin, Begun, Charge, CodeQueued, Consult, Consulted, Enrolled, Learn, Message,
-    Notice, Opened, Orphan, PasskeyAsked, Proven, Quiet, Settled, Spent, Standing, Store,
-    StoreError, Task,
+    Notice, NoticeLetter, Notified, Opened, Orphan, PasskeyAsked, Proven, Quiet, Settled, Spent,
+    Standing, Store, StoreError, Task, ThawAsked, Told,
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::budget::Stop;
@@ -132,7 +132,7 @@ impl Store for Embedded {
         now: UnixMs,
     ) -> Option<Arc<Standing>> {
         let known = self.view.glance(account, credential)?;
-        known.ripens.is_none_or(|at| now < at).then_some(known)
+        known.is_fresh(now).then_some(known)
     }
 
     fn look(
@@ -390,13 +390,13 @@ impl Store for Embedded {
         &self,
         account: &AccountId,
         quiet: Quiet,
-        letters: Vec<Vec<u8>>,
+        letters: Vec<NoticeLetter>,
         expires: UnixMs,
         now: UnixMs,
-    ) -> Task<'_, bool> {
-        let account = account.clone();
+    ) -> Task<'_, Notified> {
+        let (limits, account) = (Arc::clone(&self.limits), account.clone());
         Box::pin(self.ask(Some(now), move |desk| {
-            outbox::notify(desk, &account, &quiet, letters, expires, now)
+            outbox::notify(desk, &limits, &account, &quiet, letters, expires, now)
         }))
     }
 
@@ -416,10 +416,28 @@ impl Store for Embedded {
         )
     }
 
+    fn freeze_told(
+        &self,
+        account: &AccountId,
+        by: Arc<str>,
+        told: Told,
+        now: UnixMs,
+    ) -> Task<'_, Option<UnixMs>> {
+        let (limits, account) = (Arc::clone(&self.limits), account.clone());
+        Box::pin(self.ask(Some(now), move |desk| {
+            accounts::freeze_told(desk, &limits, &account, by, told, now)
+        }))
+    }
+
     fn thaw(&self, account: &AccountId, now: UnixMs) -> Task<'_, bool> {
         let limits = Arc::clone(&self.limits);
         let account = account.clone();
         Box::pin(self.ask(Some(now), move |desk| accounts::thaw(desk, &limits, &account, now)))
+    }
+
+    fn ask_thaw(&self, account: &AccountId, now: UnixMs) -> Task<'_, ThawAsked> {
+        let (limits, account) = (Arc::clone(&self.limits), account.clone());
+        Box::pin(self.ask(Some(now), move |desk| accounts::ask_thaw(desk, &limits, &account, now)))
     }
 
     fn enrol(&self, account: &AccountId, enrolled: Enrolled, now: UnixMs) -> Task<'_, ()> {
@@ -461,6 +479,13 @@ impl Store for Embedded {
         let account = account.clone();
         Box::pin(self.ask(Some(now), move |desk| {
             accounts::replace(desk, &limits, &account, (factor, &was), enrolled, now)
+        }))
+    }
+
+    fn disenrol_own(&self, account: &AccountId, factor: Factor, now: UnixMs) -> Task<'_, bool> {
+        let (limits, account) = (Arc::clone(&self.limits), account.clone());
+        Box::pin(self.ask(Some(now), move |desk| {
+            accounts::disenrol_own(desk, &limits, &account, factor, now)
         }))
     }
 

@@ -9,7 +9,9 @@ use super::docs::{Account, Outgoing, Told, as_of, challenge_of, load_challenge, 
 use super::rows::{Desk, FOR_EVER, Key, Kind, Rows};
 use crate::stepup::attempts::{DAY_MS, wait_for_code};
 use crate::stepup::challenge::{Challenge, Limits, SentCode, State};
-use crate::store::{Charge, CodeQueued, Message, Quiet, StoreError};
+use crate::store::{
+    Charge, CodeQueued, Message, NoticeLetter, Notified, Quiet, StoreError, URGENT_AHEAD_MS,
+};
 use crate::types::{AccountId, ChallengeId, UnixMs};
 
 pub(super) fn send_code(
@@ -21,43 +23,58 @@ pub(super) fn send_code(
     sealed: Vec<u8>,
     now: UnixMs,
 ) -> Result<CodeQueued, StoreError> {
+    let account = Account::now(desk, limits, owner, now)?;
     let Some(challenge) = challenge_of(desk, id, owner)? else { return Ok(CodeQueued::Missing) };
     if challenge.state_at(now) != State::Open {
         return Ok(CodeQueued::Closed(as_of(challenge, now)));
     }
-    let account = Account::load(desk, owner)?;
     if let Some(until) = account.tally.blocked(limits, now) {
         return Ok(CodeQueued::Limited { retry_after_ms: until.since_ms(now) });
     }
-    let sends_key = Key::new(Kind::Sends).part(&charge.number.0);
-    let mut sends: Vec<UnixMs> = desk.find(&sends_key)?.unwrap_or_default();
-    sends.retain(|at| now < at.plus_ms(DAY_MS));
-    if let Some(retry_after_ms) = wait_for_code(&sends, limits, now) {
-        return Ok(CodeQueued::Limited { retry_after_ms });
+    if let Some(refused) = reserve(desk, limits, charge, Some(&sent.mac), now)? {
+        return Ok(refused);
     }
-    if let Some(refusal) = budget::refused(desk, charge, now)? {
-        return Ok(CodeQueued::OverBudget(refusal));
-    }
-    budget::count(desk, charge, &sent.mac, now)?;
-    sends.push(now);
-    desk.put(&sends_key, now.plus_ms(DAY_MS), &sends)?;
     let expires = sent.expires.min(now.plus_ms(limits.sms_code_ms));
     let sent = SentCode { expires, ..sent };
-    queue(desk, Some((id, &sent)), sealed, sent.expires, now)?;
+    queue(desk, Some((id, &sent)), sealed, (now, sent.expires))?;
     let challenge = Challenge { sent: Some(sent), ..challenge };
     save_challenge(desk, challenge.clone(), limits)?;
     Ok(CodeQueued::Queued(challenge))
 }
 
+/// Counts one more to a number, within its limits and every budget, or says why it may not go. `mac`: of a code.
+fn reserve(
+    desk: &mut Desk<'_>,
+    limits: &Limits,
+    charge: &Charge,
+    mac: Option<&str>,
+    now: UnixMs,
+) -> Result<Option<CodeQueued>, StoreError> {
+    let sends_key = Key::new(Kind::Sends).part(&charge.number.0);
+    let mut sends: Vec<UnixMs> = desk.find(&sends_key)?.unwrap_or_default();
+    sends.retain(|at| now < at.plus_ms(DAY_MS));
+    if let Some(retry_after_ms) = wait_for_code(&sends, limits, now) {
+        return Ok(Some(CodeQueued::Limited { retry_after_ms }));
+    }
+    if let Some(refusal) = budget::refused(desk, charge, now)? {
+        return Ok(Some(CodeQueued::OverBudget(refusal)));
+    }
+    budget::count(desk, charge, mac.unwrap_or_default(), now)?;
+    sends.push(now);
+    desk.put(&sends_key, now.plus_ms(DAY_MS), &sends)?;
+    Ok(None)
+}
+
 /// The letters of a notice, unless the account was told already.
 pub(super) fn notify(
     desk: &mut Desk<'_>,
+    limits: &Limits,
     account: &AccountId,
     quiet: &Quiet,
-    letters: Vec<Vec<u8>>,
+    letters: Vec<NoticeLetter>,
     expires: UnixMs,
     now: UnixMs,
-) -> Result<bool, StoreError> {
+) -> Result<Notified, StoreError> {
     let key = Key::new(Kind::Told).account(account);
     let mut told: Vec<Told> = desk.find(&key)?.unwrap_or_default();
     told.retain(|told| now < told.at.plus_ms(DAY_MS));
@@ -65,14 +82,30 @@ pub(super) fn notify(
     let kind = |key: &str| key.split(':').next().unwrap_or_default().to_owned();
     let alike = told.iter().filter(|told| kind(&told.key) == kind(&quiet.key)).count();
     if alike >= quiet.per_day_max as usize || told.iter().any(quiet_now) {
-        return Ok(false);
+        return Ok(Notified::Quiet);
+    }
+    let (count, mut left_out) = (letters.len(), Vec::new());
+    for (place, letter) in letters.into_iter().enumerate() {
+        if let Some(charge) = &letter.charge
+            && reserve(desk, limits, charge, None, now)?.is_some()
+        {
+            left_out.push(place);
+            continue;
+        }
+        let ahead_ms = if letter.urgent { URGENT_AHEAD_MS } else { 0 };
+        queue(
+            desk,
+            None,
+            letter.sealed,
+            (UnixMs(now.0.saturating_sub_unsigned(ahead_ms)), expires),
+        )?;
+    }
+    if count > 0 && left_out.len() == count {
+        return Ok(Notified::OverBudget);
     }
     told.push(Told { key: quiet.key.clone(), at: now, quiet: now.plus_ms(quiet.ms()) });
     desk.put(&key, now.plus_ms(DAY_MS), &told)?;
-    for sealed in letters {
-        queue(desk, None, sealed, expires, now)?;
-    }
-    Ok(true)
+    Ok(Notified::Queued { left_out })
 }
 
 /// `code`: what a code is for, and what of it is kept.
@@ -80,8 +113,7 @@ fn queue(
     desk: &mut Desk<'_>,
     code: Option<(&ChallengeId, &SentCode)>,
     sealed: Vec<u8>,
-    expires: UnixMs,
-    now: UnixMs,
+    (due, expires): (UnixMs, UnixMs),
 ) -> Result<(), StoreError> {
     let sequence = Key::new(Kind::Sequence);
     let id = desk.find::<u64>(&sequence)?.unwrap_or(0) + 1;
@@ -89,7 +121,7 @@ fn queue(
     let challenge = code.map(|(challenge, _)| challenge.clone());
     let mac = code.map_or_else(String::new, |(_, sent)| sent.mac.clone());
     let message = Message { id, challenge, sealed, expires, tries: 0 };
-    put_outgoing(desk, &Outgoing { message, due: now, mac })
+    put_outgoing(desk, &Outgoing { message, due, mac })
 }
 
 /// Leases the oldest message that is due: until `lease_ms` have passed nobody else gets it. `tries`

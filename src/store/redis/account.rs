@@ -13,12 +13,16 @@ use crate::locate::travel::{Coordinates, Sighting};
 use crate::policy::facts::Elevation;
 use crate::stepup::attempts::Tally;
 use crate::stepup::challenge::{Limits, Pending};
-use crate::store::{AccountCard, Arrivals, Enrolled, Freeze, Ripeness, Standing, StoreError};
+use crate::store::{
+    AccountCard, Arrivals, Enrolled, Freeze, Ripeness, Standing, StoreError, ThawAsked, Told,
+};
 use crate::types::{AccountId, Credential, Factor, FactorSet, RuleId, UnixMs};
 
 /// An account's hash.
 pub(super) struct Account {
+    /// As it was written: see `as_of`.
     pub(super) frozen: Option<Freeze>,
+    pub(super) thawed: Option<UnixMs>,
     pub(super) security_changed: Option<UnixMs>,
     pub(super) factors: Vec<Enrolled>,
     pub(super) tally: Tally,
@@ -35,7 +39,9 @@ impl Account {
     pub(super) fn read(fields: &Fields) -> Result<Self, StoreError> {
         let time = |name| Ok::<_, StoreError>(fields.number(name)?.map(UnixMs));
         let frozen = match (time("frozen_since")?, fields.text("frozen_by")?) {
-            (Some(since), Some(by)) => Some(Freeze { since, by: by.into() }),
+            (Some(since), Some(by)) => {
+                Some(Freeze { opens: time("frozen_opens")?, ..Freeze::new(since, by.into()) })
+            }
             _ => None,
         };
         let factors = fields.list("factors")?.into_iter().map(read_enrolled);
@@ -43,6 +49,7 @@ impl Account {
         let asns = fields.list("asns")?.into_iter().map(|item| small(number(item)?));
         Ok(Self {
             frozen,
+            thawed: time("thawed")?,
             security_changed: time("security_changed")?,
             factors: factors.collect::<Result<_, _>>()?,
             tally: read_tally(fields)?,
@@ -65,6 +72,15 @@ impl Account {
         factors
     }
 
+    /// As it is now: a freeze whose end has come is over, and what was given before is void.
+    fn as_of(mut self, now: UnixMs) -> Self {
+        if self.frozen.as_ref().is_some_and(|freeze| !freeze.holds(now)) {
+            self.thawed = self.frozen.take().and_then(|freeze| freeze.opens);
+            self.round = self.round.saturating_add(1);
+        }
+        self
+    }
+
     /// `session`: last sighting, its place, elevations and their round.
     pub(super) fn standing(
         self,
@@ -72,6 +88,7 @@ impl Account {
         limits: &Limits,
         now: UnixMs,
     ) -> Result<Standing, StoreError> {
+        let this = self.as_of(now);
         let mut session = session.list()?;
         let mut field = || next(&mut session).map(Reply::present);
         let (last, place, elevations, round) = (field()?, field()?, field()?, field()?);
@@ -83,21 +100,21 @@ impl Account {
         let elevations = elevations.map_or(Ok(Vec::new()), Reply::bytes)?;
         let elevations = list(&elevations)?.into_iter().map(read_elevation);
         let mut elevations = elevations.collect::<Result<Vec<_>, _>>()?;
-        elevations.retain(|elevation| round == self.round && now < elevation.until);
-        let Ripeness { ripe, young, ripens, enrolled } = Ripeness::of(&self.enrolled(limits), now);
+        elevations.retain(|elevation| round == this.round && now < elevation.until);
+        let Ripeness { ripe, young, ripens, enrolled } = Ripeness::of(&this.enrolled(limits), now);
         Ok(Standing {
             factors: ripe,
             young,
             ripens,
             enrolled,
-            frozen: self.frozen,
-            countries: self.countries,
-            asns: self.asns,
-            arrived: self.arrived,
-            last: last.or(self.last),
+            frozen: this.frozen,
+            countries: this.countries,
+            asns: this.asns,
+            arrived: this.arrived,
+            last: last.or(this.last),
             elevations,
-            security_changed: self.security_changed,
-            claims_count_from: self.number_gone.map(|at| at.plus_ms(limits.factor_hold_ms)),
+            security_changed: this.security_changed,
+            claims_count_from: this.number_gone.map(|at| at.plus_ms(limits.factor_hold_ms)),
         })
     }
 }
@@ -123,7 +140,7 @@ impl Redis {
         now: UnixMs,
     ) -> Result<AccountCard, StoreError> {
         let mut reply = self.read(id, Vec::new(), now).await?;
-        let account = Account::read(&next(&mut reply)?.fields()?)?;
+        let account = Account::read(&next(&mut reply)?.fields()?)?.as_of(now);
         let addresses = next(&mut reply).and_then(|_| next(&mut reply))?.number()?;
         let limits = &self.shared.limits;
         Ok(AccountCard {
@@ -132,6 +149,7 @@ impl Redis {
             failures: account.tally.failures,
             blocked_until: account.tally.blocked(limits, now),
             frozen: account.frozen,
+            thawed: account.thawed,
             countries: account.countries,
             asns: account.asns,
             last: account.last,
@@ -165,9 +183,48 @@ impl Redis {
     ) -> Result<bool, StoreError> {
         let answer = self.shared.ask_replicated(script, account, args, now).await;
         self.shared.view.raise(account);
-        Ok(answer?.number()? == 1)
+        match answer?.number()? {
+            REFUSED => Err(StoreError::Frozen),
+            number => Ok(number == 1),
+        }
+    }
+
+    /// `told`: what is to be stopped by it, unless a thaw since has settled that.
+    pub(super) async fn do_freeze(
+        &self,
+        account: &AccountId,
+        by: &str,
+        told: Option<Told>,
+        now: UnixMs,
+    ) -> Result<Option<UnixMs>, StoreError> {
+        let time = |at: Option<UnixMs>| at.map_or(Vec::new(), |at| at.0.to_string().into_bytes());
+        let (at, opens) = (told.map(|told| told.at), told.and_then(|told| told.opens));
+        let args = vec![by.as_bytes().to_vec(), time(at), time(opens)];
+        let answer = self.shared.ask_replicated(&scripts::FREEZE, account, args, now).await;
+        self.shared.view.raise(account);
+        let thawed = answer?.number()?;
+        Ok((thawed != 1).then_some(UnixMs(thawed)))
+    }
+
+    pub(super) async fn do_ask_thaw(
+        &self,
+        account: &AccountId,
+        now: UnixMs,
+    ) -> Result<ThawAsked, StoreError> {
+        let answer = self.shared.ask_replicated(&scripts::ASK_THAW, account, Vec::new(), now).await;
+        self.shared.view.raise(account);
+        let mut answer = answer?.list()?;
+        let mut number = || next(&mut answer)?.number();
+        Ok(match number()? {
+            -1 => ThawAsked::NotFrozen,
+            0 => ThawAsked::ByOperator,
+            at => ThawAsked::Opens { at: UnixMs(at), new: number()? == 1 },
+        })
     }
 }
+
+/// What scripts answer to an owner whose account is frozen.
+const REFUSED: i64 = -1;
 
 /// {factor, secret, label, since, disabled, last step, usable from, recovery codes, language}.
 pub(super) fn write_enrolled(enrolled: &Enrolled) -> Vec<u8> {

@@ -15,7 +15,7 @@ use crate::store::{Charge, CodeQueued, StoreError};
 use crate::types::UnixMs;
 
 impl Redis {
-    /// Counts a code, or says why it may not go.
+    /// Counts a code, or a notice (which has no `mac`), or says why it may not go.
     pub(super) async fn reserve(
         &self,
         charge: &Charge,
@@ -30,6 +30,7 @@ impl Redis {
             join(charge.meters.iter().flat_map(meter_text)),
             join(charge.watches.iter().flat_map(watch_text)),
             mac.as_bytes().to_vec(),
+            join(charge.stops.iter().map(|(_, subject)| subject.as_bytes())),
         ];
         let reply = self.shared.ask(&scripts::RESERVE, OUT, now, args).await?;
         reply.present().map(|refused| read_refusal(charge, refused)).transpose()
@@ -106,6 +107,7 @@ fn read_refusal(charge: &Charge, reply: Reply) -> Result<CodeQueued, StoreError>
     };
     let of = match why {
         Why::Spent => charge.meters.get(which).map(|meter| (meter.scope, meter.subject.clone())),
+        _ if charge.watches.is_empty() => charge.stops.get(which).cloned(),
         _ => charge.watches.get(which).map(|watch| (watch.scope, watch.subject.clone())),
     };
     let (scope, subject) = of.ok_or_else(|| corrupt("a refusal"))?;

@@ -62,13 +62,15 @@ impl Redis {
             Kept::Account {
                 account,
                 frozen,
+                thawed,
                 security_changed,
                 factors,
                 tally,
                 freezes,
                 number_gone,
             } => {
-                let mut fields = protection(frozen, security_changed, &factors, &tally, freezes);
+                let times = (thawed, security_changed);
+                let mut fields = protection(frozen, times, &factors, &tally, freezes);
                 if let Some(at) = number_gone {
                     fields.extend([b"number_gone".to_vec(), at.0.to_string().into_bytes()]);
                 }
@@ -179,7 +181,7 @@ fn pairs<N: AsRef<[u8]>>(fields: impl IntoIterator<Item = (N, Vec<u8>)>) -> Vec<
 /// The fields of an account's hash that say what protects it.
 fn protection(
     frozen: Option<Freeze>,
-    security_changed: Option<UnixMs>,
+    (thawed, security_changed): (Option<UnixMs>, Option<UnixMs>),
     factors: &[Enrolled],
     tally: &Tally,
     freezes: u64,
@@ -187,9 +189,13 @@ fn protection(
     let mut fields: Vec<(String, Vec<u8>)> = Vec::new();
     let mut set = |name: &str, value: Vec<u8>| fields.push((name.to_owned(), value));
     let time = |at: UnixMs| at.0.to_string().into_bytes();
-    if let Some(Freeze { since, by }) = frozen {
+    if let Some(Freeze { since, by, opens }) = frozen {
         set("frozen_since", time(since));
         set("frozen_by", by.as_bytes().to_vec());
+        opens.into_iter().for_each(|at| set("frozen_opens", time(at)));
+    }
+    if let Some(at) = thawed {
+        set("thawed", time(at));
     }
     if let Some(at) = security_changed {
         set("security_changed", time(at));
@@ -276,6 +282,7 @@ fn taken(kind: u8, rest: &[u8], reply: Reply, kept: &mut Vec<Kept>) -> Result<()
 fn of_account(account: AccountId, fields: &Fields, kept: &mut Vec<Kept>) -> Result<(), StoreError> {
     let Account {
         frozen,
+        thawed,
         security_changed,
         factors,
         tally,
@@ -296,6 +303,7 @@ fn of_account(account: AccountId, fields: &Fields, kept: &mut Vec<Kept>) -> Resu
     kept.push(Kept::Account {
         account,
         frozen,
+        thawed,
         security_changed,
         factors,
         tally,

@@ -13,7 +13,7 @@
 //! | key | what |
 //! | --- | --- |
 //! | `{t}m` | hash: the marker of this part of the state: `epoch`, `floor` |
-//! | `{t}a<a>` | hash: what protects the account, where it has been, which challenges live |
+//! | `{t}a<a>` | hash: what protects the account, where it has been, which challenges live; a freeze may have an end |
 //! | `{t}s<a><kind>:<id>` | hash: a credential's last sighting and elevations; 30 days |
 //! | `{t}c<id>` | hash: a challenge; until a day after its end |
 //! | `{t}t<id>` | hash: an attempt; a week |
@@ -67,8 +67,8 @@ use super::moved::{Export, Kept};
 use super::view::{View, is_news};
 use super::{
     AccountCard, Begin, Begun, Charge, CodeQueued, Consult, Consulted, Enrolled, Figures, Learn,
-    Message, Notice, Opened, Orphan, PasskeyAsked, Proven, Quiet, Settled, Spent, Standing, Store,
-    StoreError, Task,
+    Message, Notice, NoticeLetter, Notified, Opened, Orphan, PasskeyAsked, Proven, Quiet, Settled,
+    Spent, Standing, Store, StoreError, Task, ThawAsked, Told,
 };
 use crate::locate::travel::Sighting;
 use crate::stepup::budget::Stop;
@@ -274,7 +274,7 @@ impl Store for Redis {
     ) -> Option<Arc<Standing>> {
         let known =
             self.shared.link.is_fresh().then(|| self.shared.view.glance(account, credential))??;
-        known.ripens.is_none_or(|at| now < at).then_some(known)
+        known.is_fresh(now).then_some(known)
     }
 
     fn look(
@@ -463,10 +463,10 @@ impl Store for Redis {
         &self,
         account: &AccountId,
         quiet: Quiet,
-        letters: Vec<Vec<u8>>,
+        letters: Vec<NoticeLetter>,
         expires: UnixMs,
         now: UnixMs,
-    ) -> Task<'_, bool> {
+    ) -> Task<'_, Notified> {
         let account = account.clone();
         Box::pin(async move { self.do_notify(&account, &quiet, letters, expires, now).await })
     }
@@ -481,15 +481,28 @@ impl Store for Redis {
 
     fn freeze(&self, account: &AccountId, by: Arc<str>, now: UnixMs) -> Task<'_, ()> {
         let account = account.clone();
-        let by = by.as_bytes().to_vec();
-        Box::pin(
-            async move { self.protect(&scripts::FREEZE, &account, vec![by], now).await.map(drop) },
-        )
+        Box::pin(async move { self.do_freeze(&account, &by, None, now).await.map(drop) })
+    }
+
+    fn freeze_told(
+        &self,
+        account: &AccountId,
+        by: Arc<str>,
+        told: Told,
+        now: UnixMs,
+    ) -> Task<'_, Option<UnixMs>> {
+        let account = account.clone();
+        Box::pin(async move { self.do_freeze(&account, &by, Some(told), now).await })
     }
 
     fn thaw(&self, account: &AccountId, now: UnixMs) -> Task<'_, bool> {
         let account = account.clone();
         Box::pin(async move { self.protect(&scripts::THAW, &account, Vec::new(), now).await })
+    }
+
+    fn ask_thaw(&self, account: &AccountId, now: UnixMs) -> Task<'_, ThawAsked> {
+        let account = account.clone();
+        Box::pin(async move { self.do_ask_thaw(&account, now).await })
     }
 
     fn enrol(&self, account: &AccountId, enrolled: Enrolled, now: UnixMs) -> Task<'_, ()> {
@@ -505,7 +518,13 @@ impl Store for Redis {
 
     fn disenrol(&self, account: &AccountId, factor: Factor, now: UnixMs) -> Task<'_, bool> {
         let account = account.clone();
-        let args = vec![account::factor_text(factor)];
+        let args = vec![account::factor_text(factor), asking::flag(false)];
+        Box::pin(async move { self.protect(&scripts::DISENROL, &account, args, now).await })
+    }
+
+    fn disenrol_own(&self, account: &AccountId, factor: Factor, now: UnixMs) -> Task<'_, bool> {
+        let account = account.clone();
+        let args = vec![account::factor_text(factor), asking::flag(true)];
         Box::pin(async move { self.protect(&scripts::DISENROL, &account, args, now).await })
     }
 
@@ -605,6 +624,7 @@ fn limits_text(limits: &Limits) -> Vec<u8> {
         limits.failures_disable.into(),
         limits.sms_code_ms,
         limits.factor_hold_ms,
+        limits.thaw_delay_ms,
     ];
     numbers.map(|number| number.to_string()).join(" ").into_bytes()
 }

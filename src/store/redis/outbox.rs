@@ -7,11 +7,13 @@
 //! when it is there: at worst it is said twice, never lost for the whole of its time.
 
 use super::asking::{read_challenge, said};
-use super::keys::{OUT, account_from, account_text, tag_of};
+use super::keys::{OUT, account_from, account_text, join, tag_of};
 use super::reply::{Reply, corrupt, next};
 use super::{Redis, scripts};
 use crate::stepup::challenge::{Challenge, SentCode, State};
-use crate::store::{Charge, CodeQueued, Message, Quiet, StoreError};
+use crate::store::{
+    Charge, CodeQueued, Message, NoticeLetter, Notified, Quiet, StoreError, URGENT_AHEAD_MS,
+};
 use crate::types::{AccountId, ChallengeId, UnixMs};
 
 impl Redis {
@@ -37,8 +39,9 @@ impl Redis {
                 account_text(account),
                 id.as_str().into(),
                 sent.mac.into_bytes(),
-                sealed,
+                join([sealed]),
                 expires.0.to_string().into_bytes(),
+                now.0.to_string().into_bytes(),
             ];
             self.shared.ask(&scripts::ENQUEUE, OUT, now, args).await?;
         }
@@ -49,37 +52,53 @@ impl Redis {
         &self,
         account: &AccountId,
         quiet: &Quiet,
-        letters: Vec<Vec<u8>>,
+        letters: Vec<NoticeLetter>,
         expires: UnixMs,
         now: UnixMs,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Notified, StoreError> {
         let claim_ms = quiet.ms().min(CLAIM_MS);
-        if !self.mark_told(account, quiet, claim_ms, false, now).await? {
-            return Ok(false);
+        if !self.mark_told(account, quiet, (claim_ms, Mark::Claim), now).await? {
+            return Ok(Notified::Quiet);
         }
-        for sealed in letters {
-            let args = vec![
-                account_text(account),
-                Vec::new(),
-                Vec::new(),
-                sealed,
-                expires.0.to_string().into_bytes(),
-            ];
-            self.shared.ask(&scripts::ENQUEUE, OUT, now, args).await?;
+        let (count, mut left_out) = (letters.len(), Vec::new());
+        let (mut sealed, mut urgent) = (Vec::with_capacity(count), false);
+        for (place, letter) in letters.into_iter().enumerate() {
+            if let Some(charge) = &letter.charge
+                && self.reserve(charge, "", now).await?.is_some()
+            {
+                left_out.push(place);
+                continue;
+            }
+            urgent |= letter.urgent;
+            sealed.push(letter.sealed);
         }
+        if count > 0 && sealed.is_empty() {
+            self.mark_told(account, quiet, (0, Mark::GiveBack), now).await?;
+            return Ok(Notified::OverBudget);
+        }
+        // All of them or none: what failed is tried again, and nobody is told twice.
+        let due = if urgent { now.0.saturating_sub_unsigned(URGENT_AHEAD_MS) } else { now.0 };
+        let args = vec![
+            account_text(account),
+            Vec::new(),
+            Vec::new(),
+            join(sealed),
+            expires.0.to_string().into_bytes(),
+            due.to_string().into_bytes(),
+        ];
+        self.shared.ask(&scripts::ENQUEUE, OUT, now, args).await?;
         // They are in the outbox: if this fails, the worst is that the same is said again soon.
-        if let Err(error) = self.mark_told(account, quiet, quiet.ms(), true, now).await {
+        if let Err(error) = self.mark_told(account, quiet, (quiet.ms(), Mark::Told), now).await {
             tracing::warn!(%error, "what an account was told is quiet for a short while only");
         }
-        Ok(true)
+        Ok(Notified::Queued { left_out })
     }
 
     async fn mark_told(
         &self,
         account: &AccountId,
         quiet: &Quiet,
-        ms: u64,
-        told: bool,
+        (ms, mark): (u64, Mark),
         now: UnixMs,
     ) -> Result<bool, StoreError> {
         let args = vec![
@@ -87,7 +106,11 @@ impl Redis {
             quiet.key.as_bytes().to_vec(),
             ms.to_string().into_bytes(),
             quiet.per_day_max.to_string().into_bytes(),
-            if told { b"1".to_vec() } else { Vec::new() },
+            match mark {
+                Mark::Claim => Vec::new(),
+                Mark::Told => b"1".to_vec(),
+                Mark::GiveBack => b"0".to_vec(),
+            },
         ];
         let reply = self.shared.ask(&scripts::TELL, tag_of(account), now, args).await?;
         Ok(reply.number()? == 1)
@@ -164,6 +187,14 @@ impl Redis {
         let now = self.shared.clock.now();
         self.shared.ask(&scripts::MESSAGE_DONE, OUT, now, args).await.map(drop)
     }
+}
+
+/// How far a notice has come: a claim counts for as long as it lasts and no longer.
+#[derive(Clone, Copy)]
+enum Mark {
+    Claim,
+    Told,
+    GiveBack,
 }
 
 /// Whether the code in a message can still be of use.

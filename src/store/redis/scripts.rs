@@ -21,6 +21,7 @@ scripts! {
     SIGHT = "prelude" "sight";
     FREEZE = "prelude" "account" "freeze";
     THAW = "prelude" "account" "thaw";
+    ASK_THAW = "prelude" "account" "ask_thaw";
     ENROL = "prelude" "account" "enrol";
     RENEW = "prelude" "account" "renew";
     DISENROL = "prelude" "account" "disenrol";

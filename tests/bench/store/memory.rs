@@ -135,6 +135,7 @@ fn account(number: usize) -> Vec<Kept> {
         Kept::Account {
             account: account.clone(),
             frozen: None,
+            thawed: None,
             security_changed: None,
             factors: vec![totp],
             tally: Default::default(),

@@ -8,8 +8,9 @@ use stepgate::stepup::budget::Stop;
 use stepgate::stepup::challenge::{Challenge, SentCode};
 use stepgate::store::moved::{Export, Kept};
 use stepgate::store::{
-    AccountCard, Begin, Begun, Charge, CodeQueued, Enrolled, Learn, Message, Notice, Opened,
-    Orphan, PasskeyAsked, Proven, Quiet, Settled, Spent, Standing, Store, StoreError, Task,
+    AccountCard, Begin, Begun, Charge, CodeQueued, Enrolled, Learn, Message, Notice, NoticeLetter,
+    Notified, Opened, Orphan, PasskeyAsked, Proven, Quiet, Settled, Spent, Standing, Store,
+    StoreError, Task, ThawAsked, Told,
 };
 use stepgate::types::{AccountId, AttemptId, ChallengeId, Credential, Factor, RuleId, UnixMs};
 
@@ -225,10 +226,10 @@ impl Store for Fragile {
         &self,
         account: &AccountId,
         quiet: Quiet,
-        letters: Vec<Vec<u8>>,
+        letters: Vec<NoticeLetter>,
         expires: UnixMs,
         now: UnixMs,
-    ) -> Task<'_, bool> {
+    ) -> Task<'_, Notified> {
         self.unless_down(self.store.notify(account, quiet, letters, expires, now))
     }
 
@@ -244,8 +245,26 @@ impl Store for Fragile {
         self.unless_down(self.store.freeze(account, by, now))
     }
 
+    fn freeze_told(
+        &self,
+        account: &AccountId,
+        by: Arc<str>,
+        told: Told,
+        now: UnixMs,
+    ) -> Task<'_, Option<UnixMs>> {
+        self.unless_down(self.store.freeze_told(account, by, told, now))
+    }
+
     fn thaw(&self, account: &AccountId, now: UnixMs) -> Task<'_, bool> {
         self.unless_down(self.store.thaw(account, now))
+    }
+
+    fn ask_thaw(&self, account: &AccountId, now: UnixMs) -> Task<'_, ThawAsked> {
+        self.unless_down(self.store.ask_thaw(account, now))
+    }
+
+    fn disenrol_own(&self, account: &AccountId, factor: Factor, now: UnixMs) -> Task<'_, bool> {
+        self.unless_down(self.store.disenrol_own(account, factor, now))
     }
 
     fn enrol(&self, account: &AccountId, enrolled: Enrolled, now: UnixMs) -> Task<'_, ()> {

@@ -116,6 +116,55 @@ async fn wrong_and_expired_ids_are_one_and_the_same_answer_and_not_many() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_guesses_links_holds_up_no_neighbour_who_has_one() {
+    let (post, link) = linked().await;
+    let neighbour = post.world.client();
+    let wrong = format!("/.stepgate/not-me/{}", "A".repeat(43));
+    for _ in 0..30 {
+        neighbour.get(&wrong).await;
+        neighbour.get("/.stepgate/not-me/x").await;
+    }
+    assert_eq!(neighbour.get(&wrong).await.status, 429);
+    assert_eq!(neighbour.get(&link).await.json()["state"], "open");
+    assert_eq!(neighbour.post_json(&link, "{}").await.json()["state"], "frozen");
+    assert!(is_frozen(&post.world).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_from_before_a_thaw_says_that_it_is_settled_and_freezes_nothing() {
+    let (post, link) = linked().await;
+    let (world, anybody) = (&post.world, post.world.client());
+    world.wait_s(60);
+    let order = r#"{"by":"ops","reason":"test"}"#;
+    world.admin("POST", "/account/main/alice/freeze", order).await;
+    assert_eq!(anybody.get(&link).await.json()["state"], "open", "it is frozen, and not settled");
+    let newer = post.mail("main: Account frozen").await.link();
+    world.wait_s(60);
+    world.admin("POST", "/account/main/alice/thaw", order).await;
+    for (language, says) in [
+        ("en", "This was settled since"),
+        ("de", "Das hat sich inzwischen erledigt"),
+        ("ja", "すでに解決済みです"),
+        ("zh-CN", "此事已经了结"),
+        ("zh-TW", "此事已經了結"),
+    ] {
+        let page = anybody.with("accept-language", language).send("GET", &link, &[PAGE], "").await;
+        assert!(page.text().contains(says), "{language}: {}", page.text());
+        assert!(!page.text().contains("<form"), "{}", page.text());
+    }
+    for old in [&link, &newer] {
+        let pressed = anybody.send("POST", old, &[PAGE, FORM], PRESSED).await;
+        assert_eq!(pressed.status, 200);
+        assert!(pressed.text().contains("This was settled since"), "{}", pressed.text());
+        assert_eq!(anybody.post_json(old, "{}").await.json()["state"], "settled");
+    }
+    assert!(!is_frozen(world).await);
+    let thawed = post.mail("main: Freeze lifted").await.link();
+    assert_eq!(anybody.post_json(&thawed, "{}").await.json()["state"], "frozen");
+    assert!(is_frozen(world).await, "the notice of the thaw itself still works");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_id_of_a_link_is_in_no_log_and_no_metric() {
     let (post, link) = linked().await;
     let world = &post.world;

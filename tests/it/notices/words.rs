@@ -43,6 +43,7 @@ fn kinds() -> Vec<Notice> {
             ],
             why: Some("Large sums are told.".into()),
         },
+        About::ThawAsked { opens: UnixMs(NOON.0 + 86_400_000) },
     ]
     .map(notice)
     .into()

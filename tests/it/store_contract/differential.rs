@@ -8,7 +8,9 @@ use stepgate::policy::facts::{Counters, Decimal};
 use stepgate::policy::verdict::{FactorExpr, Term, Valid};
 use stepgate::stepup::budget::Scope as BudgetScope;
 use stepgate::stepup::challenge::{Challenge, Limits, Pending, Scope};
-use stepgate::store::{Begin, Begun, Charge, Enrolled, Learn, Message, Settled, Store, StoreError};
+use stepgate::store::{
+    Begin, Begun, Charge, Enrolled, Learn, Message, Settled, Store, StoreError, Told,
+};
 use stepgate::types::*;
 
 use super::fixtures::*;
@@ -140,6 +142,13 @@ enum Step {
     Thaw {
         who: u8,
     },
+    AskThaw {
+        who: u8,
+    },
+    FreezeTold {
+        who: u8,
+        ago_ms: u64,
+    },
     Enrol {
         who: u8,
         factor: Factor,
@@ -242,6 +251,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(who, factor, was, now)| Step::Replace { who, factor, was, now }),
         2 => who.clone().prop_map(|who| Step::Freeze { who }),
         1 => who.clone().prop_map(|who| Step::Thaw { who }),
+        2 => who.clone().prop_map(|who| Step::AskThaw { who }),
+        1 => (who.clone(), 0..2 * HOUR).prop_map(|(who, ago_ms)| Step::FreezeTold { who, ago_ms }),
         3 => (who.clone(), factor(), proptest::option::of(0..60u64), 0..10u8, any::<bool>())
             .prop_map(|(who, factor, step, disabled, by_owner)| {
                 Step::Enrol { who, factor, step, disabled: disabled == 0, by_owner }
@@ -543,7 +554,15 @@ async fn say_one(store: &Arc<dyn Store>, past: &mut Past, step: Step, at: UnixMs
         Step::Renew { who: n, factor, was, now } => {
             told(store.renew_factor(&who(n), factor, secret(was), secret(now), at).await)
         }
-        Step::Freeze { who: n } => told(store.freeze(&who(n), "operator:eve".into(), at).await),
+        Step::Freeze { who: n } => {
+            let by = if n == 0 { "owner" } else { "operator:eve" };
+            told(store.freeze(&who(n), by.into(), at).await)
+        }
+        Step::AskThaw { who: n } => told(store.ask_thaw(&who(n), at).await),
+        Step::FreezeTold { who: n, ago_ms } => {
+            let told_at = Told { at: UnixMs(at.0.saturating_sub_unsigned(ago_ms)), opens: None };
+            told(store.freeze_told(&who(n), "owner link".into(), told_at, at).await)
+        }
         Step::Thaw { who: n } => told(store.thaw(&who(n), at).await),
         Step::Enrol { who: n, factor, step, disabled, by_owner } => {
             let usable_from = at.plus_ms(if by_owner { HOUR } else { 0 });
@@ -582,6 +601,7 @@ fn limits() -> impl Strategy<Value = Limits> {
                 open_per_account_max,
                 sms_per_10min_max: sends,
                 sms_per_day_max: sends + 1,
+                thaw_delay_ms: u64::from(sends) * MINUTE,
                 ..Limits::default()
             }
         })

@@ -47,7 +47,7 @@ async fn put(store: &Arc<dyn Store>, kept: Vec<Kept>, now: UnixMs) {
 }
 
 /// A new store with everything that the first one says.
-async fn moved(store: &Arc<dyn Store>, make: Make, now: UnixMs) -> Arc<dyn Store> {
+pub async fn moved(store: &Arc<dyn Store>, make: Make, now: UnixMs) -> Arc<dyn Store> {
     let target = make(Limits::default());
     put(&target, taken(store).await, now).await;
     target
@@ -202,7 +202,7 @@ pub async fn a_frozen_account_arrives_frozen_and_is_thawed(make: Make) {
     from.freeze(&alice(), "rule:travel".into(), NOW).await.expect("freezes");
     let to = moved(&from, make, after(HOUR)).await;
     let standing = look(&to, &alice(), &session("s")).await;
-    assert_eq!(standing.frozen, Some(Freeze { since: NOW, by: "rule:travel".into() }));
+    assert_eq!(standing.frozen, Some(Freeze::new(NOW, "rule:travel".into())));
     assert!(to.thaw(&alice(), after(HOUR)).await.expect("answers"));
     assert_eq!(look(&to, &alice(), &session("s")).await.frozen, None);
     assert!(!to.thaw(&alice(), after(HOUR)).await.expect("answers"));
@@ -333,6 +333,7 @@ pub async fn an_export_of_many_comes_in_parts_that_miss_nothing(make: Make) {
                 Kept::Account {
                     account: account.clone(),
                     frozen: None,
+                    thawed: None,
                     security_changed: Some(UnixMs(n as i64)),
                     factors: vec![],
                     tally: Tally::default(),
@@ -406,12 +407,13 @@ pub fn kept() -> impl Strategy<Value = Kept> {
         tally
     });
     let frozen = prop::option::of(at())
-        .prop_map(|since| since.map(|since| Freeze { since, by: "rule:x".into() }));
+        .prop_map(|since| since.map(|since| Freeze::new(since, "rule:x".into())));
     let gone = prop::option::of(at());
     let account = (who(), frozen, prop::option::of(at()), factors, tally, 0..4u64, gone).prop_map(
         |(account, frozen, security_changed, factors, tally, freezes, number_gone)| Kept::Account {
             account,
             frozen,
+            thawed: security_changed,
             security_changed,
             factors,
             tally,

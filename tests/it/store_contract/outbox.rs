@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use stepgate::stepup::challenge::Limits;
-use stepgate::store::{CodeQueued, Message, Proven, Quiet, Store};
+use stepgate::stepup::budget::Scope;
+use stepgate::stepup::challenge::{Challenge, Limits};
+use stepgate::store::{
+    Charge, CodeQueued, Message, NoticeLetter, Notified, NumberKey, Proven, Quiet, Store,
+};
 use stepgate::types::{AccountId, ChallengeId, Factor, UnixMs};
 
 use super::Make;
@@ -167,8 +170,112 @@ pub async fn a_message_whose_code_is_dead_is_dropped(make: Make) {
 /// Tells alice's contacts under this key, quiet for an hour.
 async fn tell(store: &Arc<dyn Store>, key: &str, letters: &[&str], now: UnixMs) -> bool {
     let quiet = Quiet { key: key.into(), ms: HOUR, per_day_max: 5 };
-    let letters = letters.iter().map(|letter| letter.as_bytes().to_vec()).collect();
+    let letters = letters.iter().map(|letter| free(letter)).collect();
+    said(store.notify(&alice(), quiet, letters, now.plus_ms(DAY), now).await.expect("answers"))
+}
+
+/// A letter that costs nothing.
+fn free(text: &str) -> NoticeLetter {
+    NoticeLetter { sealed: text.as_bytes().to_vec(), charge: None, urgent: false }
+}
+
+/// All of it.
+fn said(answer: Notified) -> bool {
+    answer == Notified::Queued { left_out: Vec::new() }
+}
+
+/// A text message to this number, within these budgets.
+fn priced(text: &str, to: &str, charge: Charge) -> NoticeLetter {
+    let charge = Some(Charge { number: NumberKey(to.to_owned()), ..charge });
+    NoticeLetter { charge, ..free(text) }
+}
+
+async fn tell_all(
+    store: &Arc<dyn Store>,
+    key: &str,
+    letters: Vec<NoticeLetter>,
+    now: UnixMs,
+) -> Notified {
+    let quiet = Quiet { key: key.into(), ms: HOUR, per_day_max: 5 };
     store.notify(&alice(), quiet, letters, now.plus_ms(DAY), now).await.expect("answers")
+}
+
+pub async fn a_notice_by_text_is_counted_with_the_codes_and_left_out_where_none_may_go(make: Make) {
+    let limits = Limits { sms_per_10min_max: 3, ..Limits::default() };
+    let store = make(limits);
+    let budget = |max| Charge { meters: vec![meter(Scope::Overall, "", HOUR, max)], ..number("-") };
+    let text = |to: &str, max| vec![priced("text", to, budget(max)), free("mail")];
+    // The number's own limit: a code and two notices, and no more.
+    open(&store, challenge("c"), NOW).await;
+    let charge = Charge { number: NumberKey("n".into()), ..budget(9) };
+    let id = ChallengeId::new("c");
+    let code_sent = store.send_code(&id, &alice(), charge, code("m", NOW), vec![1], NOW).await;
+    assert!(matches!(code_sent, Ok(CodeQueued::Queued(_))));
+    for n in 0..2 {
+        assert!(said(tell_all(&store, &format!("k{n}:"), text("n", 9), NOW).await));
+    }
+    let left_out = Notified::Queued { left_out: vec![0] };
+    assert_eq!(tell_all(&store, "k3:", text("n", 9), NOW).await, left_out);
+    // The budget: three are spent.
+    assert_eq!(tell_all(&store, "k4:", text("other", 3), NOW).await, left_out);
+    assert!(said(tell_all(&store, "k5:", text("other", 4), NOW).await));
+    // And what a notice has spent no code gets.
+    open(&store, about(2, challenge("d")), NOW).await;
+    let (id, charge) = (ChallengeId::new("d"), budget(4));
+    let refused = store.send_code(&id, &alice(), charge, code("m2", NOW), vec![1], NOW).await;
+    assert!(matches!(refused, Ok(CodeQueued::OverBudget(_))), "{refused:?}");
+}
+
+pub async fn a_notice_that_nothing_pays_for_was_not_said(make: Make) {
+    let store = make(Limits::default());
+    let budget =
+        |max| Charge { meters: vec![meter(Scope::Prefix, "+49", HOUR, max)], ..number("-") };
+    let text = |max| vec![priced("text", "n", budget(max))];
+    for _ in 0..9 {
+        assert_eq!(tell_all(&store, "login", text(0), NOW).await, Notified::OverBudget);
+    }
+    assert_eq!(next(&store, NOW).await, None);
+    assert!(said(tell_all(&store, "login", text(1), NOW).await), "it counts as not told");
+    assert_eq!(tell_all(&store, "login", text(9), NOW).await, Notified::Quiet);
+}
+
+pub async fn a_notice_goes_to_no_prefix_that_is_stopped_and_is_watched_nowhere(make: Make) {
+    let store = make(Limits { challenge_ms: 90 * DAY, ..Limits::default() });
+    let stops = || Charge { stops: vec![(Scope::Prefix, "+49".into())], ..number("-") };
+    let watched = |to: &str| Charge {
+        number: NumberKey(to.to_owned()),
+        watches: vec![watch(Scope::Prefix, "+49")],
+        ..number("-")
+    };
+    open(&store, Challenge { expires: after(60 * DAY), ..challenge("c") }, NOW).await;
+    let id = ChallengeId::new("c");
+    for n in 0..9 {
+        assert!(said(
+            tell_all(&store, &format!("k{n}:"), vec![priced("x", &format!("n{n}"), stops())], NOW)
+                .await
+        ));
+    }
+    // Nine notices that nobody typed in are no reason to stop; four codes are.
+    for (n, at) in [(0, NOW), (1, NOW), (2, NOW), (3, NOW), (4, after(11 * MINUTE))] {
+        let mac = format!("m{n}");
+        let sent = store.send_code(&id, &alice(), watched(&mac), code(&mac, at), vec![1], at).await;
+        assert_eq!(matches!(sent, Ok(CodeQueued::Queued(_))), n < 4, "{n} {sent:?}");
+    }
+    let letter = vec![priced("x", "n", stops())];
+    let later = after(12 * MINUTE);
+    assert_eq!(tell_all(&store, "last:", letter.clone(), later).await, Notified::OverBudget);
+    assert!(said(tell_all(&store, "last:", letter, after(12 * HOUR)).await));
+}
+
+pub async fn what_is_urgent_goes_out_before_what_waits(make: Make) {
+    let store = make(Limits::default());
+    for n in 0..3 {
+        assert!(tell(&store, &format!("rule:{n}"), &["other"], after(n)).await);
+    }
+    let urgent = NoticeLetter { urgent: true, ..free("frozen") };
+    assert!(said(tell_all(&store, "frozen", vec![urgent], after(5)).await));
+    assert_eq!(next(&store, after(5)).await.expect("a message").sealed, b"frozen");
+    assert_eq!(next(&store, after(5)).await.expect("a message").sealed, b"other");
 }
 
 pub async fn a_notice_goes_to_every_contact_and_stays_until_it_is_sent(make: Make) {
@@ -208,12 +315,12 @@ pub async fn an_account_is_told_so_often_a_day_and_others_do_not_count(make: Mak
     assert!(!tell(&store, "rule:6", &["x"], after(6)).await);
     assert!(tell(&store, "login:DE", &[], after(6)).await, "another kind has a bound of its own");
     let urgent = Quiet { key: "frozen".into(), ms: MINUTE, per_day_max: 6 };
-    let letters = || vec![b"urgent".to_vec()];
+    let letters = || vec![free("urgent")];
     let told = store.notify(&alice(), urgent.clone(), letters(), after(DAY), after(6)).await;
-    assert!(told.unwrap(), "what is urgent has a place of its own");
+    assert!(said(told.unwrap()), "what is urgent has a place of its own");
     let bob = AccountId::new("main", "bob");
     let told = store.notify(&bob, urgent, letters(), after(DAY), after(6)).await;
-    assert!(told.unwrap());
+    assert!(said(told.unwrap()));
     assert!(!tell(&store, "rule:7", &["x"], after(DAY - 1)).await);
     assert!(tell(&store, "rule:7", &["x"], after(DAY + 10)).await);
 }

@@ -606,3 +606,26 @@ fn a_freeze_is_not_answered_while_replicas_are_only_away() {
         assert!(found.frozen.is_some(), "it holds where it can");
     });
 }
+
+#[test]
+fn a_notice_that_could_not_be_queued_counts_no_longer_than_its_claim() {
+    use stepgate::store::{NoticeLetter, Notified, Quiet};
+    run(|| async {
+        let single = Single::start(&Options::default());
+        let store = open_at(&single.server, "p", Limits::default());
+        let tell = async |at: UnixMs| {
+            let quiet = Quiet { key: "frozen".into(), ms: MINUTE, per_day_max: 1 };
+            let letter = NoticeLetter { sealed: vec![1], charge: None, urgent: true };
+            store.notify(&alice(), quiet, vec![letter], at.plus_ms(DAY), at).await
+        };
+        // The account's part is there and the outbox's is not.
+        let epoch = single.server.say(&["HGET", "p{out}m", "epoch"]);
+        single.server.say(&["DEL", "p{out}m"]);
+        assert!(tell(NOW).await.is_err());
+        single.server.say(&["HSET", "p{out}m", "epoch", epoch.trim()]);
+        assert_eq!(tell(after(29_999)).await.expect("answers"), Notified::Quiet, "claimed");
+        let told = tell(after(30_000)).await.expect("answers");
+        assert_eq!(told, Notified::Queued { left_out: Vec::new() }, "one a day, and none was told");
+        assert_eq!(tell(after(2 * MINUTE)).await.expect("answers"), Notified::Quiet);
+    });
+}

@@ -36,6 +36,7 @@ pub async fn everything_that_was_answered_is_there_after_a_restart(place: Place)
         begun(&store, Begin { intent: intent(3), ..begin("b") }, NOW).await;
         store.adopt("key", vec![7]).await.expect("adopts");
         store.freeze(&account("bob"), "owner".into(), NOW).await.expect("freezes");
+        store.ask_thaw(&account("bob"), NOW).await.expect("answers");
         sight(&store, "DE", NOW).await;
     }
     let store = place(Limits::default());
@@ -50,4 +51,6 @@ pub async fn everything_that_was_answered_is_there_after_a_restart(place: Place)
     assert_eq!((card.failures, card.countries), (1, vec!["DE".into()]));
     let bob = store.look(&account("bob"), &session("s"), NOW).await.expect("answers");
     assert!(bob.frozen.is_some());
+    let bob = store.look(&account("bob"), &session("s"), after(DAY)).await.expect("answers");
+    assert!(bob.frozen.is_none(), "its owner asked for that");
 }

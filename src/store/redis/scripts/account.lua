@@ -3,14 +3,14 @@
 -- ARGV[3]: the limits, as numbers in one text. ARGV[4]: the account, as keys spell it.
 
 local CHALLENGE_MS, ATTEMPTS_MAX, OPEN_MAX, GRANT_MS, FAILURES_MAX, BLOCK_MS, BLOCK_MAX_MS, DISABLE_AT, SMS_CODE_MS
-local FACTOR_HOLD_MS
+local FACTOR_HOLD_MS, THAW_DELAY_MS
 do
   local numbers = {}
   for number in string.gmatch(ARGV[3], '%d+') do
     numbers[#numbers + 1] = tonumber(number)
   end
   CHALLENGE_MS, ATTEMPTS_MAX, OPEN_MAX, GRANT_MS, FAILURES_MAX, BLOCK_MS, BLOCK_MAX_MS, DISABLE_AT, SMS_CODE_MS,
-    FACTOR_HOLD_MS = unpack(numbers)
+    FACTOR_HOLD_MS, THAW_DELAY_MS = unpack(numbers)
 end
 local owner = ARGV[4]
 local account_key = base .. 'a' .. owner
@@ -119,11 +119,43 @@ local function void(account)
   set(account, 'round', digits((account.round or 0) + 1))
 end
 
+-- Whether a thaw that was asked for has come; whatever the fields still say, the account is not frozen then.
+local function has_opened(account)
+  return account.frozen_since and account.frozen_opens and tonumber(account.frozen_opens) <= now
+end
+
+-- What was asked or given while the account was frozen is void as well: its owner was not trusted then.
+local function thaw(account)
+  set(account, 'thawed', has_opened(account) and account.frozen_opens or digits(now))
+  set(account, 'frozen_since', nil)
+  set(account, 'frozen_by', nil)
+  set(account, 'frozen_opens', nil)
+  void(account)
+end
+
+-- The account as it is now, for scripts that write: before they look at a challenge, which may be void by it.
+local function account_now()
+  local account = hash(account_key)
+  if has_opened(account) then
+    thaw(account)
+  end
+  return account
+end
+
+local function by_operator(by)
+  return string.sub(by or '', 1, 9) == 'operator:'
+end
+
+-- Frozen again: the first one's time and reason stay, except that an operator's word goes before others'. A thaw that
+-- was asked for is off.
 local function freeze(account, by)
   if not account.frozen_since then
     set(account, 'frozen_since', digits(now))
     set(account, 'frozen_by', by)
+  elseif by_operator(by) and not by_operator(account.frozen_by) then
+    set(account, 'frozen_by', by)
   end
+  set(account, 'frozen_opens', nil)
   set(account, 'freezes', digits((account.freezes or 0) + 1))
   void(account)
 end

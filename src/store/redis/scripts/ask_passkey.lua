@@ -1,5 +1,6 @@
 -- Keeps on an open challenge what a passkey is asked to sign. ARGV: 5 challenge, 6 what it is, sealed
 
+local account = account_now()
 local challenge = challenge_of(ARGV[5])
 if not challenge then
   return { 'missing' }
@@ -7,7 +8,7 @@ end
 if state_of(challenge) ~= 'open' then
   return { 'closed', told(challenge) }
 end
-local until_ms = blocked(hash(account_key))
+local until_ms = blocked(account)
 if until_ms then
   return { 'blocked', until_ms }
 end

@@ -6,7 +6,7 @@ local id, credential, intent, action = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 if redis.call('EXISTS', attempt_key(id)) == 1 then
   return { 'taken' }
 end
-local account = hash(account_key)
+local account = account_now()
 local live = live_of(account)
 
 -- The open challenge for this intent, else the credential's newest one about a place.

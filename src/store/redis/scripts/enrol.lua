@@ -1,4 +1,8 @@
--- Enrols or replaces a factor. ARGV: 5 its record, 6 '1' if its owner did
+-- Enrols or replaces a factor. ARGV: 5 its record, 6 '1' if its owner did, who cannot while the account is frozen: -1
 
-install_factor(hash(account_key), split(ARGV[5]), ARGV[6] == '1')
+local account = account_now()
+if ARGV[6] == '1' and account.frozen_since then
+  return -1
+end
+install_factor(account, split(ARGV[5]), ARGV[6] == '1')
 return 1

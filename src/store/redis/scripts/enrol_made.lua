@@ -2,11 +2,11 @@
 -- ARGV: 5 challenge, 6 what was kept of the account's passkeys ('=' before it), 7 the record in its place
 
 local id = ARGV[5]
+local account = account_now()
 local challenge = challenge_of(id)
 if not challenge then
   return { 'missing' }
 end
-local account = hash(account_key)
 if not answerable(id, challenge, account) then
   return { 'closed', told(challenge) }
 end

@@ -7,7 +7,7 @@ local id = ARGV[5]
 if redis.call('EXISTS', challenge_key(id)) == 1 then
   return { 'taken' }
 end
-local account = hash(account_key)
+local account = account_now()
 local live, same = live_of(account), nil
 for _, challenge in ipairs(live) do
   if challenge.credential == ARGV[6] and challenge.scope == ARGV[7] then

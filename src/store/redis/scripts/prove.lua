@@ -4,11 +4,11 @@
 
 local TOTP = '0'
 local id, factor = ARGV[5], ARGV[6]
+local account = account_now()
 local challenge = challenge_of(id)
 if not challenge then
   return { 'missing' }
 end
-local account = hash(account_key)
 if not answerable(id, challenge, account) then
   return { 'closed', told(challenge) }
 end

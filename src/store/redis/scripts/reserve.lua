@@ -1,7 +1,7 @@
--- One more code to a number, within its limits and every budget; answers false, or why not and for how long.
+-- One more text message to a number, within its limits and every budget; answers false, or why not and for how long.
 -- ARGV: 3 number, 4 at most within ten minutes, 5 at most within a day, 6 budgets (scope, subject, window, maximum by
 -- turns), 7 whose codes have to come back (scope, subject, window, settled after, sent at least, percent at least, how
--- long to stop by turns), 8 the code's MAC
+-- long to stop by turns), 8 the code's MAC ('' for a notice, which is watched nowhere), 9 what must not be stopped
 
 local key = base .. 'n' .. ARGV[3]
 local sends = {}
@@ -38,6 +38,12 @@ for i = 1, #items, 7 do
 end
 for i, watch in ipairs(watches) do
   local stop = split(redis.call('HGET', base .. 'x', watch.subject) or '')
+  if stop[2] and now < tonumber(stop[2]) then
+    return { 'stopped', i, stop[2] - now }
+  end
+end
+for i, subject in ipairs(split(ARGV[9])) do
+  local stop = split(redis.call('HGET', base .. 'x', subject) or '')
   if stop[2] and now < tonumber(stop[2]) then
     return { 'stopped', i, stop[2] - now }
   end

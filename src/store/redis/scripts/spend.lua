@@ -1,11 +1,11 @@
 -- Counts one attempt, on the challenge and on the account, before any comparing.
 -- ARGV: 5 challenge, 6 credential, 7 factor
 
+local account = account_now()
 local challenge = challenge_of(ARGV[5])
 if not challenge or challenge.credential ~= ARGV[6] then
   return { 'missing' }
 end
-local account = hash(account_key)
 local until_ms = blocked(account)
 if until_ms then
   return { 'blocked', until_ms }

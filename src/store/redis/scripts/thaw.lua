@@ -1,10 +1,8 @@
--- The account is trusted again; what was asked or given while it was not is void as well.
+-- The account is trusted again, at once.
 
-local account = hash(account_key)
+local account = account_now()
 if not account.frozen_since then
   return 0
 end
-set(account, 'frozen_since', nil)
-set(account, 'frozen_by', nil)
-void(account)
+thaw(account)
 return 1
