@@ -4,7 +4,7 @@
 //! whether a reload applies it. Invariant: where something stands in the file does not matter, only what it says.
 
 use super::{
-    Admin, Config, FileRef, Geo, Listen, Mail, RedisStore, SecretRef, Sms, SmsProvider, StoreConfig,
+    Admin, AdminOperator, Config, FileRef, Geo, Listen, Mail, RedisStore, SecretRef, Sms, SmsProvider, StoreConfig,
 };
 use crate::stepup::budget::Budget;
 use crate::stepup::challenge::Limits;
@@ -48,6 +48,18 @@ pub fn say_restart(members: &[&'static str]) -> Option<String> {
     }
 }
 
+/// Who it is, and where the token is.
+fn spelt(operator: &AdminOperator) -> String {
+    format!("{} {}", operator.name, place(&operator.token))
+}
+
+fn place(secret: &SecretRef) -> String {
+    match secret {
+        SecretRef::File(file) => format!("file:{}", file.path.display()),
+        SecretRef::Env { name, .. } => format!("env:{name}"),
+    }
+}
+
 #[derive(Default)]
 struct Changed(Vec<&'static str>);
 
@@ -63,10 +75,6 @@ impl Changed {
     }
 
     fn secret(&mut self, name: &'static str, started: Option<&SecretRef>, now: Option<&SecretRef>) {
-        let place = |secret: &SecretRef| match secret {
-            SecretRef::File(file) => format!("file:{}", file.path.display()),
-            SecretRef::Env { name, .. } => format!("env:{name}"),
-        };
         self.unless_same(name, &started.map(place), &now.map(place));
     }
 
@@ -106,9 +114,12 @@ impl Changed {
 
     fn admin(&mut self, started: Option<&Admin>, now: Option<&Admin>) {
         match (started, now) {
-            (Some(Admin { address, token }), Some(now)) => {
+            (Some(Admin { address, token, operators, four_eyes }), Some(now)) => {
                 self.unless_same("admin.address", address, &now.address);
                 self.secret("admin.token", Some(token), Some(&now.token));
+                self.unless_same("admin.four_eyes", four_eyes, &now.four_eyes);
+                let known: Vec<String> = operators.iter().map(spelt).collect();
+                self.unless_same("admin.operator", &known, &now.operators.iter().map(spelt).collect());
             }
             (started, now) => self.unless_same("admin", &started.is_some(), &now.is_some()),
         }

@@ -279,6 +279,8 @@ fn rejections() -> Vec<Rejection> {
         Rejection::Denied { why: Some("Sample <why>.".into()) },
         Rejection::Held { until: NOW.plus_ms(86_400_000), why: None },
         Rejection::Frozen,
+        Rejection::Suspended { until: Some(NOW.plus_ms(86_400_000)), why: Some("Sample <why>.".into()) },
+        Rejection::Suspended { until: None, why: None },
         Rejection::NotFound,
         Rejection::SignedOut,
         Rejection::Elsewhere,

@@ -35,6 +35,7 @@ use crate::rejection::Rejection;
 use crate::stepup::Proof;
 use crate::stepup::fate::Fate;
 use crate::stepup::notice::{About, FrozenBy};
+use crate::suspended;
 use crate::store::{Begin, Begun, Learn, Settled, attempt_of, destination_key};
 use crate::types::{
     AccountId, ActionName, AttemptId, ChallengeId, Fields, IntentDigest, RuleId, Shown, UnixMs,
@@ -155,6 +156,7 @@ pub(crate) async fn release(
     let head = &visit.head;
     let detected = visit.site.actions.detect_whole(head, &body).map_err(Rejection::from)?;
     let (rule, must_ask) = super::meant(visit, &detected)?;
+    suspended::judge(&worker.gateway, visit, rule, true).await?;
     run(worker, visit, rule, body, identity, must_ask).await
 }
 

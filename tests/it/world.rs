@@ -254,6 +254,17 @@ fn base32(text: &str) -> Vec<u8> {
 }
 
 pub async fn admin(address: std::net::SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    admin_as(address, "a-token-for-the-tests-only", method, path, body).await
+}
+
+/// The same with the token of another operator.
+pub async fn admin_as(
+    address: std::net::SocketAddr,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Answer {
     use http_body_util::{BodyExt, Full};
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let io = hyper_util::rt::TokioIo::new(stream);
@@ -263,7 +274,7 @@ pub async fn admin(address: std::net::SocketAddr, method: &str, path: &str, body
         .method(method)
         .uri(path)
         .header("host", "admin")
-        .header("authorization", "Bearer a-token-for-the-tests-only")
+        .header("authorization", format!("Bearer {token}"))
         .body(Full::new(bytes::Bytes::from(body.to_owned())))
         .unwrap();
     let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
