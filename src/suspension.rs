@@ -169,7 +169,8 @@ mod tests {
         for good in ["*", "withdrawal", "address_book.*", "address_book.add", "a.b.c"] {
             assert!(is_pattern(good), "{good}");
         }
-        for bad in ["", "**", "with*", ".*", "a..b", "A", "a b", "a.", "*.a", "1a", &"a".repeat(65)] {
+        for bad in ["", "**", "with*", ".*", "a..b", "A", "a b", "a.", "*.a", "1a", &"a".repeat(65)]
+        {
             assert!(!is_pattern(bad), "{bad}");
         }
     }

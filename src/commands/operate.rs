@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use crate::admin::Token;
-use crate::admin::operators::ADMIN;
 use crate::admin::client::{Client, ClientError, Reply, account_path};
+use crate::admin::operators::ADMIN;
 use crate::config;
 use crate::serve::render;
 use crate::types::AccountId;

@@ -42,7 +42,8 @@ pub fn render(status: &Status) -> String {
 fn suspensions(out: &mut String, suspensions: &[Suspension]) {
     for one in suspensions {
         let site = one.site.as_ref().map_or("all sites".to_owned(), |site| format!("site {site}"));
-        let until = one.until.map_or("until it is resumed".to_owned(), |end| format!("until {}", at(end)));
+        let until =
+            one.until.map_or("until it is resumed".to_owned(), |end| format!("until {}", at(end)));
         let when = format!("from {} {until}, ordered by {}", at(one.from), one.by);
         line(out, &format!("\nsuspended: {} on {site}, {when}", one.action));
         for (language, why) in &one.reasons {

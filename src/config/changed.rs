@@ -4,7 +4,8 @@
 //! whether a reload applies it. Invariant: where something stands in the file does not matter, only what it says.
 
 use super::{
-    Admin, AdminOperator, Config, FileRef, Geo, Listen, Mail, RedisStore, SecretRef, Sms, SmsProvider, StoreConfig,
+    Admin, AdminOperator, Config, FileRef, Geo, Listen, Mail, RedisStore, SecretRef, Sms,
+    SmsProvider, StoreConfig,
 };
 use crate::stepup::budget::Budget;
 use crate::stepup::challenge::Limits;
@@ -119,7 +120,11 @@ impl Changed {
                 self.secret("admin.token", Some(token), Some(&now.token));
                 self.unless_same("admin.four_eyes", four_eyes, &now.four_eyes);
                 let known: Vec<String> = operators.iter().map(spelt).collect();
-                self.unless_same("admin.operator", &known, &now.operators.iter().map(spelt).collect());
+                self.unless_same(
+                    "admin.operator",
+                    &known,
+                    &now.operators.iter().map(spelt).collect(),
+                );
             }
             (started, now) => self.unless_same("admin", &started.is_some(), &now.is_some()),
         }

@@ -14,8 +14,11 @@ impl Checker<'_> {
             let (name, span) = (operator.name.get_ref(), operator.name.span());
             let token = self.secret(&operator.token);
             if name == ADMIN {
-                self.fault(span, "the operator `admin` is the one with the token in [admin] itself")
-                    .help("give this one another name");
+                self.fault(
+                    span,
+                    "the operator `admin` is the one with the token in [admin] itself",
+                )
+                .help("give this one another name");
                 continue;
             }
             if !is_name(name) {

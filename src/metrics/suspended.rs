@@ -22,11 +22,7 @@ struct Labels {
 
 impl Suspended {
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "suspensions",
-            "Suspensions that are in force",
-            self.in_force.clone(),
-        );
+        registry.register("suspensions", "Suspensions that are in force", self.in_force.clone());
         registry.register(
             "suspended_requests",
             "Requests that were refused because their action is suspended",

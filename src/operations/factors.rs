@@ -88,9 +88,10 @@ impl Desk {
 
     async fn replaces_any(&self, ready: &[(AccountId, Enrolled)]) -> Result<bool, OperationError> {
         for (at, (account, enrolled)) in ready.iter().enumerate() {
-            let twice = ready.iter().take(at).any(|(other, before)| {
-                other == account && before.factor == enrolled.factor
-            });
+            let twice = ready
+                .iter()
+                .take(at)
+                .any(|(other, before)| other == account && before.factor == enrolled.factor);
             let known = self.gateway().store.factors(account).await.map_err(down)?;
             if twice || known.iter().any(|known| known.factor == enrolled.factor) {
                 return Ok(true);

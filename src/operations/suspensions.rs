@@ -18,9 +18,7 @@ use crate::serve::Parts;
 use crate::store::Notice;
 use crate::store::board::{Board, Posted};
 use crate::suspended::{NO_ACTION, REFRESH_EVERY};
-use crate::suspension::{
-    REASON_CHARS_MAX, SUSPENSIONS_MAX, Suspension, is_pattern, names,
-};
+use crate::suspension::{REASON_CHARS_MAX, SUSPENSIONS_MAX, Suspension, is_pattern, names};
 use crate::types::{SiteName, UnixMs};
 
 /// Reads from time to time what is suspended, for the notice that did not come, until `stop`.
@@ -72,9 +70,10 @@ impl Desk {
         let gateway = self.gateway();
         gateway.suspended.refresh(gateway).await.map_err(down)?;
         let is_meant = |it: &Suspension| {
-            let here = which.site.as_deref().is_none_or(|site| {
-                it.site.as_ref().is_some_and(|its| its.as_str() == site)
-            });
+            let here = which
+                .site
+                .as_deref()
+                .is_none_or(|site| it.site.as_ref().is_some_and(|its| its.as_str() == site));
             here && (it.id == which.which || it.action == which.which)
         };
         let mut ended = Vec::new();
@@ -88,7 +87,10 @@ impl Desk {
         }
         self.spread().await?;
         if ended.is_empty() {
-            let why = format!("nothing is suspended as `{}`; `stepgate status` lists what is", which.which);
+            let why = format!(
+                "nothing is suspended as `{}`; `stepgate status` lists what is",
+                which.which
+            );
             return Err(OperationError::NotFound(why));
         }
         Ok(ended)
@@ -162,9 +164,12 @@ fn checked(
 /// could be suspended.
 fn is_known(live: &Live, site: Option<&SiteName>, action: &str) -> Result<(), String> {
     if !is_pattern(action) {
-        return Err(format!("`{action}` is no action: write `withdrawal`, `address_book.*` or `*`"));
+        return Err(format!(
+            "`{action}` is no action: write `withdrawal`, `address_book.*` or `*`"
+        ));
     }
-    let sites: Vec<_> = live.sites().filter(|it| site.is_none_or(|site| *site == it.name)).collect();
+    let sites: Vec<_> =
+        live.sites().filter(|it| site.is_none_or(|site| *site == it.name)).collect();
     let packs = sites.iter().flat_map(|it| it.actions.rules()).map(|rule| rule.name.as_str());
     let mut known: Vec<&str> = packs.chain([NO_ACTION]).collect();
     known.sort_unstable();

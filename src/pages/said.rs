@@ -54,7 +54,10 @@ impl Said {
             at,
             until: refusal.until,
             // What is suspended without an end has no time that a person could be told.
-            again: refusal.retry_after_s.filter(|_| refusal.kind != "suspended").map(|seconds| at.plus_ms(seconds.saturating_mul(1000))),
+            again: refusal
+                .retry_after_s
+                .filter(|_| refusal.kind != "suspended")
+                .map(|seconds| at.plus_ms(seconds.saturating_mul(1000))),
             why: refusal.why.clone(),
             back: ctx.back.map(Into::into),
             form: ctx.form && refusal.keeps_nothing(),

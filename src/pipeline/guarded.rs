@@ -35,8 +35,8 @@ use crate::rejection::Rejection;
 use crate::stepup::Proof;
 use crate::stepup::fate::Fate;
 use crate::stepup::notice::{About, FrozenBy};
-use crate::suspended;
 use crate::store::{Begin, Begun, Learn, Settled, attempt_of, destination_key};
+use crate::suspended;
 use crate::types::{
     AccountId, ActionName, AttemptId, ChallengeId, Fields, IntentDigest, RuleId, Shown, UnixMs,
 };
@@ -409,6 +409,7 @@ async fn forward(
         decided,
         told_at: visit.told_at(),
         authority: visit.head.authority.clone(),
+        own: deed.is_some(),
     };
     let intent = visit.intent(gateway, cleared.factors);
     let ended = match (deed, visit.frame.as_ref().map(Frame::sending)) {
@@ -474,6 +475,8 @@ struct Ending {
     /// The challenge whose page tells what became of it; true if it tells already that it is on its way.
     told_at: Option<(ChallengeId, bool)>,
     authority: Arc<str>,
+    /// The gateway does it itself.
+    own: bool,
 }
 
 impl Ending {
@@ -551,7 +554,11 @@ impl Ending {
             tracing::error!(%error, "a finished attempt could not be settled");
         }
         if let Some((challenge, _)) = &self.told_at {
-            let fate = fate_of(&result, settled, &self.authority, now);
+            let fate = match fate_of(&result, settled, &self.authority, now) {
+                Fate::Accepted { at, .. } if self.own => Fate::Done { at },
+                Fate::Refused { at, .. } if self.own => Fate::NotDone { at },
+                fate => fate,
+            };
             fate::keep_if_possible(gateway, challenge, &fate).await;
         }
         result

@@ -529,7 +529,8 @@ mod tests {
         assert_eq!(done(never.await, || 503), 503);
         assert_eq!(done(tokio::spawn(async { 200 }).await, || 503), 200);
         let panicked = tokio::spawn(async { panic!("as the test wants") }).await;
-        let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| done(panicked, || ())));
+        let again =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| done(panicked, || ())));
         assert!(again.is_err());
     }
 }

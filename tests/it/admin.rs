@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde_json::Value;
 use stepgate::admin::client::{Reply, account_path};
 use stepgate::admin::{
-    About, Answer, Client, Import, ImportSecret, OperationError, Operations, Order, Ordered, Pieces,
-    Readiness, RequestSeen, Resume, RoutesSeen, SiteStatus, StandingSeen, Status, Suspend, Text,
-    Token, serve,
+    About, Answer, Client, Import, ImportSecret, OperationError, Operations, Order, Ordered,
+    Pieces, Readiness, RequestSeen, Resume, RoutesSeen, SiteStatus, StandingSeen, Status, Suspend,
+    Text, Token, serve,
 };
 use stepgate::store::{AccountCard, FactorCard};
 use stepgate::suspension::Suspension;

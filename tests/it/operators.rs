@@ -83,8 +83,9 @@ async fn a_reset_waits_for_another_operator_and_the_record_names_both() {
     let world = world().await;
     world.enrol_totp("alice").await;
     let alice = world.session("alice", "s1").await;
+    world.enrol_phone("alice", "+4915112345678").await;
     let id = waits(&ask(&world, CAROL, RESET, LOST).await);
-    assert_eq!(kinds(&world, "alice").await, ["totp"], "nothing has happened yet");
+    assert_eq!(kinds(&world, "alice").await, ["totp", "sms"], "nothing has happened yet");
     let pending = world.admin("GET", "/factor/pending", "").await.json();
     assert_eq!(pending[0]["id"], id.as_str(), "{pending}");
     assert_eq!((&pending[0]["by"], &pending[0]["what"]), (&"carol".into(), &"reset".into()));
@@ -92,16 +93,17 @@ async fn a_reset_waits_for_another_operator_and_the_record_names_both() {
     let own = ask(&world, CAROL, "/factor/approve", &named(&id)).await;
     assert_eq!(own.status, 422);
     assert!(own.text().contains("you (carol) asked for this yourself"), "{}", own.text());
-    assert_eq!(kinds(&world, "alice").await, ["totp"]);
+    assert_eq!(kinds(&world, "alice").await, ["totp", "sms"]);
     let approved = ask(&world, DAVE, "/factor/approve", &named(&id)).await;
     assert_eq!(approved.status, 200, "{}", approved.text());
-    assert!(kinds(&world, "alice").await.is_empty());
+    assert_eq!(kinds(&world, "alice").await, ["sms"]);
     assert_eq!(ask(&world, DAVE, "/factor/approve", &named(&id)).await.status, 404, "once");
     let done = noted(&world, "approved by").await;
     assert_eq!(done, "operator:carol, approved by operator:dave: totp reset: phone lost");
     assert!(notes(&world).iter().all(|note| !note.contains("eve")), "tokens say who it is");
+    world.noted("owner_told").await;
     let after = alice.post_json(TRANSFER, TO_SPOT).await;
-    assert_eq!(after.status, 403, "nobody can approve anything for it: {}", after.text());
+    assert_eq!(after.header("step-up-factors"), "sms", "{}", after.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +135,11 @@ async fn an_import_that_replaces_is_a_reset_and_a_first_one_is_not() {
     assert_eq!(alice.post_json(&path, with(world.totp())).await.status, 403);
     let code = crate::world::totp_with(other, world.now());
     assert_eq!(alice.post_json(&path, with(code)).await.status, 200);
-    let twice = format!("{}\n{}", line(other).replace("alice", "bob"), line(TOTP_SECRET).replace("alice", "bob"));
+    let twice = format!(
+        "{}\n{}",
+        line(other).replace("alice", "bob"),
+        line(TOTP_SECRET).replace("alice", "bob")
+    );
     waits(&ask(&world, CAROL, "/factor/import", &twice).await);
     assert!(kinds(&world, "bob").await.is_empty(), "the second line would replace the first");
 }

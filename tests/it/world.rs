@@ -220,6 +220,14 @@ async fn start(kit: &Kit, clock: Arc<HandClock>, around: impl Around) -> Running
     started.unwrap_or_else(|error| panic!("{:#}", anyhow::Error::from(error)))
 }
 
+/// The value of a page's first hidden field of this name.
+pub fn hidden(page: &Answer, name: &str) -> String {
+    let text = page.text();
+    let field = text.split("<input").find(|input| input.contains(&format!("name=\"{name}\"")));
+    let field = field.unwrap_or_else(|| panic!("no field {name} in {text}"));
+    field.split("value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
 /// The code of `TOTP_SECRET` at a time.
 pub fn totp_at(now: UnixMs) -> String {
     totp_with(TOTP_SECRET, now)

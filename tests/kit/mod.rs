@@ -171,7 +171,6 @@ workers = {workers}
 address = "127.0.0.1:0"
 token = "file:secrets/admin.token"
 four_eyes = false
-
 [store]
 url = "file:state/stepgate.db"
 master_key = "file:secrets/master.key"

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::rows::{Desk, Key, Kind, Rows};
-use crate::store::board::{Board, NOTES_MAX, Posted};
 use crate::store::StoreError;
+use crate::store::board::{Board, NOTES_MAX, Posted};
 use crate::types::UnixMs;
 
 /// A note as its row holds it.
@@ -41,18 +41,15 @@ pub(super) fn put(desk: &mut Desk<'_>, board: Board, posted: &Posted) -> Result<
 }
 
 /// In the order of their ids.
-pub(super) fn all(
-    rows: &impl Rows,
-    board: Board,
-    now: UnixMs,
-) -> Result<Vec<Posted>, StoreError> {
+pub(super) fn all(rows: &impl Rows, board: Board, now: UnixMs) -> Result<Vec<Posted>, StoreError> {
     let prefix = Key::new(Kind::Posted).part(board.word());
     // Those that are over and not swept yet do not hide others.
     let found = rows.list::<Note>(&prefix, 4 * NOTES_MAX)?;
-    let posted = found.into_iter().filter(|(_, note)| now < note.until).filter_map(|(key, note)| {
-        let id = key.last_part(&prefix)?.to_owned();
-        Some(Posted { id, value: note.value, until: note.until })
-    });
+    let posted =
+        found.into_iter().filter(|(_, note)| now < note.until).filter_map(|(key, note)| {
+            let id = key.last_part(&prefix)?.to_owned();
+            Some(Posted { id, value: note.value, until: note.until })
+        });
     Ok(posted.collect())
 }
 
