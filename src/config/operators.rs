@@ -46,3 +46,44 @@ fn is_name(name: &str) -> bool {
 }
 
 const NAME_CHARS_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Admin, parse};
+    use crate::fault::Source;
+
+    fn read(operators: &[&str]) -> Result<Admin, Vec<String>> {
+        let one = |name: &&str| {
+            format!("[[admin.operator]]\nname = \"{name}\"\ntoken = \"file:t\"\n")
+        };
+        let operators: String = operators.iter().map(one).collect();
+        let text = format!(
+            "[listen]\naddress = \"127.0.0.1:1\"\ncertificate = \"a\"\nkey = \"b\"\n[admin]\n\
+             address = \"127.0.0.1:2\"\ntoken = \"file:a\"\n{operators}[store]\nurl = \"file:s\"\n\
+             master_key = \"file:k\"\n[audit]\nfile = \"a\"\n\
+             [[site]]\nname = \"main\"\nhosts = [\"a.example\"]\nupstream = [\"http://127.0.0.1:9\"]\npolicy = \"p\"\n"
+        );
+        match parse(&Source::new("stepgate.toml", text)) {
+            Ok(config) => Ok(config.admin.unwrap()),
+            Err(faults) => Err(faults.into_iter().map(|fault| fault.message).collect()),
+        }
+    }
+
+    #[test]
+    fn operators_have_names_of_their_own() {
+        let admin = read(&["carol", "dave-2"]).unwrap();
+        let names: Vec<&str> = admin.operators.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!((names, admin.four_eyes), (vec!["carol", "dave-2"], true));
+        for (names, words) in [
+            (&["carol", "carol"][..], "two operators called `carol`"),
+            (&["admin"], "the one with the token in [admin] itself"),
+            (&["Carol"], "no operator's name"),
+            (&["a b"], "no operator's name"),
+            (&[""], "no operator's name"),
+        ] {
+            let faults = read(names).err().unwrap();
+            assert_eq!(faults.len(), 1, "{names:?}: {faults:?}");
+            assert!(faults[0].contains(words), "{names:?}: {faults:?}");
+        }
+    }
+}

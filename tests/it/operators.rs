@@ -249,3 +249,15 @@ async fn the_command_line_asks_lists_and_approves_with_the_token_of_whoever_it_i
     assert!(kinds(&world, "alice").await.is_empty());
     noted(&world, "operator:carol, approved by operator:admin (").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_knows_one_token_is_not_two_operators() {
+    let world = world().await;
+    std::fs::write(world.dir().join("secrets/dave.token"), CAROL).unwrap();
+    let checked = stepgate(&world, &["check"]);
+    assert_eq!(checked.status.code(), Some(1));
+    let said = [checked.stdout, checked.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("the token of `dave` is another operator's"), "{said}");
+    assert!(!said.contains(CAROL), "{said}");
+}

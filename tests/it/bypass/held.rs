@@ -2,7 +2,7 @@
 //! owner's hand.
 
 use super::{ORDER, approve, step};
-use crate::client::{Answer, Client};
+use crate::client::Client;
 use crate::kit::POLICY;
 use crate::world::{World, hidden};
 

@@ -1,6 +1,6 @@
 //! A browser's form is held, sealed, and released byte for byte, once, after approval.
 
-use crate::client::{Answer, Client};
+use crate::client::Client;
 use crate::world::{World, hidden};
 
 const PACK: &str = r#"version = 1
