@@ -3,12 +3,14 @@
 //! Never half done: every file is read and every fault of every file collected before anything is swapped in.
 //! Invariant: `check`, start and reload use this same function, so that what was checked is what will run.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::admin::Token;
+use crate::admin::operators::FourEyes;
+use crate::admin::{Operator, Operators, Token};
 use crate::classify::{self, ActionSet, Detected};
 use crate::config::{self, Config, FileRef, IdentityKind, Keys, PricesFrom, SecretRef};
 use crate::crypto::Keyring;
@@ -113,19 +115,70 @@ pub fn pairs(config: &Config) -> Vec<Pair> {
     config.listen.tls.iter().map(pair).collect()
 }
 
-/// The admin interface's token.
+/// Who may ask at the admin interface.
+pub fn operators(config: &Config, faults: &mut Vec<Fault>) -> Option<Operators> {
+    let admin = config.admin.as_ref()?;
+    let mut operators = admin_token(config, faults).map(Operators::from);
+    let mut texts: Vec<Zeroizing<String>> = Vec::new();
+    texts.extend(config.secret(&admin.token, &mut Vec::new()).map(|it| trimmed(&it.text)));
+    for operator in &admin.operators {
+        let Some(text) = config.secret(&operator.token, faults).map(|it| trimmed(&it.text)) else {
+            operators = None;
+            continue;
+        };
+        let twice = texts.contains(&text);
+        if twice {
+            // Whoever knows it would be two operators.
+            let what = format!("the token of `{}` is another operator's", operator.name);
+            faults.push(
+                Fault::new(&config.source, span_of(&operator.token), what)
+                    .help("give each operator a token of its own: `openssl rand -hex 32`"),
+            );
+        }
+        let token = token(config, &operator.token, &text, faults);
+        texts.push(text);
+        let name = operator.name.as_str().into();
+        operators = match (operators, token) {
+            (Some(known), Some(token)) if !twice => Some(known.and(Operator { name, token })),
+            _ => None,
+        };
+    }
+    operators
+}
+
+/// Whether what weakens an account takes two of them.
+pub fn four_eyes(config: &Config) -> FourEyes {
+    match &config.admin {
+        Some(admin) if !admin.four_eyes => FourEyes::Off,
+        Some(admin) if !admin.operators.is_empty() => FourEyes::Needed,
+        _ => FourEyes::Alone,
+    }
+}
+
+/// The admin interface's first token.
 pub fn admin_token(config: &Config, faults: &mut Vec<Fault>) -> Option<Token> {
     let admin = config.admin.as_ref()?;
-    let text = Zeroizing::new(config.secret(&admin.token, faults)?.text.to_string());
-    match Token::new(&text) {
+    let text = trimmed(&config.secret(&admin.token, faults)?.text);
+    token(config, &admin.token, &text, faults)
+}
+
+fn trimmed(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(text.trim().to_owned())
+}
+
+fn span_of(secret: &SecretRef) -> Range<usize> {
+    match secret {
+        SecretRef::File(file) => file.span.clone(),
+        SecretRef::Env { span, .. } => span.clone(),
+    }
+}
+
+fn token(config: &Config, at: &SecretRef, text: &str, faults: &mut Vec<Fault>) -> Option<Token> {
+    match Token::new(text) {
         Ok(token) => Some(token),
         Err(error) => {
-            let span = match &admin.token {
-                SecretRef::File(file) => file.span.clone(),
-                SecretRef::Env { span, .. } => span.clone(),
-            };
             faults.push(
-                Fault::new(&config.source, span, error.to_string())
+                Fault::new(&config.source, span_of(at), error.to_string())
                     .help("for example `openssl rand -hex 32`"),
             );
             None

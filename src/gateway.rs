@@ -30,6 +30,7 @@ use crate::stepup::challenge::Limits;
 use crate::stepup::passkey::Verifier;
 use crate::stepup::phone;
 use crate::store::{NumberKey, Store};
+use crate::suspended::Suspended;
 use crate::tokens::Tokens;
 use crate::types::{Factor, FactorSet, IntentDigest, SiteName};
 use crate::world::{Clock, Entropy};
@@ -61,6 +62,8 @@ pub struct Gateway {
     pub outbox: Arc<Notify>,
     /// Whether an SMS provider is configured at all.
     pub sms: bool,
+    /// What operators have closed for a while.
+    pub suspended: Suspended,
     /// Takes what owners are to be told.
     pub(crate) notices: Teller,
 }

@@ -23,6 +23,7 @@
 //! | `pages` | what the person or program is answered |
 //! | `forward` | how it reaches the exchange: pooled connections, headers, WebSockets and their frames |
 //! | `tokens` | whose a token is that the exchange gave out |
+//! | `suspended`, `suspension` | whether operators have closed it for a while |
 //! | `observe` | what the exchange made of it |
 //! | `routes` | which writes no action names |
 //! | `audit` | what is remembered: hash-linked, signed, durable before the forward |
@@ -42,11 +43,11 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | root | config, assemble, reload, messenger, operations, serve, commands, fuzz, main |
-//! | stories | pipeline, answer, notices, gateway |
+//! | stories | pipeline, answer, notices, suspended, gateway |
 //! | edges | listen, identify, locate::maxmind, pages, forward, audit (writer), store::embedded, store::redis, backup, sms, admin, metrics, telemetry, ticker, tokens, watch, replay |
 //! | outgoing | fetch |
 //! | ports | store (trait), locate (trait) |
-//! | core, pure and sync | classify, policy, stepup, clearance, observe, routes, prices, rawhttp, locate::travel, audit::{record, chain, redact, keys} |
+//! | core, pure and sync | suspension, classify, policy, stepup, clearance, observe, routes, prices, rawhttp, locate::travel, audit::{record, chain, redact, keys} |
 //! | ground | types, world, inbound, body, octets, fault, rejection, crypto, factors |
 //!
 //! ## Invariants
@@ -98,6 +99,8 @@ pub mod serve;
 pub mod sms;
 pub mod stepup;
 pub mod store;
+mod suspended;
+pub mod suspension;
 pub mod telemetry;
 mod ticker;
 mod tokens;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use stepgate::commands::{self, check::Format, operate::Operator, replay::Wanted};
+use stepgate::commands::{self, check::Format, operate::Operator, replay::Wanted, suspend};
 
 /// Account-protection gateway: asks the owner for a code, for exactly that action, before a sensitive request passes.
 #[derive(Parser)]
@@ -21,6 +21,21 @@ struct Configured {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = "stepgate.toml", global = true)]
     config: PathBuf,
+}
+
+#[derive(Args)]
+struct Asking {
+    #[command(flatten)]
+    at: Configured,
+    /// With the token of this operator ([[admin.operator]]); else of STEPGATE_OPERATOR, else with that of [admin].
+    #[arg(long, value_name = "NAME", global = true)]
+    operator: Option<String>,
+}
+
+impl Asking {
+    fn operator(&self) -> anyhow::Result<Operator> {
+        Operator::named(&self.at.config, self.operator.as_deref())
+    }
 }
 
 #[derive(Subcommand)]
@@ -104,14 +119,14 @@ enum Command {
     /// Enrolled factors of accounts, through the running gateway's admin interface.
     Factor {
         #[command(flatten)]
-        at: Configured,
+        at: Asking,
         #[command(subcommand)]
         what: Factor,
     },
     /// One account, through the running gateway's admin interface.
     Account {
         #[command(flatten)]
-        at: Configured,
+        at: Asking,
         #[command(subcommand)]
         what: Account,
     },
@@ -121,6 +136,26 @@ enum Command {
         at: Configured,
         #[command(subcommand)]
         what: Sms,
+    },
+    /// Close an action for a while, on every gateway at once; everything else goes on.
+    ///
+    /// Actions are named as policies name them, which is how a service class is spelt: `withdrawal`, `order`,
+    /// `address_book.*`, `*` for all actions and for writes that no action names. What is not named goes on, so that
+    /// orders can stop while `cancel` does not. Who only looks is never stopped.
+    Suspend {
+        #[command(flatten)]
+        at: Asking,
+        #[command(flatten)]
+        order: suspend::Order,
+    },
+    /// Let go on what is suspended: by its id, or by the action as it was suspended.
+    Resume {
+        #[command(flatten)]
+        at: Asking,
+        which: String,
+        /// Only on this site.
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
     },
     /// What the running gateway says of itself.
     Status {
@@ -170,8 +205,14 @@ enum Factor {
     Import { file: PathBuf },
     /// List an account's factors.
     List { account: String },
-    /// Remove one factor of an account.
+    /// Remove one factor of an account, once a second operator has approved it.
     Reset { account: String, factor: String },
+    /// List what waits for a second operator.
+    Pending,
+    /// Carry out what another operator asked for.
+    Approve { id: String },
+    /// Refuse what an operator asked for.
+    Refuse { id: String },
 }
 
 #[derive(Subcommand)]
@@ -214,18 +255,27 @@ fn main() -> ExitCode {
             let wanted = Wanted { logs: audit, policy, site, html, json, since, until, recompute };
             commands::replay::run(&at.config, &wanted)
         }
-        Command::Factor { at, what } => Operator::at(&at.config).and_then(|op| match what {
+        Command::Factor { at, what } => at.operator().and_then(|op| match what {
             Factor::Import { file } => op.import(&file),
             Factor::List { account } => op.factors(&account),
             Factor::Reset { account, factor } => op.reset(&account, &factor),
+            Factor::Pending => op.requests(),
+            Factor::Approve { id } => op.approve(&id),
+            Factor::Refuse { id } => op.refuse(&id),
         }),
-        Command::Account { at, what } => Operator::at(&at.config).and_then(|op| match what {
+        Command::Account { at, what } => at.operator().and_then(|op| match what {
             Account::Show { account } => op.show(&account),
             Account::Freeze { account } => op.freeze(&account),
             Account::Thaw { account } => op.thaw(&account),
         }),
         Command::Sms { at, what: Sms::Lift { subject } } => {
             Operator::at(&at.config).and_then(|op| op.lift_sms_stop(&subject))
+        }
+        Command::Suspend { at, order } => {
+            at.operator().and_then(|op| suspend::suspend(&op, &order))
+        }
+        Command::Resume { at, which, site } => {
+            at.operator().and_then(|op| suspend::resume(&op, &which, site.as_deref()))
         }
         Command::Status { at, json } => Operator::at(&at.config).and_then(|op| op.status(json)),
         Command::Routes { at, audit, json } => commands::routes::run(&at.config, &audit, json),

@@ -3,6 +3,9 @@
 //! Never without a line in the audit log. Invariant: an import enrols all of its factors or none.
 
 mod backup;
+mod factors;
+mod requests;
+mod suspensions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +14,20 @@ use http::{HeaderMap, Method};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{
-    About, Answer, Import, ImportSecret, OperationError, Operations, Order, Pieces, Readiness,
-    RoutesSeen, SiteStatus, StandingSeen, Status, Text,
+    About, Answer, Import, OperationError, Operations, Order, Ordered, Pieces, Readiness,
+    RequestSeen, Resume, RoutesSeen, SiteStatus, StandingSeen, Status, Suspend, Text,
+    operators::FourEyes,
 };
 use crate::audit::{Event, Record, RequestState};
 use crate::classify::Detected;
-use crate::factors;
 use crate::gateway::{Gateway, Live};
 use crate::notices::{self, Contact, Occurrence};
-use crate::pages::Language;
 use crate::reload::Trigger;
 use crate::routes::RouteSeen;
 use crate::serve::Parts;
-use crate::stepup::mailbox::Mailbox;
-use crate::stepup::notice::{About as Happened, Change, FrozenBy};
-use crate::stepup::phone::Number;
-use crate::stepup::totp::Totp;
+use crate::stepup::notice::{About as Happened, FrozenBy};
 use crate::store::{AccountCard, Enrolled, FactorCard, Notice, StoreError};
+use crate::suspension::Suspension;
 use crate::types::{AccountId, Factor, RequestId};
 
 /// Tells the audit log from time to time which writes no action names, until `stop`.
@@ -103,6 +103,7 @@ pub(crate) async fn heed(parts: Arc<Parts>, stop: CancellationToken) {
             heard = parts.gateway.store.heard() => heard,
         };
         match heard {
+            Ok(Notice::Suspensions) => suspensions::read_again(&parts.gateway).await,
             Ok(Notice::Reload) => {
                 tracing::info!("another gateway was told to reload");
                 // The reloader says in the log what came of it.
@@ -115,6 +116,8 @@ pub(crate) async fn heed(parts: Arc<Parts>, stop: CancellationToken) {
         }
     }
 }
+
+pub(crate) use suspensions::watch_suspensions;
 
 /// One record per route that was seen since the last time.
 pub(crate) fn note_routes(gateway: &Gateway) {
@@ -135,7 +138,7 @@ fn is_unnamed(live: &Live, route: &RouteSeen) -> bool {
 }
 
 /// The operators' desk of one gateway.
-pub(crate) struct Desk(pub Arc<Parts>);
+pub(crate) struct Desk(pub Arc<Parts>, pub FourEyes);
 
 impl Desk {
     fn gateway(&self) -> &Gateway {
@@ -200,6 +203,8 @@ impl Operations for Desk {
             gateway.metrics.shared_store(&figures);
         }
         let now = gateway.clock.now();
+        let suspended = gateway.suspended.all();
+        gateway.metrics.suspensions(suspended.iter().filter(|it| it.in_force(now)).count());
         let locator = &self.0.locator;
         for (name, age) in [("city", locator.city_age()), ("asn", locator.asn_age())] {
             if let Some(age) = age {
@@ -251,6 +256,7 @@ impl Operations for Desk {
                 last_reload: self.0.reloader.last(),
                 prices: self.gateway().live.load().prices().and_then(|prices| prices.state()),
                 sms_stops,
+                suspensions: self.gateway().suspended.all(),
             })
         })
     }
@@ -304,36 +310,8 @@ impl Operations for Desk {
         })
     }
 
-    fn import(&self, factors: Vec<Import>) -> Answer<'_, usize> {
-        Box::pin(async move {
-            let (mut ready, mut faults) = (Vec::new(), Vec::new());
-            for import in &factors {
-                match self.enrolment(import) {
-                    Ok(enrolled) => ready.push((import.account.clone(), enrolled)),
-                    Err(why) => faults.push(format!("line {}: {why}", import.line)),
-                }
-            }
-            if !faults.is_empty() {
-                return Err(OperationError::Refused(faults.join("\n")));
-            }
-            let count = ready.len();
-            let now = self.gateway().clock.now();
-            for (account, enrolled) in ready {
-                let factor = enrolled.factor;
-                let note = format!("{} imported: {}", factor.word(), enrolled.label);
-                let known = self.gateway().store.factors(&account).await.map_err(down)?;
-                let before = notices::contacts_among(self.gateway(), &account, &known);
-                self.gateway().store.enrol(&account, enrolled, now).await.map_err(down)?;
-                self.note(Event::Operator, &account, note);
-                // A first enrolment changes nothing that its owner relied on, and comes by the thousand.
-                if !known.is_empty() {
-                    let replaced = known.iter().any(|known| known.factor == factor);
-                    let change = if replaced { Change::Replaced } else { Change::Added };
-                    self.tell(&account, Happened::FactorChange { factor, change }, before);
-                }
-            }
-            Ok(count)
-        })
+    fn import(&self, factors: Vec<Import>, order: Order) -> Answer<'_, Ordered<usize>> {
+        Box::pin(self.do_import(factors, order))
     }
 
     fn factors(&self, account: AccountId) -> Answer<'_, Vec<FactorCard>> {
@@ -343,20 +321,33 @@ impl Operations for Desk {
         })
     }
 
-    fn reset_factor(&self, account: AccountId, factor: Factor, order: Order) -> Answer<'_, bool> {
-        Box::pin(async move {
-            let now = self.gateway().clock.now();
-            let known = self.gateway().store.factors(&account).await.map_err(down)?;
-            let before = notices::contacts_among(self.gateway(), &account, &known);
-            let gone = self.gateway().store.disenrol(&account, factor, now).await.map_err(down)?;
-            let note = format!("operator:{}: {} reset: {}", order.by, factor.word(), order.reason);
-            self.note(Event::Operator, &account, note);
-            if gone {
-                let about = Happened::FactorChange { factor, change: Change::Removed };
-                self.tell(&account, about, before);
-            }
-            Ok(gone)
-        })
+    fn reset_factor(
+        &self,
+        account: AccountId,
+        factor: Factor,
+        order: Order,
+    ) -> Answer<'_, Ordered<bool>> {
+        Box::pin(self.do_reset(account, factor, order))
+    }
+
+    fn requests(&self) -> Answer<'_, Vec<RequestSeen>> {
+        Box::pin(self.do_requests())
+    }
+
+    fn approve(&self, id: String, order: Order) -> Answer<'_, RequestSeen> {
+        Box::pin(self.do_approve(id, order))
+    }
+
+    fn refuse(&self, id: String, order: Order) -> Answer<'_, RequestSeen> {
+        Box::pin(self.do_refuse(id, order))
+    }
+
+    fn suspend(&self, wanted: Suspend, order: Order) -> Answer<'_, Suspension> {
+        Box::pin(self.do_suspend(wanted, order))
+    }
+
+    fn resume(&self, which: Resume, order: Order) -> Answer<'_, Vec<Suspension>> {
+        Box::pin(self.do_resume(which, order))
     }
 
     fn texts(&self) -> Answer<'_, Option<Vec<Text>>> {
@@ -380,7 +371,7 @@ impl Operations for Desk {
             let now = self.gateway().clock.now();
             let lifted = self.gateway().store.lift_sms_stop(&subject, now).await.map_err(down)?;
             if lifted {
-                let Order { by, reason } = order;
+                let Order { by, reason, .. } = order;
                 let note = format!("operator:{by}: text messages to {subject} go on: {reason}");
                 let record = Record::new(now, Event::Operator).with_note(note);
                 self.gateway().audit.note(record);
@@ -399,42 +390,6 @@ impl Operations for Desk {
             let record = Record::new(self.gateway().clock.now(), Event::Restored).with_note(note);
             self.gateway().audit.note(record);
             Ok(())
-        })
-    }
-}
-
-impl Desk {
-    /// Checks what is to be enrolled and seals it for its account.
-    fn enrolment(&self, import: &Import) -> Result<Enrolled, String> {
-        let spoken = |tag: &Arc<str>| Language::ALL.iter().any(|known| *known.tag() == **tag);
-        if import.language.as_ref().is_some_and(|tag| !spoken(tag)) {
-            return Err("`language` is one of en, zh-TW, zh-CN, ja and de".to_owned());
-        }
-        let (factor, secret, label) = match &import.secret {
-            ImportSecret::Otpauth(uri) => {
-                let totp = Totp::parse(uri).map_err(|error| error.to_string())?;
-                (Factor::Totp, totp.to_bytes().to_vec(), totp.label())
-            }
-            ImportSecret::Phone(number) => {
-                let number = Number::parse(number).map_err(|error| error.to_string())?;
-                (Factor::Sms, number.as_str().as_bytes().to_vec(), number.masked())
-            }
-            ImportSecret::Mail(address) => {
-                let address = Mailbox::parse(address).map_err(|error| error.to_string())?;
-                (Factor::Mail, address.as_str().as_bytes().to_vec(), address.masked())
-            }
-        };
-        let now = self.gateway().clock.now();
-        Ok(Enrolled {
-            factor,
-            secret: factors::seal(&self.gateway().keyring, &import.account, &secret),
-            label,
-            since: now,
-            disabled: false,
-            last_step: None,
-            usable_from: now,
-            codes: Vec::new(),
-            language: import.language.clone(),
         })
     }
 }

@@ -34,6 +34,9 @@ pub enum Rejection {
     /// 423 `urn:stepgate:frozen`.
     #[error("the account is frozen")]
     Frozen,
+    /// 503 `urn:stepgate:suspended`, `Retry-After`: operators have closed this action for a while.
+    #[error("{}", until.map_or("suspended".to_owned(), |until| format!("suspended until {until}")))]
+    Suspended { until: Option<UnixMs>, why: Option<Arc<str>> },
     /// 403 `urn:stepgate:unclassified`.
     #[error("a write that no action names: {0}")]
     Unclassified(Arc<str>),

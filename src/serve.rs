@@ -42,6 +42,7 @@ use crate::stepup::phone;
 use crate::store::embedded::Embedded;
 use crate::store::redis::{Redis, Settings as RedisSettings};
 use crate::store::{Store, StoreError};
+use crate::suspended::Suspended;
 use crate::types::UnixMs;
 use crate::watch::Seen;
 use crate::world::{Clock, Entropy};
@@ -170,6 +171,7 @@ pub fn start_on(
     let parts = Arc::new(build(&config, &start, &background, &stop, around)?);
     // Before anybody is let in: what is `sending` now is of an earlier run.
     background.block_on(operations::settle_orphans(&parts.gateway))?;
+    background.block_on(parts.gateway.suspended.refresh(&parts.gateway))?;
     let admin = open_admin(&config, &parts, &background, &stop)?;
     let listening = open_listener(&config, &parts, &stop)?;
     let gateway = &parts.gateway;
@@ -178,6 +180,7 @@ pub fn start_on(
     background.spawn(operations::watch_routes(parts.clone(), stop.clone()));
     background.spawn(operations::watch_orphans(parts.clone(), stop.clone()));
     background.spawn(operations::heed(parts.clone(), stop.clone()));
+    background.spawn(operations::watch_suspensions(parts.clone(), stop.clone()));
     tracing::info!(address = %listening.address(), "listening");
     Ok(Running {
         address: listening.address(),
@@ -204,7 +207,7 @@ fn build(
     let metrics = Arc::new(Metrics::default());
     let keyring = assemble::master_key(config, &mut faults);
     let locator = assemble::locator(config, clock.clone(), &mut faults);
-    assemble::admin_token(config, &mut faults);
+    assemble::operators(config, &mut faults);
     let redis = config.redis_settings(&mut faults);
     let handle = background.handle();
     let messenger = messenger::build(config, &fetch, clock, handle, &mut faults);
@@ -248,6 +251,7 @@ fn build(
         pages: Pages::plain(),
         outbox: Arc::new(Notify::new()),
         sms: messenger.as_ref().is_some_and(Messenger::sends_texts),
+        suspended: Suspended::default(),
         notices,
     });
     background.spawn(notices::run(gateway.clone(), told));
@@ -347,15 +351,15 @@ fn open_admin(
     stop: &CancellationToken,
 ) -> Result<Option<SocketAddr>, StartError> {
     let (Some(admin), mut faults) = (&config.admin, Vec::new()) else { return Ok(None) };
-    let Some(token) = assemble::admin_token(config, &mut faults) else {
+    let Some(operators) = assemble::operators(config, &mut faults) else {
         return Err(StartError::Faults(faults));
     };
     let listener = background.block_on(TcpListener::bind(admin.address));
     let listener =
         listener.map_err(|source| StartError::Listen { address: admin.address, source })?;
     let address = listener.local_addr()?;
-    let desk: Arc<dyn Operations> = Arc::new(Desk(parts.clone()));
-    background.spawn(admin::serve(listener, token, desk, stop.clone()));
+    let desk: Arc<dyn Operations> = Arc::new(Desk(parts.clone(), assemble::four_eyes(config)));
+    background.spawn(admin::serve(listener, operators, desk, stop.clone()));
     Ok(Some(address))
 }
 

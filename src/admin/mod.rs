@@ -6,7 +6,9 @@
 //! needs the token.
 
 pub mod client;
+pub mod operators;
 mod pouring;
+pub mod request;
 mod routes;
 mod server;
 pub mod standing;
@@ -23,10 +25,13 @@ use crate::prices;
 use crate::routes::RouteSeen;
 use crate::stepup::budget::Stop;
 use crate::store::{AccountCard, FactorCard};
+use crate::suspension::Suspension;
 use crate::types::{AccountId, Factor, UnixMs};
 
 pub use client::Client;
+pub use operators::{Operator, Operators};
 pub use pouring::Pieces;
+pub use request::{Ordered, RequestSeen, Resume, Suspend, Waiting};
 pub use server::serve;
 pub use standing::{About, StandingSeen};
 
@@ -48,11 +53,26 @@ pub trait Operations: Send + Sync {
     fn freeze(&self, account: AccountId, order: Order) -> Answer<'_, ()>;
     /// `false` if it was not frozen.
     fn thaw(&self, account: AccountId, order: Order) -> Answer<'_, bool>;
-    /// Enrols all of them, or none: then `OperationError::Refused` names the lines.
-    fn import(&self, factors: Vec<Import>) -> Answer<'_, usize>;
+    /// Enrols all of them, or none: then `OperationError::Refused` names the lines. What replaces a factor waits for a
+    /// second operator.
+    fn import(&self, factors: Vec<Import>, order: Order) -> Answer<'_, Ordered<usize>>;
     fn factors(&self, account: AccountId) -> Answer<'_, Vec<FactorCard>>;
-    /// `false` if the account has no such factor.
-    fn reset_factor(&self, account: AccountId, factor: Factor, order: Order) -> Answer<'_, bool>;
+    /// `false` if the account has no such factor. A second operator has to approve it.
+    fn reset_factor(
+        &self,
+        account: AccountId,
+        factor: Factor,
+        order: Order,
+    ) -> Answer<'_, Ordered<bool>>;
+    /// What waits for a second operator.
+    fn requests(&self) -> Answer<'_, Vec<RequestSeen>>;
+    /// Carries out what another operator asked for, once.
+    fn approve(&self, id: String, order: Order) -> Answer<'_, RequestSeen>;
+    /// It will not be carried out. Whoever asked may say so as well.
+    fn refuse(&self, id: String, order: Order) -> Answer<'_, RequestSeen>;
+    fn suspend(&self, wanted: Suspend, order: Order) -> Answer<'_, Suspension>;
+    /// Those that ended by it.
+    fn resume(&self, which: Resume, order: Order) -> Answer<'_, Vec<Suspension>>;
     /// The last texts of the provider `log`, newest last; none with any other provider.
     fn texts(&self) -> Answer<'_, Option<Vec<Text>>>;
     /// Text messages go out again to a prefix, or from a range; `false` if nothing was stopped there.
@@ -121,6 +141,9 @@ pub struct Status {
     /// Countries and ranges that no text messages are sent to at present.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sms_stops: Vec<Stop>,
+    /// What operators have suspended, now or later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspensions: Vec<Suspension>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,6 +183,9 @@ pub struct Order {
     pub by: String,
     #[serde(default)]
     pub reason: String,
+    /// Whose token it came with; nobody can say that of oneself.
+    #[serde(skip)]
+    pub operator: Arc<str>,
 }
 
 /// One factor to be enrolled.

@@ -17,13 +17,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::pouring::Pouring;
-use super::{Import, ImportSecret, OperationError, Operations, Order, Readiness, Token};
+use super::{
+    Import, ImportSecret, OperationError, Operations, Operators, Order, Ordered, Readiness, Resume,
+    Suspend, Waiting,
+};
 use crate::body::Body;
 use crate::types::{AccountId, Factor};
 
 /// What every request is answered with.
 pub(super) struct Desk {
-    pub token: Token,
+    pub operators: Operators,
     pub operations: Arc<dyn Operations>,
 }
 
@@ -46,10 +49,12 @@ async fn route(desk: &Desk, request: Request<Incoming>) -> Result<Reply, Trouble
     let Some(words) = decoded(&path) else { return Err(Trouble::NoSuchPlace) };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let place = Place::of(&words).ok_or(Trouble::NoSuchPlace)?;
-    if !place.is_open() && !has_token(&desk.token, &request) {
+    let operator = whose_token(&desk.operators, &request);
+    if !place.is_open() && operator.is_none() {
         tracing::warn!(path, "admin request without a valid token");
         return Err(Trouble::NoToken);
     }
+    let signing = Signing { operator: operator.unwrap_or_default(), among: desk.operators.clone() };
     if request.method() != place.method() {
         return Err(Trouble::Method(place.method()));
     }
@@ -57,7 +62,7 @@ async fn route(desk: &Desk, request: Request<Incoming>) -> Result<Reply, Trouble
     // In a task of its own: a caller that hangs up half way must not leave a freeze without its
     // record.
     let operations = desk.operations.clone();
-    let done = tokio::spawn(async move { perform(&*operations, place, &body).await });
+    let done = tokio::spawn(async move { perform(&*operations, place, &body, &signing).await });
     done.await.unwrap_or(Err(Trouble::Panicked))
 }
 
@@ -76,6 +81,11 @@ enum Place {
     Import,
     Factors(AccountId),
     Reset(AccountId),
+    Requests,
+    Approve,
+    Refuse,
+    Suspend,
+    Resume,
     Texts,
     LiftSms,
     Backup,
@@ -99,6 +109,11 @@ impl Place {
             ["backup"] => Self::Backup,
             ["restored"] => Self::Restored,
             ["factor", "import"] => Self::Import,
+            ["factor", "pending"] => Self::Requests,
+            ["factor", "approve"] => Self::Approve,
+            ["factor", "refuse"] => Self::Refuse,
+            ["suspend"] => Self::Suspend,
+            ["resume"] => Self::Resume,
             ["account", group, name] => Self::Account(id(group, name)?),
             ["account", group, name, "standing"] => Self::Standing(id(group, name)?),
             ["account", group, name, "freeze"] => Self::Freeze(id(group, name)?),
@@ -122,6 +137,10 @@ impl Place {
             | Self::Thaw(_)
             | Self::Import
             | Self::Reset(_)
+            | Self::Approve
+            | Self::Refuse
+            | Self::Suspend
+            | Self::Resume
             | Self::LiftSms
             | Self::Backup
             | Self::Restored => Method::POST,
@@ -130,7 +149,34 @@ impl Place {
     }
 }
 
-async fn perform(operations: &dyn Operations, place: Place, body: &[u8]) -> Result<Reply, Trouble> {
+/// Who asks, and among whom.
+struct Signing {
+    operator: Arc<str>,
+    among: Operators,
+}
+
+impl Signing {
+    fn sign(&self, by: &str, reason: String) -> Order {
+        let operator = self.operator.clone();
+        Order { by: self.among.signature(&operator, by), reason, operator }
+    }
+
+    fn order(&self, body: &[u8]) -> Result<Order, Trouble> {
+        let order: Order = read(body)?;
+        if order.by.trim().is_empty() {
+            return Err(Trouble::Faults("`by` is empty: say who orders it".to_owned()));
+        }
+        Ok(self.sign(&order.by, order.reason))
+    }
+}
+
+async fn perform(
+    operations: &dyn Operations,
+    place: Place,
+    body: &[u8],
+    signing: &Signing,
+) -> Result<Reply, Trouble> {
+    let order = |body| signing.order(body);
     Ok(match place {
         Place::Health => json_reply(StatusCode::OK, &json!({"status": "up"})),
         Place::Ready => ready(&operations.ready().await),
@@ -151,14 +197,41 @@ async fn perform(operations: &dyn Operations, place: Place, body: &[u8]) -> Resu
             json_reply(StatusCode::OK, &json!({"frozen": false, "changed": thawed}))
         }
         Place::Import => {
-            let imported = operations.import(imports(body)?).await?;
-            json_reply(StatusCode::OK, &json!({"imported": imported}))
+            let order = signing.sign(&operator(), String::new());
+            match operations.import(imports(body)?, order).await? {
+                Ordered::Done(count) => json_reply(StatusCode::OK, &json!({"imported": count})),
+                Ordered::Waits(waiting) => waits(&waiting),
+            }
         }
         Place::Factors(id) => json_reply(StatusCode::OK, &operations.factors(id).await?),
         Place::Reset(id) => {
             let reset: Reset = read(body)?;
-            let done = operations.reset_factor(id, reset.factor, reset.order()).await?;
-            json_reply(StatusCode::OK, &json!({"changed": done}))
+            let order = signing.sign(&reset.by, reset.reason);
+            match operations.reset_factor(id, reset.factor, order).await? {
+                Ordered::Done(changed) => json_reply(StatusCode::OK, &json!({"changed": changed})),
+                Ordered::Waits(waiting) => waits(&waiting),
+            }
+        }
+        Place::Requests => json_reply(StatusCode::OK, &operations.requests().await?),
+        Place::Approve => {
+            let named: Named = read(body)?;
+            let order = signing.sign(&named.by, named.reason);
+            json_reply(StatusCode::OK, &operations.approve(named.id, order).await?)
+        }
+        Place::Refuse => {
+            let named: Named = read(body)?;
+            let order = signing.sign(&named.by, named.reason);
+            json_reply(StatusCode::OK, &operations.refuse(named.id, order).await?)
+        }
+        Place::Suspend => {
+            let wanted: Suspend = read(body)?;
+            let order = signing.sign(&wanted.by, String::new());
+            json_reply(StatusCode::OK, &operations.suspend(wanted, order).await?)
+        }
+        Place::Resume => {
+            let which: Resume = read(body)?;
+            let order = signing.sign(&which.by, String::new());
+            json_reply(StatusCode::OK, &operations.resume(which, order).await?)
         }
         Place::Texts => match operations.texts().await? {
             Some(texts) => json_reply(StatusCode::OK, &texts),
@@ -166,7 +239,7 @@ async fn perform(operations: &dyn Operations, place: Place, body: &[u8]) -> Resu
         },
         Place::LiftSms => {
             let lift: Lift = read(body)?;
-            let order = Order { by: lift.by, reason: lift.reason };
+            let order = signing.sign(&lift.by, lift.reason);
             let done = operations.lift_sms_stop(lift.subject, order).await?;
             json_reply(StatusCode::OK, &json!({"changed": done}))
         }
@@ -216,22 +289,26 @@ struct Lift {
     reason: String,
 }
 
-impl Reset {
-    fn order(self) -> Order {
-        Order { by: self.by, reason: self.reason }
-    }
+/// What waits for a second operator.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    id: String,
+    #[serde(default = "operator")]
+    by: String,
+    #[serde(default)]
+    reason: String,
 }
 
-fn operator() -> String {
+pub(super) fn operator() -> String {
     "operator".to_owned()
 }
 
-fn order(body: &[u8]) -> Result<Order, Trouble> {
-    let order: Order = read(body)?;
-    if order.by.trim().is_empty() {
-        return Err(Trouble::Faults("`by` is empty: say who orders it".to_owned()));
-    }
-    Ok(order)
+/// It is not carried out yet, and this is how it will be.
+fn waits(waiting: &Waiting) -> Reply {
+    let next = format!("a second operator carries it out: stepgate factor approve {}", waiting.id);
+    let waits = json!({"pending": waiting.id, "until": waiting.until.seconds(), "next": next});
+    json_reply(StatusCode::ACCEPTED, &waits)
 }
 
 fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Trouble> {
@@ -292,11 +369,11 @@ async fn body(request: Request<Incoming>) -> Result<Bytes, Trouble> {
     }
 }
 
-fn has_token(token: &Token, request: &Request<Incoming>) -> bool {
+fn whose_token(operators: &Operators, request: &Request<Incoming>) -> Option<Arc<str>> {
     let mut given = request.headers().get_all(AUTHORIZATION).iter();
-    let (Some(first), None) = (given.next(), given.next()) else { return false };
-    let Some((scheme, credentials)) = first.as_bytes().split_at_checked(7) else { return false };
-    scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(credentials)
+    let (Some(first), None) = (given.next(), given.next()) else { return None };
+    let (scheme, credentials) = first.as_bytes().split_at_checked(7)?;
+    operators.of(credentials).filter(|_| scheme.eq_ignore_ascii_case(b"bearer "))
 }
 
 /// The path's words. Decoded one by one, so that an account may have a slash in its name.

@@ -15,17 +15,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::routes::{self, Desk};
-use super::{Operations, Token};
+use super::{Operations, Operators};
 
 /// Serves until `stop`, then lets requests that are being served finish (5 s at most). Runs on
 /// whatever runtime it is spawned on.
 pub async fn serve(
     listener: TcpListener,
-    token: Token,
+    operators: impl Into<Operators>,
     operations: Arc<dyn Operations>,
     stop: CancellationToken,
 ) {
-    let desk = Arc::new(Desk { token, operations });
+    let desk = Arc::new(Desk { operators: operators.into(), operations });
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let tasks = TaskTracker::new();
     loop {

@@ -55,6 +55,9 @@ pub enum Event {
     Backup,
     /// A backup was put into the store that this gateway works on.
     Restored,
+    /// Operators closed an action for a while, or let it go on.
+    Suspended,
+    Resumed,
     Started,
     Stopped,
     /// A signature over the chain so far.

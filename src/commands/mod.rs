@@ -22,6 +22,7 @@ pub mod routes;
 pub mod schema;
 mod state;
 mod status;
+pub mod suspend;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::admin::Token;
 use crate::admin::client::{Client, ClientError, Reply, account_path};
+use crate::admin::operators::ADMIN;
 use crate::config;
 use crate::serve::render;
 use crate::types::AccountId;
@@ -27,12 +28,28 @@ impl Operator {
     /// # Errors
     /// If the configuration is faulty, or has no `[admin]`.
     pub fn at(path: &Path) -> anyhow::Result<Self> {
+        Self::named(path, None)
+    }
+
+    /// The same with the token of this operator; else of the one that the environment names, else with the first.
+    ///
+    /// # Errors
+    /// As `at`, or if there is no such operator.
+    pub fn named(path: &Path, name: Option<&str>) -> anyhow::Result<Self> {
+        let name = name.map(str::to_owned).or_else(|| std::env::var(OPERATOR).ok());
+        let name = name.unwrap_or_else(|| ADMIN.to_owned());
         let config = config::load(path).map_err(|faults| anyhow::anyhow!("{}", render(&faults)))?;
         let Some(admin) = &config.admin else {
             bail!("{} has no [admin] interface to ask", path.display());
         };
         let mut faults = Vec::new();
-        let token = config.secret(&admin.token, &mut faults);
+        let of_name = admin.operators.iter().find(|operator| operator.name == name);
+        let token = match of_name.map(|operator| &operator.token) {
+            Some(token) => token,
+            None if name == ADMIN => &admin.token,
+            None => bail!("{} names no operator `{name}` with [[admin.operator]]", path.display()),
+        };
+        let token = config.secret(token, &mut faults);
         let token = token.with_context(|| render(&faults))?;
         let mut groups: Vec<_> =
             config.sites.iter().map(|site| site.accounts.to_string()).collect();
@@ -79,6 +96,32 @@ impl Operator {
     pub fn reset(&self, account: &str, factor: &str) -> anyhow::Result<ExitCode> {
         let path = account_path("factor", &self.account(account)?, "/reset");
         self.post(&path, json!({ "factor": factor, "by": by() }).to_string())
+    }
+
+    /// What waits for a second operator.
+    ///
+    /// # Errors
+    /// If the gateway does not answer.
+    pub fn requests(&self) -> anyhow::Result<ExitCode> {
+        self.get("/factor/pending")
+    }
+
+    /// # Errors
+    /// If the gateway does not answer.
+    pub fn approve(&self, id: &str) -> anyhow::Result<ExitCode> {
+        self.order("/factor/approve", &json!({ "id": id, "by": by() }))
+    }
+
+    /// # Errors
+    /// If the gateway does not answer.
+    pub fn refuse(&self, id: &str) -> anyhow::Result<ExitCode> {
+        self.order("/factor/refuse", &json!({ "id": id, "by": by() }))
+    }
+
+    /// # Errors
+    /// If the gateway does not answer.
+    pub(super) fn order(&self, path: &str, order: &serde_json::Value) -> anyhow::Result<ExitCode> {
+        self.post(path, order.to_string())
     }
 
     /// # Errors
@@ -205,3 +248,6 @@ fn print(reply: &Reply) -> ExitCode {
 pub(super) fn by() -> String {
     std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "cli".into())
 }
+
+/// Names the operator whose token is used.
+const OPERATOR: &str = "STEPGATE_OPERATOR";

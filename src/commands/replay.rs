@@ -145,7 +145,7 @@ fn unseen(setup: &Setup, actions: &ActionSet) -> Vec<String> {
 }
 
 /// `2026-11-20`, or a whole RFC 3339 time.
-fn moment(text: &str) -> anyhow::Result<UnixMs> {
+pub(super) fn moment(text: &str) -> anyhow::Result<UnixMs> {
     let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
     let time: jiff::Timestamp = whole
         .parse()

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use crate::admin::{LastReload, Status};
 use crate::prices;
+use crate::suspension::Suspension;
 use crate::types::UnixMs;
 
 /// The status in a few lines.
@@ -34,7 +35,23 @@ pub fn render(status: &Status) -> String {
         );
         line(&mut out, &format!("  `stepgate sms lift {subject}` lets them go on"));
     }
+    suspensions(&mut out, &status.suspensions);
     out
+}
+
+fn suspensions(out: &mut String, suspensions: &[Suspension]) {
+    for one in suspensions {
+        let site = one.site.as_ref().map_or("all sites".to_owned(), |site| format!("site {site}"));
+        let until =
+            one.until.map_or("until it is resumed".to_owned(), |end| format!("until {}", at(end)));
+        let when = format!("from {} {until}, ordered by {}", at(one.from), one.by);
+        line(out, &format!("\nsuspended: {} on {site}, {when}", one.action));
+        for (language, why) in &one.reasons {
+            let told = if language.is_empty() { String::new() } else { format!(" ({language})") };
+            line(out, &format!("  customers are told{told}: {why}"));
+        }
+        line(out, &format!("  `stepgate resume {}` lets it go on", one.id));
+    }
 }
 
 fn prices(out: &mut String, state: &prices::State) {
@@ -126,6 +143,7 @@ mod tests {
             last_reload,
             prices: None,
             sms_stops: vec![],
+            suspensions: vec![],
         }
     }
 

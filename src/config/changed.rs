@@ -4,7 +4,8 @@
 //! whether a reload applies it. Invariant: where something stands in the file does not matter, only what it says.
 
 use super::{
-    Admin, Config, FileRef, Geo, Listen, Mail, RedisStore, SecretRef, Sms, SmsProvider, StoreConfig,
+    Admin, AdminOperator, Config, FileRef, Geo, Listen, Mail, RedisStore, SecretRef, Sms,
+    SmsProvider, StoreConfig,
 };
 use crate::stepup::budget::Budget;
 use crate::stepup::challenge::Limits;
@@ -48,6 +49,18 @@ pub fn say_restart(members: &[&'static str]) -> Option<String> {
     }
 }
 
+/// Who it is, and where the token is.
+fn spelt(operator: &AdminOperator) -> String {
+    format!("{} {}", operator.name, place(&operator.token))
+}
+
+fn place(secret: &SecretRef) -> String {
+    match secret {
+        SecretRef::File(file) => format!("file:{}", file.path.display()),
+        SecretRef::Env { name, .. } => format!("env:{name}"),
+    }
+}
+
 #[derive(Default)]
 struct Changed(Vec<&'static str>);
 
@@ -63,10 +76,6 @@ impl Changed {
     }
 
     fn secret(&mut self, name: &'static str, started: Option<&SecretRef>, now: Option<&SecretRef>) {
-        let place = |secret: &SecretRef| match secret {
-            SecretRef::File(file) => format!("file:{}", file.path.display()),
-            SecretRef::Env { name, .. } => format!("env:{name}"),
-        };
         self.unless_same(name, &started.map(place), &now.map(place));
     }
 
@@ -106,9 +115,16 @@ impl Changed {
 
     fn admin(&mut self, started: Option<&Admin>, now: Option<&Admin>) {
         match (started, now) {
-            (Some(Admin { address, token }), Some(now)) => {
+            (Some(Admin { address, token, operators, four_eyes }), Some(now)) => {
                 self.unless_same("admin.address", address, &now.address);
                 self.secret("admin.token", Some(token), Some(&now.token));
+                self.unless_same("admin.four_eyes", four_eyes, &now.four_eyes);
+                let known: Vec<String> = operators.iter().map(spelt).collect();
+                self.unless_same(
+                    "admin.operator",
+                    &known,
+                    &now.operators.iter().map(spelt).collect(),
+                );
             }
             (started, now) => self.unless_same("admin", &started.is_some(), &now.is_some()),
         }
@@ -375,6 +391,12 @@ policy = "a.policy.toml"
             ("127.0.0.1:1\"", "127.0.0.1:3\"", "listen.address"),
             ("127.0.0.1:2\"", "127.0.0.1:3\"", "admin.address"),
             ("file:token", "env:TOKEN", "admin.token"),
+            ("[admin]", "[admin]\nfour_eyes = false", "admin.four_eyes"),
+            (
+                "[store]",
+                "[[admin.operator]]\nname = \"carol\"\ntoken = \"file:c\"\n\n[store]",
+                "admin.operator",
+            ),
             ("[admin]\naddress = \"127.0.0.1:2\"\ntoken = \"file:token\"\n", "", "admin"),
             ("file:state.db", "file:other.db", "store.url"),
             ("file:state.db", "redis://10.0.0.5", "store.url"),

@@ -122,7 +122,9 @@ impl<'a> Checker<'a> {
 
     fn admin(&mut self, file: &file::Admin) -> Option<Admin> {
         let (address, token) = (self.address(&file.address), self.secret(&file.token));
-        Some(Admin { address: address?, token: token? })
+        let operators = self.operators(&file.operator);
+        let four_eyes = file.four_eyes.unwrap_or(true);
+        Some(Admin { address: address?, token: token?, operators, four_eyes })
     }
 
     fn sms(&mut self, file: file::Sms) -> Option<Sms> {

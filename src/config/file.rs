@@ -60,6 +60,16 @@ pub(super) struct Pair {
 pub(super) struct Admin {
     pub address: Text,
     pub token: Text,
+    #[serde(default)]
+    pub operator: Vec<AdminOperator>,
+    pub four_eyes: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdminOperator {
+    pub name: Text,
+    pub token: Text,
 }
 
 #[derive(Deserialize)]

@@ -9,6 +9,7 @@ mod check;
 mod file;
 mod hidden;
 mod mail;
+mod operators;
 mod prices;
 mod store;
 mod webauthn;
@@ -96,6 +97,16 @@ pub struct Pair {
 #[derive(Clone, Debug)]
 pub struct Admin {
     pub address: SocketAddr,
+    pub token: SecretRef,
+    /// Beside the one with that token.
+    pub operators: Vec<AdminOperator>,
+    /// Whether what weakens an account takes two operators; false only if the file says so.
+    pub four_eyes: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct AdminOperator {
+    pub name: String,
     pub token: SecretRef,
 }
 

@@ -26,10 +26,12 @@ use crate::types::{ActionName, Factor, PolicyVersion, RuleId, SiteName};
 
 mod sharded;
 mod shared_store;
+mod suspended;
 mod texts;
 
 use sharded::{Latency, Sharded};
 use shared_store::SharedStore;
+use suspended::Suspended;
 use texts::Texts;
 
 type Requests = Counter<u64, Sharded>;
@@ -65,6 +67,7 @@ pub struct Metrics {
     in_flight: Gauge<i64, Sharded>,
     panics: Counter,
     shared_store: SharedStore,
+    suspended: Suspended,
 }
 
 impl Default for Metrics {
@@ -98,6 +101,7 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             panics: Counter::default(),
             shared_store: SharedStore::default(),
+            suspended: Suspended::default(),
         };
         metrics.register_traffic();
         metrics.register_health();
@@ -128,6 +132,7 @@ impl Metrics {
         );
         registry.register("sms_sent", "Text messages by provider", self.sms_sent.clone());
         self.texts.register(registry);
+        self.suspended.register(registry);
         registry.register("notices", "What owners were told, and were not", self.notices.clone());
         registry.register(
             "messages_lost",
@@ -199,6 +204,15 @@ impl Metrics {
             verdict: verdict.to_owned(),
         };
         self.requests.get_or_create(&labels).inc();
+    }
+
+    pub fn suspensions(&self, in_force: usize) {
+        self.suspended.in_force(in_force);
+    }
+
+    /// One request that was refused because its action is suspended.
+    pub fn suspended(&self, site: &SiteName, action: &str) {
+        self.suspended.refused(site.as_str(), action);
     }
 
     /// The counter of allowed ordinary requests of one site, looked up once and kept.

@@ -106,6 +106,12 @@ impl Pages {
                 led_to: led_to.as_deref(),
                 ..plain("plain", "stop", "sent_title", "sent_refused")
             },
+            Fate::Done { at } => {
+                Told { at: Some(*at), ..plain("good", "check", "own_done_title", "own_done") }
+            }
+            Fate::NotDone { at } => {
+                Told { at: Some(*at), ..plain("bad", "stop", "own_not_done_title", "own_not_done") }
+            }
             Fate::Unknown { .. } => {
                 let (title, text) = table.refusal("unknown_outcome");
                 Told { title, text, ..plain("bad", "warning", "sent_title", "sending") }

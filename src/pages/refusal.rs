@@ -54,6 +54,14 @@ impl Refusal {
                 ..Self::plain(StatusCode::FORBIDDEN, "held")
             },
             R::Frozen => Self::plain(StatusCode::LOCKED, "frozen"),
+            R::Suspended { until, why } => Self {
+                why: why.clone(),
+                until: *until,
+                retry_after_s: Some(
+                    until.map_or(OPEN_RETRY_S, |until| until.since_ms(now).div_ceil(1000).max(1)),
+                ),
+                ..Self::plain(StatusCode::SERVICE_UNAVAILABLE, "suspended")
+            },
             R::Unclassified(_) => Self::plain(StatusCode::FORBIDDEN, "unclassified"),
             R::MediaType(_) => Self::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type"),
             R::TooLarge => Self::plain(StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
@@ -102,3 +110,5 @@ impl Refusal {
 }
 
 const UNAVAILABLE_RETRY_S: u64 = 5;
+/// Nobody knows when what has no end will end: a client looks again after a while.
+const OPEN_RETRY_S: u64 = 600;

@@ -53,7 +53,11 @@ impl Said {
             kind: refusal.kind.into(),
             at,
             until: refusal.until,
-            again: refusal.retry_after_s.map(|seconds| at.plus_ms(seconds.saturating_mul(1000))),
+            // What is suspended without an end has no time that a person could be told.
+            again: refusal
+                .retry_after_s
+                .filter(|_| refusal.kind != "suspended")
+                .map(|seconds| at.plus_ms(seconds.saturating_mul(1000))),
             why: refusal.why.clone(),
             back: ctx.back.map(Into::into),
             form: ctx.form && refusal.keeps_nothing(),

@@ -271,12 +271,14 @@ fn blank(shown: Vec<Shown>) -> Challenge {
     }
 }
 
-fn fates() -> [Fate; 6] {
+fn fates() -> [Fate; 8] {
     let led_to = Some("/receipt/1".to_owned());
     [
         Fate::Sending { since: NOW },
         Fate::Accepted { at: NOW, led_to },
         Fate::Refused { at: NOW, led_to: None },
+        Fate::Done { at: NOW },
+        Fate::NotDone { at: NOW },
         Fate::Unknown { at: NOW },
         Fate::NotSent { at: NOW, why: "denied".to_owned() },
         Fate::AskedAgain { challenge: ChallengeId::new("sample") },
@@ -311,6 +313,11 @@ fn rejections() -> Vec<Rejection> {
         Rejection::Denied { why: Some("Sample <why>.".into()) },
         Rejection::Held { until: NOW.plus_ms(86_400_000), why: None },
         Rejection::Frozen,
+        Rejection::Suspended {
+            until: Some(NOW.plus_ms(86_400_000)),
+            why: Some("Sample <why>.".into()),
+        },
+        Rejection::Suspended { until: None, why: None },
         Rejection::NotFound,
         Rejection::SignedOut,
         Rejection::Elsewhere,

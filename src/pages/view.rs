@@ -217,7 +217,7 @@ impl Pages {
         let table = self.table(ctx.language);
         let (title, text) = table.refusal(&said.kind);
         let (kind, icon) = match &*said.kind {
-            "held" | "too_many" => ("wait", "clock"),
+            "held" | "too_many" | "suspended" => ("wait", "clock"),
             "frozen" => ("bad", "lock"),
             "unavailable" | "bad_gateway" | "no_answer" | "too_slow" => ("wait", "warning"),
             "unknown_outcome" => ("bad", "warning"),
@@ -229,7 +229,7 @@ impl Pages {
         let left = end.map(|end| end.since_ms(ctx.now));
         let over = left == Some(0);
         // Read again after its wait, a refusal is no refusal any more.
-        let waited = over && matches!(&*said.kind, "held" | "too_many");
+        let waited = over && matches!(&*said.kind, "held" | "too_many" | "suspended");
         let title = if waited { table.ui("wait_over_title") } else { title };
         let links = self.ways_on(said, over, table);
         let values = context! {
@@ -258,8 +258,9 @@ impl Pages {
         match &*said.kind {
             "unauthenticated" | "signed_out" => vec![link(&brand.sign_in, "sign_in")],
             "unknown_outcome" => vec![link(&brand.home, "look_at_account")],
-            "held" | "too_many" if !over => vec![link(&brand.home, "home")],
-            "held" | "too_many" | "unavailable" | "bad_gateway" | "no_answer" | "too_slow" => {
+            "held" | "too_many" | "suspended" if !over => vec![link(&brand.home, "home")],
+            "held" | "too_many" | "suspended" | "unavailable" | "bad_gateway" | "no_answer"
+            | "too_slow" => {
                 let again = back.map(|href| Link { href, text: table.ui("try_again") });
                 again.into_iter().chain([link(&brand.home, "home")]).collect()
             }

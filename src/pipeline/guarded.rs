@@ -36,6 +36,7 @@ use crate::stepup::Proof;
 use crate::stepup::fate::Fate;
 use crate::stepup::notice::{About, FrozenBy};
 use crate::store::{Begin, Begun, Learn, Settled, attempt_of, destination_key};
+use crate::suspended;
 use crate::types::{
     AccountId, ActionName, AttemptId, ChallengeId, Fields, IntentDigest, RuleId, Shown, UnixMs,
 };
@@ -173,6 +174,7 @@ pub(crate) async fn release(
     let head = &visit.head;
     let detected = visit.site.actions.detect_whole(head, &body).map_err(Rejection::from)?;
     let (rule, must_ask) = super::meant(visit, &detected)?;
+    suspended::judge(&worker.gateway, visit, rule, true).await?;
     run(worker, visit, rule, body, identity, must_ask).await
 }
 
@@ -435,6 +437,7 @@ async fn forward(
         decided,
         told_at: visit.told_at(),
         authority: visit.head.authority.clone(),
+        own: deed.is_some(),
     };
     let intent = visit.intent(gateway, cleared.factors);
     let ended = match (deed, visit.frame.as_ref().map(Frame::sending)) {
@@ -500,6 +503,8 @@ struct Ending {
     /// The challenge whose page tells what became of it; true if it tells already that it is on its way.
     told_at: Option<(ChallengeId, bool)>,
     authority: Arc<str>,
+    /// The gateway does it itself.
+    own: bool,
 }
 
 impl Ending {
@@ -577,7 +582,11 @@ impl Ending {
             tracing::error!(%error, "a finished attempt could not be settled");
         }
         if let Some((challenge, _)) = &self.told_at {
-            let fate = fate_of(&result, settled, &self.authority, now);
+            let fate = match fate_of(&result, settled, &self.authority, now) {
+                Fate::Accepted { at, .. } if self.own => Fate::Done { at },
+                Fate::Refused { at, .. } if self.own => Fate::NotDone { at },
+                fate => fate,
+            };
             fate::keep_if_possible(gateway, challenge, &fate).await;
         }
         result

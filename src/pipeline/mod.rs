@@ -18,9 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use tokio::task::JoinError;
 
 pub(crate) use ask::{Texted, blank, factors_to_thaw, text_code};
 use caller::Caller;
@@ -45,6 +46,7 @@ use crate::observe;
 use crate::pages::inject;
 use crate::policy::verdict::{Permit, Verdict};
 use crate::rejection::Rejection;
+use crate::suspended;
 use facts::Surroundings;
 use socket::Tunnel;
 
@@ -74,12 +76,21 @@ pub async fn run(
         return answered(worker, request, connection).await;
     }
     let (worker, connection) = (worker.clone(), connection.clone());
-    let tasks = connection.tasks.clone();
+    let (tasks, gateway) = (connection.tasks.clone(), worker.gateway.clone());
     let to_the_end = async move { answered(&worker, request, &connection).await };
-    // A panic is answered where those of all requests are.
-    match tasks.spawn(to_the_end).await {
+    done(tasks.spawn(to_the_end).await, || {
+        let request = request_id(&gateway, gateway.clock.now());
+        gateway.pages.bare(StatusCode::SERVICE_UNAVAILABLE, &request)
+    })
+}
+
+/// What a task of its own came to. A panic is answered where those of all requests are; a task that the runtime
+/// cancelled, as it does when it is made to stop, is nobody's fault and is not known to have done anything.
+fn done<T>(task: Result<T, JoinError>, cancelled: impl FnOnce() -> T) -> T {
+    match task.map_err(JoinError::try_into_panic) {
         Ok(response) => response,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_)) => cancelled(),
     }
 }
 
@@ -140,6 +151,7 @@ async fn story(
     if let Some(identity) = &identity {
         visit.identified(identity);
     }
+    suspended::judge(&worker.gateway, visit, rule, guarded).await?;
     let learning = rule.filter(|_| identity.is_some()).and_then(|rule| Learning::of(visit, rule));
     let ended = if guarded {
         let identity =
@@ -503,5 +515,22 @@ pub(crate) async fn collect(gateway: &Gateway, body: Incoming) -> Result<Bytes, 
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Rejection::TooLarge),
         Ok(Err(_)) => Err(Rejection::BadRequest("the body ended early")),
         Err(_) => Err(Rejection::TooSlow),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_the_runtime_cancelled_is_answered_and_one_that_panicked_panics() {
+        let never = tokio::spawn(std::future::pending::<u16>());
+        never.abort();
+        assert_eq!(done(never.await, || 503), 503);
+        assert_eq!(done(tokio::spawn(async { 200 }).await, || 503), 200);
+        let panicked = tokio::spawn(async { panic!("as the test wants") }).await;
+        let again =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| done(panicked, || ())));
+        assert!(again.is_err());
     }
 }

@@ -222,6 +222,11 @@ impl Visit {
         learnt.intent = Some(*intent);
     }
 
+    /// It is refused before its body was read: all that is known is which action it is.
+    pub(crate) fn would_be(&self, action: &str) {
+        self.learnt().action = Some(ActionName::new(action));
+    }
+
     pub(super) fn decided(&self, decision: &Decision) {
         if decision.said.is_empty() {
             return;

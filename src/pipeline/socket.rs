@@ -30,6 +30,7 @@ use crate::gateway::{Gateway, Site, Worker};
 use crate::identify::Identity;
 use crate::inbound::Inbound;
 use crate::rejection::Rejection;
+use crate::suspended;
 
 /// The client's end, taken from the request, and what tells that the gateway stops.
 pub(super) struct Tunnel {
@@ -324,6 +325,7 @@ impl Line {
         if let Some(identity) = &identity {
             visit.identified(identity);
         }
+        suspended::judge(&worker.gateway, visit, rule, guarded).await?;
         let response = match identity.clone() {
             Some(identity) if guarded => {
                 guarded::run(&worker, visit, rule, text, identity, false).await?

@@ -120,7 +120,8 @@ pub struct Challenge {
     pub ceremony: Option<Vec<u8>>,
     /// A browser's request, sealed, waiting to be released.
     pub held: Option<Vec<u8>>,
-    /// Where a browser's GET navigation wanted to go: path and query of this site.
+    /// Path and query of this site where its person can begin again: the page that a browser wanted to go to, or the one
+    /// that its form stood on.
     pub return_to: Option<String>,
     /// What a right answer enrols, as long as it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]

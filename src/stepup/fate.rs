@@ -12,17 +12,39 @@ use crate::types::{ChallengeId, UnixMs};
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
     /// On its way; a gateway that stopped in between leaves it so.
-    Sending { since: UnixMs },
+    Sending {
+        since: UnixMs,
+    },
     /// The exchange did it. `led_to`: where its answer led, if that is on this site.
-    Accepted { at: UnixMs, led_to: Option<String> },
+    Accepted {
+        at: UnixMs,
+        led_to: Option<String>,
+    },
     /// The exchange answered that it did not.
-    Refused { at: UnixMs, led_to: Option<String> },
+    Refused {
+        at: UnixMs,
+        led_to: Option<String>,
+    },
+    /// The gateway did it itself, or could not: nothing was sent to any exchange.
+    Done {
+        at: UnixMs,
+    },
+    NotDone {
+        at: UnixMs,
+    },
     /// It was sent, and nobody knows what came of it.
-    Unknown { at: UnixMs },
+    Unknown {
+        at: UnixMs,
+    },
     /// The gateway refused it; the key of the sentences about why.
-    NotSent { at: UnixMs, why: String },
+    NotSent {
+        at: UnixMs,
+        why: String,
+    },
     /// Other rules held when it was released, and the owner was asked again.
-    AskedAgain { challenge: ChallengeId },
+    AskedAgain {
+        challenge: ChallengeId,
+    },
 }
 
 impl Fate {

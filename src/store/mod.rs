@@ -3,6 +3,7 @@
 //! Never get/set. Each sentence takes `now`, is one transaction, and judges expiry on read. Invariant: what was
 //! answered is durable; an error means that nothing may be assumed, and a guarded action is refused.
 
+pub mod board;
 pub mod embedded;
 mod ledger;
 pub mod moved;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::board::{Board, Posted};
 use crate::locate::travel::Sighting;
 use crate::policy::facts::{AddressFacts, Counters, Elevation, HoldRunning};
 use crate::stepup::Proof;
@@ -555,6 +557,8 @@ pub struct Figures {
 pub enum Notice {
     /// An operator had its files read again: the others read theirs.
     Reload,
+    /// What is suspended has changed: the others read it anew.
+    Suspensions,
 }
 
 /// The sentences. Implementations: `embedded` and `redis`; each passes the contract suite.
@@ -805,6 +809,24 @@ pub trait Store: Send + Sync {
     /// What was lent under this name and is not over.
     fn lent(&self, name: &str, now: UnixMs) -> Task<'_, Option<Vec<u8>>>;
 
+    /// Hangs up a note of operators; `false` if the board is full, or has one of this id.
+    fn post(&self, board: Board, posted: Posted, now: UnixMs) -> Task<'_, bool> {
+        let _ = (board, posted, now);
+        Box::pin(async { Err(no_board()) })
+    }
+
+    /// The notes that are not over, in the order of their ids.
+    fn posted(&self, board: Board, now: UnixMs) -> Task<'_, Vec<Posted>> {
+        let _ = (board, now);
+        Box::pin(async { Err(no_board()) })
+    }
+
+    /// Takes down a note: of all who try, one is given it.
+    fn take_down(&self, board: Board, id: &str, now: UnixMs) -> Task<'_, Option<Vec<u8>>> {
+        let _ = (board, id, now);
+        Box::pin(async { Err(no_board()) })
+    }
+
     /// Tells every gateway of this store, this one included.
     fn announce(&self, notice: Notice) -> Task<'_, ()>;
 
@@ -818,6 +840,10 @@ pub trait Store: Send + Sync {
 
     /// Readiness: one cheap round trip.
     fn ping(&self) -> Task<'_, ()>;
+}
+
+fn no_board() -> StoreError {
+    StoreError::Unavailable("this store has no boards".to_owned())
 }
 
 /// The key of a destination in the address book and of holds: what decides where the money goes.

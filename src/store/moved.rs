@@ -64,6 +64,8 @@ pub enum Kept {
     Sends { number: NumberKey, at: Vec<UnixMs> },
     /// A common key of the gateways, sealed.
     Key { name: String, value: Vec<u8> },
+    /// Something that operators have suspended.
+    Suspension { id: String, value: Vec<u8>, until: UnixMs },
 }
 
 /// What a hold belongs to.
@@ -106,6 +108,7 @@ impl Kept {
             Self::Holds { .. } => "holds",
             Self::Sends { .. } => "numbers",
             Self::Key { .. } => "keys",
+            Self::Suspension { .. } => "suspensions",
         }
     }
 
@@ -130,6 +133,7 @@ impl Kept {
             },
             Self::Sends { number, .. } => framed(&[kind, number.0.as_bytes()]),
             Self::Key { name, .. } => framed(&[kind, name.as_bytes()]),
+            Self::Suspension { id, .. } => framed(&[kind, id.as_bytes()]),
         }
     }
 
@@ -175,6 +179,7 @@ impl Kept {
                 !at.is_empty()
             }
             Self::Key { .. } => true,
+            Self::Suspension { until, .. } => now < *until,
         };
         says_something.then_some(self)
     }
@@ -201,7 +206,8 @@ impl Kept {
             Self::Places { .. }
             | Self::Session { .. }
             | Self::Address { .. }
-            | Self::Key { .. } => {}
+            | Self::Key { .. }
+            | Self::Suspension { .. } => {}
         }
         self
     }

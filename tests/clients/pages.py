@@ -140,7 +140,7 @@ def judge(customer, name, tag):
         picture(customer, f"{name}-{tag}-{theme}")
 
 
-NARROW = {"challenge", "place", "held"}
+NARROW = {"challenge", "place", "held", "suspended"}
 
 
 def in_grey(customer, name):
@@ -341,6 +341,21 @@ def refusals(customer, station):
     everywhere(customer, "held", words="is not kept")
     customer.fill(base, "transfer", "ETH", "1")
     everywhere(customer, "denied", words="Ether cannot be moved")
+    told = ["--reason", "Wallets are being moved.", "--reason", "de=Die Wallets ziehen um."]
+    station.operate("suspend", "withdrawal", "--for", "2h", *told)
+    customer.fill(base, "withdraw", "BTC", "0.125", BITCOIN)
+    text = browser.text()
+    claim("Wallets are being moved" in text and re.search(r"1:59:\d\d|about 2 hours", text),
+          "who meets a suspension is told why, and when it ends", text)
+    everywhere(customer, "suspended", words="Suspended for now")
+    customer.fill(base, "transfer", "USDT", "1")
+    claim("Confirm: Transfer" in browser.text(), "everything else goes on", browser.text())
+    station.operate("suspend", "transfer")
+    customer.fill(base, "transfer", "USDT", "1")
+    claim("You can try again from" not in browser.text(), "without an end, no time is promised", browser.text())
+    everywhere(customer, "suspended-open", words="Suspended for now")
+    station.operate("resume", "transfer")
+    station.operate("resume", "withdrawal")
     session = browser.ask("GET", "/cookie/session")["value"]
 
     browser.ask("DELETE", "/cookie/session")

@@ -143,8 +143,15 @@ def passing(app, how):
 
 def not_answered(app):
     browser, before = app.browser, len(posted())
+    browser.run("""
+        window.addEventListener('stepgate:challenge', (event) => {
+          event.detail.challenge.transaction.forEach((line) => { line.value = 'forged'; });
+          event.detail.challenge = null;
+        });
+    """)
     app.begin("form")
-    app.asked()
+    page = app.asked()
+    claim("forged" not in page and f"1.{app.amount:03}" in page, "what an app writes into its event changes nothing that is shown", page)
     browser.press(ESCAPE)
     status, text = app.ended()
     claim(status == 401 and "challenge" in text, "closed with Escape: the caller gets the refusal", f"{status} {text}")
@@ -236,6 +243,45 @@ def by_text(app):
     app.gone()
 
 
+# Adds a factor that the demo's customers have not to what the gateway says, and keeps what is answered.
+WITH_RECOVERY = r"""
+const inner = window.fetch;
+window.fetch = async (input, init) => {
+  const address = String(input.url || input);
+  if (/challenge\/[\w-]{43}\/answer$/.test(address)) window.answered = init.body;
+  const answer = await inner(input, init);
+  if (!/challenge\/[\w-]{43}$/.test(address)) return answer;
+  const said = await answer.json();
+  return Response.json({...said, factors: [...said.factors, 'recovery']}, {status: answer.status});
+};
+"""
+
+
+def recovery(app):
+    browser = app.browser
+    cdp = lambda command, **values: browser.ask("POST", "/goog/cdp/execute", {"cmd": f"Page.{command}", "params": values})
+    added = cdp("addScriptToEvaluateOnNewDocument", source=WITH_RECOVERY)["identifier"]
+    browser.open(f"{TOKYO}/app")
+    app.begin("form")
+    claim("Recovery code" in app.asked(), "recovery codes are offered to whoever has them")
+    app.click("button[value=recovery]")
+    claim(app.focus() == "code", "and then the focus is on the field")
+    inside = "document.querySelector('stepgate-dialog').shadowRoot.querySelector"
+    label = browser.run(f"return {inside}('label').textContent")
+    claim(label == "Recovery code", "which says what it is for", label)
+    browser.press("abcd-efgh-jkmn-pqrs")
+    browser.press(ENTER)
+    answered = json.loads(until(lambda: browser.run("return window.answered"), "the answer"))
+    claim(answered == {"factor": "recovery", "code": "abcd-efgh-jkmn-pqrs"}, "a code is handed on as it is written", answered)
+    app.click("button[value=totp]")
+    pattern = browser.run(f"return {inside}('input').pattern")
+    claim("[0-9]{6}" in pattern, "and there is a way back to the authenticator app", pattern)
+    browser.press(ESCAPE)
+    app.ended()
+    app.gone()
+    cdp("removeScriptToEvaluateOnNewDocument", identifier=added)
+
+
 def languages(app):
     for tag, words in [("de", "Bestätigen"), ("ja", "確認"), ("zh-TW", "確認"), ("zh-CN", "确认"), ("en", "Confirm")]:
         app.browser.open(f"{TOKYO}/app")
@@ -276,6 +322,7 @@ def main():
             by_text(app)
             app.customer = next(customers)
             log_in(browser, app.customer)
+            recovery(app)
             languages(app)
         finally:
             browser.quit()

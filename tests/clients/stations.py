@@ -129,6 +129,12 @@ class Station:
                 break
         assert done.returncode == 0, done.stderr
 
+    def operate(self, *words):
+        """What an operator types."""
+        command = [STEPGATE, *words, "-c", self.config]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
     def sms_code(self):
         """The code of the last message, which ends in `@host #code`."""
         for _ in range(200):

@@ -8,10 +8,12 @@ use std::time::Duration;
 use serde_json::Value;
 use stepgate::admin::client::{Reply, account_path};
 use stepgate::admin::{
-    About, Answer, Client, Import, ImportSecret, OperationError, Operations, Order, Pieces,
-    Readiness, RoutesSeen, SiteStatus, StandingSeen, Status, Text, Token, serve,
+    About, Answer, Client, Import, ImportSecret, OperationError, Operations, Order, Ordered,
+    Pieces, Readiness, RequestSeen, Resume, RoutesSeen, SiteStatus, StandingSeen, Status, Suspend,
+    Text, Token, serve,
 };
 use stepgate::store::{AccountCard, FactorCard};
+use stepgate::suspension::Suspension;
 use stepgate::types::{AccountId, Factor, UnixMs};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -77,6 +79,7 @@ impl Operations for Fake {
             last_reload: None,
             prices: None,
             sms_stops: vec![],
+            suspensions: vec![],
         };
         self.say("status".into(), status)
     }
@@ -109,14 +112,14 @@ impl Operations for Fake {
     fn thaw(&self, account: AccountId, order: Order) -> Answer<'_, bool> {
         self.say(format!("thaw {account} by {}", order.by), true)
     }
-    fn import(&self, factors: Vec<Import>) -> Answer<'_, usize> {
+    fn import(&self, factors: Vec<Import>, _order: Order) -> Answer<'_, Ordered<usize>> {
         let word = |import: &Import| match &import.secret {
             ImportSecret::Otpauth(address) => format!("{} {}", import.account, **address),
             ImportSecret::Phone(number) => format!("{} {}", import.account, **number),
             ImportSecret::Mail(address) => format!("{} {}", import.account, **address),
         };
         let words: Vec<String> = factors.iter().map(word).collect();
-        self.say(words.join("; "), factors.len())
+        self.say(words.join("; "), Ordered::Done(factors.len()))
     }
     fn factors(&self, account: AccountId) -> Answer<'_, Vec<FactorCard>> {
         let card = FactorCard {
@@ -129,8 +132,39 @@ impl Operations for Fake {
         };
         self.say(format!("factors {account}"), vec![card])
     }
-    fn reset_factor(&self, account: AccountId, factor: Factor, order: Order) -> Answer<'_, bool> {
-        self.say(format!("reset {account} {} by {}", factor.word(), order.by), true)
+    fn reset_factor(
+        &self,
+        account: AccountId,
+        factor: Factor,
+        order: Order,
+    ) -> Answer<'_, Ordered<bool>> {
+        let said = format!("reset {account} {} by {}", factor.word(), order.by);
+        self.say(said, Ordered::Done(true))
+    }
+    fn requests(&self) -> Answer<'_, Vec<RequestSeen>> {
+        self.say("requests".into(), vec![])
+    }
+    fn approve(&self, id: String, order: Order) -> Answer<'_, RequestSeen> {
+        self.say(format!("approve {id} by {}", order.by), request(id))
+    }
+    fn refuse(&self, id: String, order: Order) -> Answer<'_, RequestSeen> {
+        self.say(format!("refuse {id} by {}: {}", order.by, order.reason), request(id))
+    }
+    fn suspend(&self, wanted: Suspend, order: Order) -> Answer<'_, Suspension> {
+        let suspension = Suspension {
+            id: "s1".into(),
+            action: wanted.action.clone(),
+            site: None,
+            from: UnixMs(1),
+            until: None,
+            reasons: Default::default(),
+            by: order.by.clone(),
+            since: UnixMs(1),
+        };
+        self.say(format!("suspend {} by {}", wanted.action, order.by), suspension)
+    }
+    fn resume(&self, which: Resume, order: Order) -> Answer<'_, Vec<Suspension>> {
+        self.say(format!("resume {} by {}", which.which, order.by), vec![])
     }
     fn lift_sms_stop(&self, subject: String, order: Order) -> Answer<'_, bool> {
         self.say(format!("lift {subject} by {} for {}", order.by, order.reason), true)
@@ -153,6 +187,18 @@ impl Operations for Fake {
     }
     fn texts(&self) -> Answer<'_, Option<Vec<Text>>> {
         self.say("texts".into(), self.texts.clone())
+    }
+}
+
+fn request(id: String) -> RequestSeen {
+    RequestSeen {
+        id,
+        what: "reset".into(),
+        of: vec![],
+        by: "carol".into(),
+        reason: String::new(),
+        since: UnixMs(1),
+        until: UnixMs(2),
     }
 }
 

@@ -12,6 +12,7 @@ mod recovery;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client};
+pub use crate::world::hidden;
 use crate::world::{World, totp_with};
 
 pub const TOTP: &str = "/.stepgate/factors/totp";
@@ -41,14 +42,6 @@ pub fn browser(client: &Client) -> Client {
         .with("accept", "text/html,application/xhtml+xml")
         .with("sec-fetch-mode", "navigate")
         .with("sec-fetch-site", "same-origin")
-}
-
-/// The value of the page's first hidden field of this name.
-pub fn hidden(page: &Answer, name: &str) -> String {
-    let text = page.text();
-    let field = text.split("<input").find(|input| input.contains(&format!("name=\"{name}\"")));
-    let field = field.unwrap_or_else(|| panic!("no field {name} in {text}"));
-    field.split("value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
 /// What a program is told of a factor that waits: its challenge's path, and its secret.

@@ -32,6 +32,11 @@ pub struct Fleet {
 
 impl Fleet {
     pub async fn start(policy: &str, pack: &str) -> Self {
+        Self::edited(policy, pack, |_| {}).await
+    }
+
+    /// The same with its files changed before the gateways start.
+    pub async fn edited(policy: &str, pack: &str, edit: impl FnOnce(&Kit)) -> Self {
         let exchange = Exchange::start().await;
         let start_redis = || Single::start(&redis::Options { aof: true, ..Default::default() });
         let redis = tokio::task::spawn_blocking(start_redis).await.unwrap();
@@ -39,6 +44,7 @@ impl Fleet {
         let options =
             Options { upstream: exchange.address, policy, pack, extra: "", workers: 2, sms: true };
         let kit = Kit::write(dir.path(), &options);
+        edit(&kit);
         let mut gateways = Vec::new();
         for number in 0..GATEWAYS {
             gateways.push(start(kit.config_of(number, &redis.url())).await);

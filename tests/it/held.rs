@@ -38,7 +38,7 @@ mod meanwhile;
 mod people;
 
 use crate::client::{Answer, Client};
-use crate::world::World;
+use crate::world::{World, hidden};
 
 const PACK: &str = r#"version = 1
 exchange = "pages"
@@ -139,10 +139,7 @@ impl Question {
 
 /// The token in the forms of a page.
 fn csrf(page: &Answer) -> String {
-    let text = page.text();
-    let field = text.split("<input").find(|input| input.contains("name=\"csrf\""));
-    let field = field.unwrap_or_else(|| panic!("no form in {text}"));
-    field.split("value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    hidden(page, "csrf")
 }
 
 /// A page of the gateway for a person, with a way on.

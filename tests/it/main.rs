@@ -35,6 +35,7 @@ mod language;
 mod many_gateways;
 mod messages;
 mod notices;
+mod operators;
 mod packs;
 mod packs_binance;
 mod packs_bybit_deribit;
@@ -54,6 +55,7 @@ mod sms_provider;
 mod store_contract;
 mod store_link;
 mod streaming;
+mod suspension;
 mod switch;
 mod ticker;
 #[path = "../tidy.rs"]

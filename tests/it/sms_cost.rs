@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::client::{Answer, Client};
 use crate::journeys::{WITHDRAW, withdrawal};
 use crate::kit::{FRANKFURT, POLICY};
-use crate::world::{OKX, World};
+use crate::world::{OKX, World, hidden};
 
 const PHONE: &str = "+4915112345667";
 const SMS: &str = r#"{"factor":"sms"}"#;
@@ -52,13 +52,6 @@ fn browser(client: &Client) -> Client {
         .with("accept", "text/html,application/xhtml+xml")
         .with("sec-fetch-mode", "navigate")
         .with("sec-fetch-site", "same-origin")
-}
-
-fn hidden(page: &Answer, name: &str) -> String {
-    let text = page.text();
-    let field = text.split("<input").find(|input| input.contains(&format!("name=\"{name}\"")));
-    let field = field.unwrap_or_else(|| panic!("no field {name} in {text}"));
-    field.split("value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
 /// Exactly so many codes went into the outbox. One that is replaced before its turn never leaves it.

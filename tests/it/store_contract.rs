@@ -1,6 +1,7 @@
 //! What every store promises, as claims; each store runs all of them.
 
 mod accounts;
+mod boards;
 mod budgets;
 mod challenges;
 mod differential;
@@ -65,6 +66,7 @@ macro_rules! contract {
                 restarts {
                     attempts_that_were_sending_are_returned_once_and_stay_counted,
                     everything_that_was_answered_is_there_after_a_restart,
+                    notes_are_there_after_a_restart,
                 }
             }
             contract! { @tests $make;
@@ -208,6 +210,13 @@ macro_rules! contract {
                     parallel_beginnings_and_settlings_are_counted_exactly,
                     of_parallel_adoptions_all_get_the_first,
                     nobody_who_was_told_frozen_is_shown_otherwise,
+                }
+                boards {
+                    a_note_is_read_until_its_time_and_taken_down_once,
+                    boards_are_apart,
+                    a_board_holds_so_many_and_what_is_over_makes_room,
+                    of_parallel_takers_one_is_given_the_note,
+                    a_suspension_moves_and_a_request_is_asked_for_anew,
                 }
                 moved {
                     everything_says_the_same_in_the_store_it_moved_to,

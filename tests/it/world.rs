@@ -220,6 +220,14 @@ async fn start(kit: &Kit, clock: Arc<HandClock>, around: impl Around) -> Running
     started.unwrap_or_else(|error| panic!("{:#}", anyhow::Error::from(error)))
 }
 
+/// The value of a page's first hidden field of this name.
+pub fn hidden(page: &Answer, name: &str) -> String {
+    let text = page.text();
+    let field = text.split("<input").find(|input| input.contains(&format!("name=\"{name}\"")));
+    let field = field.unwrap_or_else(|| panic!("no field {name} in {text}"));
+    field.split("value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
 /// The code of `TOTP_SECRET` at a time.
 pub fn totp_at(now: UnixMs) -> String {
     totp_with(TOTP_SECRET, now)
@@ -254,6 +262,17 @@ fn base32(text: &str) -> Vec<u8> {
 }
 
 pub async fn admin(address: std::net::SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    admin_as(address, "a-token-for-the-tests-only", method, path, body).await
+}
+
+/// The same with the token of another operator.
+pub async fn admin_as(
+    address: std::net::SocketAddr,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Answer {
     use http_body_util::{BodyExt, Full};
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let io = hyper_util::rt::TokioIo::new(stream);
@@ -263,7 +282,7 @@ pub async fn admin(address: std::net::SocketAddr, method: &str, path: &str, body
         .method(method)
         .uri(path)
         .header("host", "admin")
-        .header("authorization", "Bearer a-token-for-the-tests-only")
+        .header("authorization", format!("Bearer {token}"))
         .body(Full::new(bytes::Bytes::from(body.to_owned())))
         .unwrap();
     let (parts, body) = sender.send_request(request).await.unwrap().into_parts();

@@ -170,7 +170,7 @@ workers = {workers}
 [admin]
 address = "127.0.0.1:0"
 token = "file:secrets/admin.token"
-
+four_eyes = false
 [store]
 url = "file:state/stepgate.db"
 master_key = "file:secrets/master.key"

@@ -115,7 +115,7 @@ fn everything(found: &Surveyed, faults: &mut Vec<Fault>) -> anyhow::Result<usize
         assemble::master_key(config, faults);
     }
     assemble::locator(config, clock.clone(), faults);
-    assemble::admin_token(config, faults);
+    assemble::operators(config, faults);
     config.redis_settings(faults);
     messenger::build(config, &fetch, &(clock as Arc<dyn Clock>), runtime.handle(), faults);
     // Without any, the configuration has said so.

@@ -28,7 +28,7 @@ pub(super) fn read(
     if let Some(config) = &config {
         let fetch = Fetch::new(None, tokio::runtime::Handle::current())?;
         assemble::master_key(config, &mut faults);
-        assemble::admin_token(config, &mut faults);
+        assemble::operators(config, &mut faults);
         let handle = tokio::runtime::Handle::current();
         messenger::build(config, &fetch, &clock, &handle, &mut faults);
         config.redis_settings(&mut faults);

@@ -77,6 +77,8 @@ fn secrets(config: &Config) -> Vec<Finding> {
     };
     let mut files: Vec<PathBuf> = path(&config.master_key).into_iter().collect();
     files.extend(config.admin.iter().filter_map(|admin| path(&admin.token)));
+    let operators = config.admin.iter().flat_map(|admin| &admin.operators);
+    files.extend(operators.filter_map(|operator| path(&operator.token)));
     files.extend(config.sms.iter().filter_map(|sms| match &sms.provider {
         SmsProvider::Twilio { credentials, .. } | SmsProvider::Webhook { credentials, .. } => {
             path(credentials)

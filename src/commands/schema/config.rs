@@ -74,7 +74,23 @@ struct Pair {
 struct Admin {
     #[schemars(example = &"127.0.0.1:9443")]
     address: String,
-    /// 16 characters or more.
+    /// 16 characters or more. Whoever has it is the operator `admin`.
+    token: Secret,
+    /// More operators, each with a token of its own.
+    operator: Option<Vec<AdminOperator>>,
+    /// Whether a reset or a replacement of an account's factor by an operator waits for a second operator's approval;
+    /// true if it is not said. `false` is for demos and tests.
+    four_eyes: Option<bool>,
+}
+
+/// One more operator of the admin interface.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct AdminOperator {
+    /// As the record names it; small letters, digits, `-` and `_`.
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9_-]{0,31}$"), example = &"carol")]
+    name: String,
+    /// 16 characters or more, and nobody else's.
     token: Secret,
 }
 

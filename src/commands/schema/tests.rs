@@ -19,6 +19,11 @@ const TABLES: &[(Kind, &str, &str)] = &[
     (Kind::Config, "Listen", "[listen]\n?\n"),
     (Kind::Config, "Pair", "[listen]\n[[listen.tls]]\n?\n"),
     (Kind::Config, "Admin", "[admin]\n?\n"),
+    (
+        Kind::Config,
+        "AdminOperator",
+        "[admin]\naddress = \"a\"\ntoken = \"file:a\"\n[[admin.operator]]\n?\n",
+    ),
     (Kind::Config, "Store", "[store]\n?\n"),
     (Kind::Config, "Geo", "[geo]\n?\n"),
     (Kind::Config, "Audit", "[audit]\n?\n"),

@@ -1,9 +1,7 @@
 // One script tag for single-page applications: <script src="/.stepgate/client.js"></script>, before the app's own.
 //
-// It wraps fetch and XMLHttpRequest. A call of this origin that needs its owner's code opens a dialog that shows what
-// the gateway stored; after it the very same call is sent again, and its caller gets the final answer. It keeps and
-// shows nothing of its own. An app may bring another dialog: see client.d.ts. Without an answer the caller gets the
-// gateway's refusal.
+// A call that needs its owner's code opens a dialog that shows what the gateway stored; after it the very same call is
+// sent again, and its caller gets the final answer, else the refusal. An app may bring its own dialog: see client.d.ts.
 (() => {
   "use strict";
   if (window.stepgate) return;
@@ -18,9 +16,6 @@
 
   // --- What is sent again must be what was sent.
 
-  const quoted = (name) =>
-    name.replace(/\r\n|\r|\n/g, "%0D%0A").replace(/"/g, "%22");
-
   /** A body as it can be sent now and again, and its media type if that would otherwise be another one each time. */
   function keep(body) {
     if (body instanceof FormData) {
@@ -32,10 +27,11 @@
       }
       // Browsers draw another boundary each time: that would be another request.
       const boundary = "----stepgate" + crypto.randomUUID();
+      const lines = (text, end) => text.replace(/\r\n|\r|\n/g, end);
       const text = parts.map(
         ([name, value]) =>
-          `--${boundary}\r\nContent-Disposition: form-data; name="${quoted(name)}"\r\n\r\n` +
-          value.replace(/\r\n|\r|\n/g, "\r\n") + "\r\n",
+          `--${boundary}\r\nContent-Disposition: form-data; name="${lines(name, "%0D%0A").replace(/"/g, "%22")}"\r\n\r\n` +
+          lines(value, "\r\n") + "\r\n",
       );
       return { body: text.join("") + `--${boundary}--\r\n`, type: "multipart/form-data; boundary=" + boundary };
     }
@@ -131,7 +127,7 @@
   const questions = new Map();
   let line = Promise.resolve();
 
-  /** True when the challenge is approved; throws what the caller's signal says. */
+  /** True when it is approved; throws what the caller's signal says. */
   function ask(call, id) {
     let question = questions.get(id);
     if (!question) {
@@ -161,20 +157,27 @@
   const tell = (kind, detail) =>
     window.dispatchEvent(new CustomEvent("stepgate:" + kind, { detail, cancelable: kind === "challenge" }));
 
-  /** Puts the question to the owner: by the app's own dialog if it brings one, else by ours. */
+  const fixed = (value) => {
+    if (Object(value) === value) Object.values(Object.freeze(value)).forEach(fixed);
+    return value;
+  };
+
   async function put(call, id, signal) {
     if (signal.aborted) return false;
     const path = "challenge/" + id;
     const challenge = await talk(call, path);
     if (!challenge.ok || challenge.state !== "open") return challenge.state === "approved";
+    // Apps are given a copy: what is shown here is what the gateway said.
+    const shown = fixed(structuredClone(challenge));
+    const over = new AbortController();
     const approved = await new Promise((resolve) => {
-      signal.addEventListener("abort", () => resolve(false), { once: true });
+      signal.addEventListener("abort", () => over.abort(resolve(false)));
       const end = (answer, approved) => {
         if (answer.state && answer.state !== "open") resolve(approved);
         return answer;
       };
-      const detail = {
-        challenge,
+      const detail = Object.freeze({
+        challenge: shown,
         url: new URL(ROOT + path, location.href).href,
         signal,
         answer: async (factor, code) => {
@@ -184,14 +187,15 @@
         send: (factor) => talk(call, path + "/send", { factor: factor || "sms" }),
         reject: async (freeze) => end(await talk(call, path + "/reject", { freeze: !!freeze }), false),
         cancel: () => resolve(false),
-      };
-      if (tell("challenge", detail)) dialog(detail).catch(() => resolve(false));
+      });
+      if (tell("challenge", detail)) dialog(challenge, detail, over.signal).catch(() => resolve(false));
     });
-    tell(approved ? "approved" : "closed", { challenge });
+    if (approved) over.abort();
+    tell(approved ? "approved" : "closed", { challenge: shown });
     return approved;
   }
 
-  // --- Our dialog: native, modal, in a shadow root, with the sentences of the pages.
+  // --- Our dialog, in a shadow root, with the sentences of the pages.
 
   const STYLE = `
     dialog { --ink:#1b2430; --soft:#55606d; --line:#d5dce4; --paper:#fff; --edge:#6b7683; --accent:#8a4f00; --bad:#ab1f2a;
@@ -219,7 +223,6 @@
     section { margin-top:1rem; padding:.75rem; border:1px solid var(--bad); border-radius:8px }
     :focus-visible { outline:3px solid; outline-offset:2px }`;
 
-  /** An element, with its properties and children; text stays text. */
   function make(tag, props, ...children) {
     const element = Object.assign(document.createElement(tag), props);
     element.append(...children.filter(Boolean));
@@ -230,7 +233,7 @@
   const named = (names, name) => names[name] || name.replace(/[_.]/g, " ");
   const clock = (seconds, language) => new Date(seconds * 1000).toLocaleTimeString(language);
 
-  /** A long address in groups of four, set apart by style: a copy of it is the value. */
+  /** A long address in groups of four: a copy of it is the value. */
   function grouped(value) {
     if (value.length <= 16 || /[^!-~]|@/.test(value) || !/[a-z]/i.test(value)) return [value];
     return value.match(/.{1,4}/g).map((part) => make("span", { textContent: part }));
@@ -243,20 +246,19 @@
     return sentences;
   }
 
-  async function dialog(detail) {
+  /** Sentences over what is typed in. */
+  const TYPED = { totp: "totp_label", recovery: "recovery_label" };
+
+  async function dialog(challenge, detail, over) {
     const t = await words();
-    const { challenge, signal } = detail;
     const money = challenge.about === "transaction";
-    const say = make("p", { role: "status" });
+    const say = make("p", { role: "status", id: "say" });
     const tellOwner = (text, bad) => {
       say.setAttribute("role", bad ? "alert" : "status");
       say.textContent = text;
       input.ariaInvalid = !!bad;
     };
-    const input = make("input", {
-      name: "code", type: "text", required: true, autocomplete: "one-time-code", inputMode: "numeric",
-      pattern: "[0-9]{6}|[0-9]{8}", maxLength: 8, enterKeyHint: "done", id: "code",
-    });
+    const input = make("input", { name: "code", type: "text", required: true, enterKeyHint: "done", id: "code" });
     const label = make("label", { htmlFor: "code" });
     const left = make("span");
     const buttons = [];
@@ -265,13 +267,16 @@
 
     const choose = (next) => {
       factor = next;
-      const sms = factor === "sms";
-      label.textContent = sms ? filled(t.ui.sms_label, { number: sentTo || "…" }) : t.ui.totp_label;
-      input.disabled = sms ? !sentTo : factor !== "totp";
+      const sms = factor === "sms", long = factor === "recovery";
+      label.textContent = sms ? filled(t.ui.sms_label, { number: sentTo || "…" }) : t.ui[TYPED[factor]];
+      Object.assign(input, {
+        autocomplete: long ? "off" : "one-time-code", inputMode: long ? "text" : "numeric", spellcheck: !long,
+        pattern: long ? ".*" : "[0-9]{6}|[0-9]{8}", maxLength: long ? 24 : 8, disabled: sms ? !sentTo : !TYPED[factor],
+      });
       confirm.hidden = input.hidden = label.hidden = input.disabled;
       sendButton.hidden = !challenge.factors.includes("sms");
       sendButton.textContent = sentTo ? t.ui.sms_resend : t.ui.sms_send;
-      if (other) other.hidden = !challenge.factors.includes("totp") || factor === "totp";
+      others.forEach((it) => (it.hidden = it.value === factor || !challenge.factors.includes(it.value)));
     };
     /** One request at a time, whatever is clicked twice. */
     const once = (work) => async (event) => {
@@ -299,13 +304,19 @@
       input.focus();
     };
 
-    const confirm = make("button", { type: "submit", textContent: t.ui.submit });
-    const sendButton = make("button", { type: "button", className: "quiet" });
-    const other = challenge.factors.includes("totp")
-      && make("button", { type: "button", className: "quiet", textContent: t.ui.totp_label, onclick: () => choose("totp") });
-    const cancel = make("button", { type: "button", className: "quiet", textContent: t.ui.cancel, onclick: () => box.close() });
+    const button = (textContent, more) => make("button", { type: "button", className: "quiet", textContent, ...more });
+    const confirm = button(t.ui.submit, { type: "submit", className: "" });
+    const sendButton = button("");
+    const others = Object.keys(TYPED).map((value) => button(t.ui[TYPED[value]], {
+      value, onclick() {
+        choose(value);
+        input.value = "";
+        input.focus();
+      },
+    }));
+    const cancel = button(t.ui.cancel, { onclick: () => box.close() });
     const freeze = make("input", { type: "checkbox" });
-    const refuse = make("button", { type: "button", className: "danger", textContent: t.ui.not_me_submit });
+    const refuse = button(t.ui.not_me_submit, { className: "danger" });
     buttons.push(confirm, sendButton, refuse);
     sendButton.onclick = once(async () => {
       const answer = await detail.send("sms");
@@ -321,7 +332,7 @@
       ended(answer.frozen ? "frozen" : "rejected");
     });
     const form = make("form", { onsubmit: once(async () => after(await detail.answer(factor, input.value.trim()))) },
-      label, input, confirm, sendButton, other, cancel);
+      label, input, confirm, sendButton, ...others, cancel);
 
     const title = make("h2", { id: "title",
       textContent: money ? filled(t.ui.transaction_title, { action: named(t.action, challenge.action) }) : t.ui.place_title });
@@ -347,7 +358,7 @@
     if (!challenge.factors.length) form.replaceChildren(make("p", { textContent: t.ui.no_factor }), cancel);
     else choose(factor);
 
-    /** Nothing can be answered any more: what happened is said, and the owner closes it. */
+    /** What happened is said, and the owner closes it. */
     const ended = (state) => {
       title.textContent = t.state_title[state] || t.state_title.expired;
       body.replaceChildren(make("p", { textContent: t.state_text[state] || t.state_text.expired }), cancel);
@@ -359,10 +370,8 @@
     box.setAttribute("aria-labelledby", "title");
     box.lang = t.language;
     input.setAttribute("aria-describedby", "say");
-    say.id = "say";
     const host = make("stepgate-dialog");
     const shadow = host.attachShadow({ mode: "open" });
-    // A constructed sheet needs no `style-src`.
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(STYLE);
     shadow.adoptedStyleSheets = [sheet];
@@ -378,14 +387,10 @@
       remove();
       detail.cancel();
     });
-    signal.addEventListener("abort", remove, { once: true });
-    window.addEventListener("stepgate:approved", function gone(event) {
-      if (event.detail.challenge !== challenge) return;
-      window.removeEventListener("stepgate:approved", gone);
-      remove();
-    });
+    over.addEventListener("abort", remove);
+    if (over.aborted) return remove();
     box.showModal();
-    if (challenge.factors.includes("webauthn")) import(ROOT + "passkey.js").then((it) => it.offer(detail, form, after, t.ui));
+    if (challenge.factors.includes("webauthn")) import(ROOT + "passkey.js").then((it) => it.offer({ ...detail, challenge }, form, after, t.ui));
     (input.disabled ? sendButton : input).focus();
   }
 
@@ -409,7 +414,7 @@
     return response;
   };
 
-  // --- XMLHttpRequest: an inner one for each round; its events are the outer one's, once it is not a challenge.
+  // --- XMLHttpRequest: an inner one for each round.
 
   const EVENTS = ["readystatechange", "loadstart", "progress", "abort", "error", "load", "timeout", "loadend"];
   const READS = ["status", "statusText", "response", "responseText", "responseXML", "responseURL"];
@@ -532,7 +537,6 @@
         Object.defineProperty(this.prototype, name, {
           configurable: true, enumerable: true,
           get() {
-            // Asked of a new one, each answers what it is before anything came.
             return (this.#held ? new Inner() : this.#inner)[name];
           },
         }));

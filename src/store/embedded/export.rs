@@ -5,11 +5,13 @@
 
 use redb::ReadableTable;
 
+use super::board::{self, Note};
 use super::docs::{Account, Address, Holds, Places, Session};
 use super::guarded::{address_key, ledger_prefix, save_ledger};
 use super::rows::{Desk, FOR_EVER, Key, Kind, Shelf, corrupt, read};
 use crate::stepup::attempts::DAY_MS;
 use crate::stepup::challenge::Limits;
+use crate::store::board::{Board, Posted};
 use crate::store::ledger::{Ledger, Unreadable};
 use crate::store::moved::{ADDRESS_KEPT_MS, Export, HoldSubject, Kept};
 use crate::store::{NumberKey, StoreError};
@@ -99,6 +101,13 @@ fn taken(key: &Key, kind: Kind, value: &[u8]) -> Result<Option<Kept>, StoreError
         (Kind::Sends, [number]) => {
             Kept::Sends { number: NumberKey((*number).to_owned()), at: read(key, value)? }
         }
+        (Kind::Posted, [board, id]) => {
+            let Note { value, until } = read(key, value)?;
+            let id = (*id).to_owned();
+            // What waits for a second operator is asked for anew.
+            let is_kept = *board == Board::Suspensions.word();
+            return Ok(is_kept.then_some(Kept::Suspension { id, value, until }));
+        }
         (Kind::Kept, [name]) => Kept::Key { name: (*name).to_owned(), value: value.to_vec() },
         _ => return Err(corrupt(key)),
     }))
@@ -167,6 +176,9 @@ pub(super) fn put_back(
             let last = at.iter().max().copied().unwrap_or(now);
             desk.put(&Key::new(Kind::Sends).part(&number.0), last.plus_ms(DAY_MS), &at)
         }
+        Kept::Suspension { id, value, until } => {
+            board::put(desk, Board::Suspensions, &Posted { id, value, until })
+        }
         Kept::Key { name, value } => {
             desk.put_bytes(&Key::new(Kind::Kept).part(&name), FOR_EVER, &value);
             Ok(())
@@ -175,7 +187,7 @@ pub(super) fn put_back(
 }
 
 /// What is given out, in this order.
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Account,
     Kind::Places,
     Kind::Credential,
@@ -184,5 +196,6 @@ const KINDS: [Kind; 8] = [
     Kind::Holds,
     Kind::Sends,
     Kind::Kept,
+    Kind::Posted,
 ];
 const ROWS_MAX: usize = 256;

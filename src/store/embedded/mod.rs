@@ -7,6 +7,7 @@
 
 mod accounts;
 mod asking;
+mod board;
 mod budget;
 mod docs;
 mod examine;
@@ -30,6 +31,7 @@ pub use self::examine::{FileState, examine};
 use self::rows::{Desk, FOR_EVER, Key, Kind, Rows as _, STATE, Shelf, unavailable};
 
 use self::writer::{Job, Writer};
+use super::board::{Board, Posted};
 use super::moved::{Export, Kept};
 use super::{
     AccountCard, Begin, Begun, Charge, CodeQueued, Consult, Consulted, Enrolled, Learn, Message,
@@ -518,6 +520,19 @@ impl Store for Embedded {
     fn lent(&self, name: &str, now: UnixMs) -> Task<'_, Option<Vec<u8>>> {
         let name = name.to_owned();
         Box::pin(async move { self.read(|rows| accounts::lent(rows, &name, now)) })
+    }
+
+    fn post(&self, board: Board, posted: Posted, now: UnixMs) -> Task<'_, bool> {
+        Box::pin(self.ask(Some(now), move |desk| board::post(desk, board, &posted, now)))
+    }
+
+    fn posted(&self, board: Board, now: UnixMs) -> Task<'_, Vec<Posted>> {
+        Box::pin(async move { self.read(|rows| board::all(rows, board, now)) })
+    }
+
+    fn take_down(&self, board: Board, id: &str, now: UnixMs) -> Task<'_, Option<Vec<u8>>> {
+        let id = id.to_owned();
+        Box::pin(self.ask(Some(now), move |desk| board::take_down(desk, board, &id, now)))
     }
 
     fn announce(&self, _notice: Notice) -> Task<'_, ()> {

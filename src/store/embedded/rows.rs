@@ -49,6 +49,8 @@ pub(super) enum Kind {
     Counted = 22,
     /// What nothing is sent to at present.
     Stop = 23,
+    /// A note of operators.
+    Posted = 30,
     /// (keep until, key) of every row that does not stay for ever.
     Expiry = 255,
 }

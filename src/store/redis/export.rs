@@ -14,6 +14,7 @@ use super::{Redis, scripts};
 use crate::locate::travel::Sighting;
 use crate::policy::facts::{HoldRunning, Window};
 use crate::stepup::attempts::{DAY_MS, Tally};
+use crate::store::board::Board;
 use crate::store::moved::{ADDRESS_KEPT_MS, Export, HoldSubject, Kept, SESSION_KEPT_MS};
 use crate::store::{Enrolled, Freeze, NumberKey, StoreError};
 use crate::types::{
@@ -136,6 +137,10 @@ impl Redis {
                     ..Restore::at(OUT, format!("n{}", number.0).into_bytes())
                 }
             }
+            Kept::Suspension { id, value, until } => Restore {
+                fields: pairs([(id, join([until.0.to_string().as_bytes(), &value]))]),
+                ..Restore::at(COMMON, format!("p{}", Board::Suspensions.word()).into_bytes())
+            },
             Kept::Key { name, value } => Restore {
                 text: Some(value),
                 ..Restore::at(COMMON, format!("k{name}").into_bytes())
@@ -225,7 +230,7 @@ fn found(prefix: &str, key: &[u8]) -> Option<Found> {
     let (tag, name) = parts_of(prefix, key)?;
     let kinds: &[u8] = match tag {
         OUT => b"n",
-        COMMON => b"k",
+        COMMON => b"kp",
         _ if tag < super::keys::TAGS => b"asldh",
         _ => b"",
     };
@@ -241,6 +246,19 @@ fn taken(kind: u8, rest: &[u8], reply: Reply, kept: &mut Vec<Kept>) -> Result<()
             let at = bytes.split(|byte| *byte == b' ').map(|at| number(at).map(UnixMs));
             let at = at.collect::<Result<_, _>>()?;
             kept.push(Kept::Sends { number: NumberKey(text(rest)?.to_owned()), at });
+            return Ok(());
+        }
+        b'p' => {
+            // What waits for a second operator is asked for anew.
+            if rest != Board::Suspensions.word().as_bytes() {
+                return Ok(());
+            }
+            for (id, note) in reply.fields()?.iter() {
+                let note = list(note)?;
+                let [until, value] = note.as_slice() else { return Err(corrupt("a note")) };
+                let (id, until) = (id.to_owned(), UnixMs(number(until)?));
+                kept.push(Kept::Suspension { id, value: value.to_vec(), until });
+            }
             return Ok(());
         }
         b'k' => {

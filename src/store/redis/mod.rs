@@ -27,6 +27,7 @@
 //! | `{out}x` | hash: countries and ranges that nothing is sent to |
 //! | `{out}i`, `{out}w`, `{out}o<id>` | the outbox: last id, what is due when, a message |
 //! | `{common}k<name>`, `{common}l<name>` | common keys; what is lent |
+//! | `{common}p<board>` | hash: notes of operators: what is suspended, what waits for a second one |
 //! | `{nodes}n<id>` | a gateway that lives (30 s), or has gone |
 //!
 //! Keys are kept a day longer than needed: what is over is judged on read, by the time that the caller gives.
@@ -40,6 +41,7 @@
 
 mod account;
 mod asking;
+mod board;
 mod budget;
 mod common;
 mod export;
@@ -63,6 +65,7 @@ pub use self::link::ServerFacts;
 use self::link::{Call, Heard, Link, Script};
 use self::reply::Reply;
 use self::tasks::{Seen, Tasks};
+use super::board::{Board, Posted};
 use super::moved::{Export, Kept};
 use super::view::{View, is_news};
 use super::{
@@ -568,6 +571,18 @@ impl Store for Redis {
     fn lent(&self, name: &str, now: UnixMs) -> Task<'_, Option<Vec<u8>>> {
         let name = name.as_bytes().to_vec();
         Box::pin(self.do_lent(name, now))
+    }
+
+    fn post(&self, board: Board, posted: Posted, now: UnixMs) -> Task<'_, bool> {
+        Box::pin(self.do_post(board, posted, now))
+    }
+
+    fn posted(&self, board: Board, now: UnixMs) -> Task<'_, Vec<Posted>> {
+        Box::pin(self.do_posted(board, now))
+    }
+
+    fn take_down(&self, board: Board, id: &str, now: UnixMs) -> Task<'_, Option<Vec<u8>>> {
+        Box::pin(self.do_take_down(board, id.as_bytes().to_vec(), now))
     }
 
     fn announce(&self, notice: Notice) -> Task<'_, ()> {

@@ -52,6 +52,9 @@ scripts! {
     ADOPT = "prelude" "adopt";
     LEND = "prelude" "lend";
     LENT = "prelude" "lent";
+    POST = "prelude" "post";
+    POSTED = "prelude" "posted";
+    TAKE_DOWN = "prelude" "take_down";
     READ = "prelude" "read";
     RESTORE = "prelude" "restore";
     RESTORE_ACCOUNT = "prelude" "account" "restore_account";

@@ -2,9 +2,9 @@
 //! owner's hand.
 
 use super::{ORDER, approve, step};
-use crate::client::{Answer, Client};
+use crate::client::Client;
 use crate::kit::POLICY;
-use crate::world::World;
+use crate::world::{World, hidden};
 
 const PACK: &str = r#"version = 1
 exchange = "pages"
@@ -29,19 +29,13 @@ fn browser(client: &Client) -> Client {
         .with("sec-fetch-site", "same-origin")
 }
 
-fn token_of(page: &Answer) -> String {
-    let text = page.text();
-    let field = text.split("<input").find(|input| input.contains("name=\"csrf\"")).unwrap();
-    field.split("value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
-}
-
 /// A world with a held and approved form: its browser, challenge and form token.
 async fn held() -> (World, Client, String, String) {
     let world = World::with(POLICY, PACK, "").await;
     world.enrol_totp("alice").await;
     let browser = browser(&world.session("alice", "s1").await);
     let page = browser.post_form("/withdraw", FORM).await;
-    let (id, token) = (page.challenge(), token_of(&page));
+    let (id, token) = (page.challenge(), hidden(&page, "csrf"));
     (world, browser, id, token)
 }
 
@@ -146,7 +140,7 @@ async fn a_frozen_account_releases_nothing() {
 async fn another_site_cannot_press_the_buttons() {
     let (world, browser, id, token) = held().await;
     let other = browser.post_form("/withdraw", "asset=BTC&amount=9&address=bc1qevil").await;
-    let (other_id, other_token) = (other.challenge(), token_of(&other));
+    let (other_id, other_token) = (other.challenge(), hidden(&other, "csrf"));
     assert_ne!(token, other_token);
     let form = |token: &str| format!("factor=totp&code={}&csrf={token}&freeze=on", world.totp());
     let at = |name: &str| step(&id, name);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use stepgate::locate::Sighting;
 use stepgate::stepup::budget::Stop;
 use stepgate::stepup::challenge::{Challenge, SentCode};
+use stepgate::store::board::{Board, Posted};
 use stepgate::store::moved::{Export, Kept};
 use stepgate::store::{
     AccountCard, Begin, Begun, Charge, CodeQueued, Enrolled, Learn, Message, Notice, NoticeLetter,
@@ -301,6 +302,18 @@ impl Store for Fragile {
 
     fn lent(&self, name: &str, now: UnixMs) -> Task<'_, Option<Vec<u8>>> {
         self.unless_down(self.store.lent(name, now))
+    }
+
+    fn post(&self, board: Board, posted: Posted, now: UnixMs) -> Task<'_, bool> {
+        self.unless_down(self.store.post(board, posted, now))
+    }
+
+    fn posted(&self, board: Board, now: UnixMs) -> Task<'_, Vec<Posted>> {
+        self.unless_down(self.store.posted(board, now))
+    }
+
+    fn take_down(&self, board: Board, id: &str, now: UnixMs) -> Task<'_, Option<Vec<u8>>> {
+        self.unless_down(self.store.take_down(board, id, now))
     }
 
     fn announce(&self, notice: Notice) -> Task<'_, ()> {

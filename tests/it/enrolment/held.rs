@@ -43,6 +43,9 @@ async fn a_form_is_held_until_it_is_approved_and_released_once() {
     assert_eq!((released.status.as_u16(), released.header("location")), (303, FACTORS));
     let again = person.post_form(&format!("{at}/release"), format!("csrf={csrf}")).await;
     assert_eq!(again.status, 409, "{}", again.text());
+    // It was the gateway's own deed: no exchange is said to have done anything.
+    let told = again.text();
+    assert!(told.contains("It was done") && !told.contains("exchange accepted"), "{told}");
     nothing_went_upstream(&world);
 }
 

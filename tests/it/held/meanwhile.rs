@@ -201,3 +201,19 @@ async fn after_its_time_it_is_not_sent_and_the_page_leads_back_to_the_form() {
         assert_eq!(sent(&world), 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_suspended_meanwhile_is_not_sent_and_its_page_says_so_ever_after() {
+    let (world, alice, question) = approved().await;
+    let order = r#"{"action":"withdrawal","for_ms":3600000,"reasons":{"":"Maintenance."}}"#;
+    assert_eq!(world.admin("POST", "/suspend", order).await.status, 200);
+    let refused = question.release(&alice).await;
+    is_page(&refused, 503, &["suspended for now", "Maintenance."]);
+    assert_eq!(refused.header("retry-after"), "3600");
+    assert_eq!(sent(&world), 0);
+    is_page(&question.look(&alice).await, 200, &["It was not sent", "suspended for now"]);
+    assert_eq!(world.admin("POST", "/resume", r#"{"which":"withdrawal"}"#).await.status, 200);
+    // It is not kept, so a later click sends nothing.
+    assert_eq!(question.release(&alice).await.status, 409);
+    assert_eq!(sent(&world), 0);
+}

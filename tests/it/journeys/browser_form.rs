@@ -1,7 +1,7 @@
 //! A browser's form is held, sealed, and released byte for byte, once, after approval.
 
-use crate::client::{Answer, Client};
-use crate::world::World;
+use crate::client::Client;
+use crate::world::{World, hidden};
 
 const PACK: &str = r#"version = 1
 exchange = "pages"
@@ -28,14 +28,6 @@ async fn world() -> (World, Client) {
         .with("sec-fetch-mode", "navigate")
         .with("sec-fetch-site", "same-origin");
     (world, browser)
-}
-
-/// The value of the page's first hidden field of this name.
-fn hidden(page: &Answer, name: &str) -> String {
-    let text = page.text();
-    let field = text.split("<input").find(|input| input.contains(&format!("name=\"{name}\"")));
-    let field = field.unwrap_or_else(|| panic!("no field {name} in {text}"));
-    field.split("value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

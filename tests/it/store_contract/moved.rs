@@ -19,7 +19,7 @@ use super::Make;
 use super::fixtures::*;
 
 /// Everything, in parts.
-async fn taken(store: &Arc<dyn Store>) -> Vec<Kept> {
+pub async fn taken(store: &Arc<dyn Store>) -> Vec<Kept> {
     let (mut all, mut from) = (Vec::new(), None);
     loop {
         let part = store.export(from).await.expect("exports");
@@ -502,6 +502,11 @@ pub fn kept() -> impl Strategy<Value = Kept> {
         .prop_map(|(number, at)| Kept::Sends { number: NumberKey(number), at });
     let key = ("[a-c]{1,2}", prop::collection::vec(any::<u8>(), 0..40))
         .prop_map(|(name, value)| Kept::Key { name, value });
-    prop_oneof![account, places, seen_last, counters, address, holds, sends, key]
+    let suspension = ("[a-c]{1,2}", prop::collection::vec(any::<u8>(), 0..40), any::<bool>())
+        .prop_map(|(id, value, open)| {
+            let until = if open { UnixMs(i64::MAX) } else { after(HOUR) };
+            Kept::Suspension { id, value, until }
+        });
+    prop_oneof![account, places, seen_last, counters, address, holds, sends, key, suspension]
         .prop_filter("says something", |kept| kept.clone().as_of(NOW).is_some())
 }

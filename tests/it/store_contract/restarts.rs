@@ -1,10 +1,12 @@
 //! What a gateway that starts again finds of the one before.
 
 use stepgate::stepup::challenge::{Limits, State};
+use stepgate::store::board::Board;
 use stepgate::store::{Begin, Settled};
-use stepgate::types::Factor;
+use stepgate::types::{Factor, UnixMs};
 
 use super::Place;
+use super::boards::{ids, note, post};
 use super::fixtures::*;
 
 pub async fn attempts_that_were_sending_are_returned_once_and_stay_counted(place: Place) {
@@ -53,4 +55,12 @@ pub async fn everything_that_was_answered_is_there_after_a_restart(place: Place)
     assert!(bob.frozen.is_some());
     let bob = store.look(&account("bob"), &session("s"), after(DAY)).await.expect("answers");
     assert!(bob.frozen.is_none(), "its owner asked for that");
+}
+
+pub async fn notes_are_there_after_a_restart(place: Place) {
+    let store = place(Limits::default());
+    assert!(post(&store, Board::Suspensions, note("a", UnixMs(i64::MAX)), NOW).await);
+    drop(store);
+    let store = place(Limits::default());
+    assert_eq!(ids(&store, Board::Suspensions, NOW).await, ["a"]);
 }

@@ -154,3 +154,17 @@ async fn a_rule_about_places_asks_over_a_websocket_too() {
     scene.approve(&challenge(&asked)).await;
     assert_eq!(bot.ask(LOGIN).await["event"], "login", "the credential is elevated here");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_operation_is_refused_in_the_exchanges_words_and_the_connection_stays() {
+    let scene = Scene::start().await;
+    let mut bot = scene.bot().await;
+    let order = r#"{"action":"withdrawal"}"#;
+    assert_eq!(scene.world.admin("POST", "/suspend", order).await.status, 200);
+    let said = bot.ask(withdraw(1, "0.5")).await;
+    assert!(refused(&said).contains("suspended"), "{said}");
+    let ended = r#"{"which":"withdrawal"}"#;
+    assert_eq!(scene.world.admin("POST", "/resume", ended).await.status, 200);
+    challenge(&bot.ask(withdraw(2, "0.5")).await);
+    assert!(scene.sockets.with("withdraw").is_empty(), "nothing was sent");
+}
