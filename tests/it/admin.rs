@@ -90,7 +90,6 @@ impl Operations for Fake {
         let seen = StandingSeen {
             at: UnixMs(9),
             frozen: None,
-            thawed: None,
             countries: vec!["DE".into()],
             arrived: Default::default(),
             asns: vec![],
