@@ -163,6 +163,21 @@ def everywhere(customer, name, address=None, words=None):
     return address
 
 
+def ask_to_thaw(customer, base, name, judged=False):
+    """The way back for the owner of a frozen account: a code, and then a wait that every contact can end."""
+    browser = customer.browser
+    browser.open(f"{base}/.stepgate/thaw")
+    if judged:
+        everywhere(customer, "thaw", words="Ask to lift the freeze")
+    browser.submit("form[action='/.stepgate/thaw'] button")
+    claim("Lifting of the freeze" in browser.text(), "to lift a freeze is confirmed like a transaction", browser.text())
+    customer.answer(code_of(name))
+    browser.submit("form[action$='/release'] button")
+    claim("The freeze ends at" in browser.text(), "and takes a day from then", browser.text())
+    if judged:
+        everywhere(customer, "thaw-waits", words="The freeze ends at")
+
+
 def questions(customer, station):
     """What asks for a code, and what becomes of it."""
     browser, base = customer.browser, station.base
@@ -210,6 +225,7 @@ def questions(customer, station):
     claim(True, "rejected-frozen: five languages, two themes, nothing to mend")
     customer.fill(base, "transfer", "USDT", "12.5")
     everywhere(customer, "frozen", words="Account frozen")
+    ask_to_thaw(customer, base, "bot2", judged=True)
 
     customer.log_in(base, "bot3")
     customer.fill(base, "transfer", "USDT", "12.5")
@@ -329,6 +345,22 @@ def notices(customer, station):
     judge(customer, "not-me-frozen", "en")
     everywhere(customer, "not-me-used", f"{base}{path}", "This link was used")
     customer.come_from(TOKYO)
+
+    customer.log_in(base, "bot4")
+    ask_to_thaw(customer, base, "bot4")
+    path = None
+    for _ in range(200):
+        links = re.findall(r"Freeze ends[^\n]*?(/\.stepgate/not-me/[\w-]{43})", texts.read_text())
+        if links:
+            path = links[-1]
+            break
+        time.sleep(0.1)
+    claim(path is not None, "the owner is told at once that a freeze is to end")
+    browser.ask("DELETE", "/cookie")
+    everywhere(customer, "keep-frozen", f"{base}{path}", "Keep my account frozen")
+    browser.submit("form[action*='/not-me/'] button")
+    claim("Your account stays frozen" in browser.text(), "and keeps it up without any sign-in", browser.text())
+    judge(customer, "kept-frozen", "en")
 
 
 def refusals(customer, station):

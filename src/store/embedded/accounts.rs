@@ -252,7 +252,7 @@ pub(super) fn card(
     id: &AccountId,
     now: UnixMs,
 ) -> Result<AccountCard, StoreError> {
-    let account = Account::load(rows, id)?.as_of(now);
+    let account = Account::load(rows, id)?.when(now);
     let places = Places::load(rows, id)?;
     Ok(AccountCard {
         account: id.clone(),

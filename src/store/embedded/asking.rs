@@ -155,7 +155,7 @@ pub(super) fn open_challenges(
     owner: &AccountId,
     now: UnixMs,
 ) -> Result<Vec<Challenge>, StoreError> {
-    let live = Account::load(rows, owner)?.as_of(now).live(rows, now)?.into_iter();
+    let live = Account::load(rows, owner)?.when(now).live(rows, now)?.into_iter();
     let open = live.filter(|challenge| challenge.state == State::Open);
     Ok(open.map(|challenge| Challenge { held: None, ..challenge }).collect())
 }

@@ -20,7 +20,7 @@ use crate::types::{AccountId, AttemptId, ChallengeId, Credential, UnixMs};
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Account {
-    /// As it was written: see `now` and `as_of`.
+    /// As it was written: see `now` and `when`.
     pub(super) frozen: Option<Freeze>,
     /// When the last freeze ended.
     pub(super) thawed: Option<UnixMs>,
@@ -136,7 +136,7 @@ impl Account {
     }
 
     /// The same for sentences that only read.
-    pub(super) fn as_of(mut self, now: UnixMs) -> Self {
+    pub(super) fn when(mut self, now: UnixMs) -> Self {
         if self.has_opened(now) {
             self.thawed = self.frozen.take().and_then(|freeze| freeze.opens);
             self.live.clear();
@@ -311,7 +311,7 @@ pub(super) fn standing(
     limits: &Limits,
     now: UnixMs,
 ) -> Result<Standing, StoreError> {
-    let protection = Account::load(rows, account)?.as_of(now);
+    let protection = Account::load(rows, account)?.when(now);
     let places = Places::load(rows, account)?;
     let mut session = Session::load(rows, account, credential)?;
     session

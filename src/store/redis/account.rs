@@ -20,7 +20,7 @@ use crate::types::{AccountId, Credential, Factor, FactorSet, RuleId, UnixMs};
 
 /// An account's hash.
 pub(super) struct Account {
-    /// As it was written: see `as_of`.
+    /// As it was written: see `when`.
     pub(super) frozen: Option<Freeze>,
     pub(super) thawed: Option<UnixMs>,
     pub(super) security_changed: Option<UnixMs>,
@@ -73,7 +73,7 @@ impl Account {
     }
 
     /// As it is now: a freeze whose end has come is over, and what was given before is void.
-    fn as_of(mut self, now: UnixMs) -> Self {
+    fn when(mut self, now: UnixMs) -> Self {
         if self.frozen.as_ref().is_some_and(|freeze| !freeze.holds(now)) {
             self.thawed = self.frozen.take().and_then(|freeze| freeze.opens);
             self.round = self.round.saturating_add(1);
@@ -88,7 +88,7 @@ impl Account {
         limits: &Limits,
         now: UnixMs,
     ) -> Result<Standing, StoreError> {
-        let this = self.as_of(now);
+        let this = self.when(now);
         let mut session = session.list()?;
         let mut field = || next(&mut session).map(Reply::present);
         let (last, place, elevations, round) = (field()?, field()?, field()?, field()?);
@@ -140,7 +140,7 @@ impl Redis {
         now: UnixMs,
     ) -> Result<AccountCard, StoreError> {
         let mut reply = self.read(id, Vec::new(), now).await?;
-        let account = Account::read(&next(&mut reply)?.fields()?)?.as_of(now);
+        let account = Account::read(&next(&mut reply)?.fields()?)?.when(now);
         let addresses = next(&mut reply).and_then(|_| next(&mut reply))?.number()?;
         let limits = &self.shared.limits;
         Ok(AccountCard {

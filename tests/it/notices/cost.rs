@@ -61,6 +61,7 @@ async fn texts_in(world: &World, all: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spent_budget_leaves_urgent_notices_to_an_enrolled_number() {
     let world = world("overall_hour_max = 3").await;
+    world.enrol_totp("alice").await;
     world.enrol_phone("alice", PHONE).await;
     until("the phone is told of", || texts(&world).len() == 1).await;
     // Somebody spends all that codes may cost.
@@ -79,6 +80,7 @@ async fn a_spent_budget_leaves_urgent_notices_to_an_enrolled_number() {
 #[tokio::test(flavor = "multi_thread")]
 async fn urgent_notices_have_a_bound_of_their_own() {
     let world = world("urgent_percent = 0").await;
+    world.enrol_totp("alice").await;
     world.enrol_phone("alice", PHONE).await;
     counted(&world, "factor_change", "over_budget", 1).await;
     world.admin("POST", "/account/main/alice/freeze", ORDER).await;

@@ -33,6 +33,8 @@ async fn a_sign_in_from_germany_is_told_by_text_once_for_each_session() {
     for _ in 0..3 {
         assert_eq!(first.get(BALANCE).await.status, 401);
     }
+    // To one number go three messages in ten minutes, codes and notices together.
+    world.wait_s(660);
     abroad(&world, "s2").await;
     assert_eq!(told(&world, 2).await.len(), 2);
     counted(&world, "remote_login", "queued", 2).await;
