@@ -29,6 +29,7 @@ use crate::policy::verdict::{FactorExpr, Requirement, Term};
 use crate::rejection::Rejection;
 use crate::stepup::challenge::{Challenge, Pending, Scope};
 use crate::stepup::notice;
+use crate::stepup::passkey::BUILT;
 use crate::stepup::recovery::{self, RecoveryCode, code_mac};
 use crate::stepup::totp::{SECRET_BYTES, Totp};
 use crate::store::{Enrolled, Opened};
@@ -106,7 +107,9 @@ pub(super) async fn show(
         webauthn: registration::is_offered(visit) && !registration::is_full(&known, &listed),
         recovery: has_other(&known, identity),
     };
-    let cards: Vec<_> = known.into_iter().map(Enrolled::card).collect();
+    // What a build without passkeys finds is another one's.
+    let shown = known.into_iter().filter(|known| BUILT || known.factor != Factor::Webauthn);
+    let cards: Vec<_> = shown.map(Enrolled::card).collect();
     let back = FactorInput::return_to(visit.head.query());
     let page = |ctx: &Ctx<'_>| visit.site.pages.factors(&cards, &listed, may, back.as_deref(), ctx);
     Ok(visit.about(gateway, &forms(), page))

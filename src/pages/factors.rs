@@ -20,7 +20,7 @@ use super::{Audience, Pages};
 use crate::body::Body;
 use crate::stepup::challenge::Challenge;
 use crate::stepup::message::fill;
-use crate::stepup::passkey::{BUILT, Listed};
+use crate::stepup::passkey::Listed;
 use crate::stepup::recovery::RecoveryCode;
 use crate::store::FactorCard;
 use crate::types::{Factor, Shown, UnixMs};
@@ -152,9 +152,7 @@ impl Pages {
                 codes_left => card.codes_left,
             }
         };
-        // What a build without passkeys finds is another one's.
-        let shown = |card: &&FactorCard| BUILT || card.factor != Factor::Webauthn;
-        let known: Vec<Value> = cards.iter().filter(shown).map(shows).collect();
+        let known: Vec<Value> = cards.iter().map(shows).collect();
         let has = |factor: Factor| cards.iter().any(|card| card.factor == factor);
         let values = context! {
             factors => known,

@@ -291,6 +291,11 @@ def enrolment(customer, station):
     everywhere(customer, "enrol-sms", words="A code goes to this number")
     everywhere(customer, "approvals", f"{base}/.stepgate/approvals", words="wait for your confirmation")
 
+    customer.log_in(base, "bot16")
+    browser.open(f"{base}/.stepgate/factors?lang=en")
+    browser.submit("form[action$='/factors/webauthn'] button")
+    everywhere(customer, "enrol-passkey", words="Press the button")
+
     customer.log_in(base, "bot5")
     browser.open(f"{base}/.stepgate/factors?lang=en")
     browser.submit("form[action$='/factors/totp/remove'] button")

@@ -6,6 +6,7 @@ mod changes;
 mod first;
 mod held;
 mod numbers;
+#[cfg(feature = "webauthn")]
 mod passkeys;
 mod recovery;
 
