@@ -53,9 +53,8 @@ mod tests {
     use crate::fault::Source;
 
     fn read(operators: &[&str]) -> Result<Admin, Vec<String>> {
-        let one = |name: &&str| {
-            format!("[[admin.operator]]\nname = \"{name}\"\ntoken = \"file:t\"\n")
-        };
+        let one =
+            |name: &&str| format!("[[admin.operator]]\nname = \"{name}\"\ntoken = \"file:t\"\n");
         let operators: String = operators.iter().map(one).collect();
         let text = format!(
             "[listen]\naddress = \"127.0.0.1:1\"\ncertificate = \"a\"\nkey = \"b\"\n[admin]\n\

@@ -58,6 +58,7 @@ interface StepgateAnswer {
 }
 
 interface StepgateQuestion {
+  /** A copy that cannot be changed. */
   challenge: StepgateChallenge;
   /** The page where the same question can be answered. */
   url: string;
