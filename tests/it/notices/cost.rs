@@ -60,12 +60,12 @@ async fn texts_in(world: &World, all: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spent_budget_leaves_urgent_notices_to_an_enrolled_number() {
-    let world = world("overall_hour_max = 3").await;
+    let world = world("overall_hour_max = 6").await;
     world.enrol_totp("alice").await;
     world.enrol_phone("alice", PHONE).await;
     until("the phone is told of", || texts(&world).len() == 1).await;
     // Somebody spends all that codes may cost.
-    for n in 0..3 {
+    for n in 0..6 {
         let bot = claiming(&world, &format!("bot{n}"), "s1", &format!("+88691234567{n}")).await;
         bot.post_json(TRANSFER, TO_SPOT).await.challenge();
     }
