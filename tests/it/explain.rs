@@ -198,7 +198,9 @@ fn a_person_in_a_browser_gets_a_page() {
 fn a_guarded_action_of_nobody_is_refused_whatever_the_rules_say() {
     let desk = Desk::with(kit::POLICY, OKX);
     let report = desk.json(TO_SPOT, &["--ip", TOKYO]);
-    assert_eq!(report["verdict"], "require");
+    assert_eq!(report["verdict"], Value::Null, "a verdict is on somebody");
+    let says = report["says"].as_str().unwrap();
+    assert!(says.starts_with("none: nobody is signed in") && says.contains("require"), "{says}");
     assert_eq!(report["customer"]["status"], 401);
     assert!(report["customer"]["body"].as_str().unwrap().contains("urn:stepgate:unauthenticated"));
     assert_eq!(report["carries"], serde_json::json!([]));
