@@ -171,7 +171,7 @@ pub fn start_on(
     let parts = Arc::new(build(&config, &start, &background, &stop, around)?);
     // Before anybody is let in: what is `sending` now is of an earlier run.
     background.block_on(operations::settle_orphans(&parts.gateway))?;
-    background.block_on(parts.gateway.suspended.refresh(&parts.gateway))?;
+    background.block_on(patiently(|| parts.gateway.suspended.refresh(&parts.gateway)))?;
     let admin = open_admin(&config, &parts, &background, &stop)?;
     let listening = open_listener(&config, &parts, &stop)?;
     let gateway = &parts.gateway;
@@ -334,10 +334,28 @@ fn phones(config: &Config) -> phone::Settings {
     settings
 }
 
+/// Nobody waits for a gateway that only starts: a sentence that may be said twice is said again to a slow store, as one
+/// is that makes its file on a busy disk.
+async fn patiently<T, F>(say: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    for _ in 1..START_TRIES {
+        match say().await {
+            Err(StoreError::Deadline(_)) => {}
+            answer => return answer,
+        }
+    }
+    say().await
+}
+
+const START_TRIES: u32 = 20;
+
 /// The key that all gateways of one store sign with: the first one's, kept sealed in the store.
 async fn common_key(store: &dyn Store, keyring: &Keyring) -> Result<SigningKey, StartError> {
     let fresh = SigningKey::generate().map_err(|_| StartError::Key("no key could be made"))?;
-    let kept = store.adopt(SIGNING_KEY, keyring.seal(SIGNING_KEY, &[], fresh.expose())).await?;
+    let sealed = keyring.seal(SIGNING_KEY, &[], fresh.expose());
+    let kept = patiently(|| store.adopt(SIGNING_KEY, sealed.clone())).await?;
     let opened = keyring.open(SIGNING_KEY, &[], &kept).map_err(|_| {
         StartError::Key("it is sealed with a master key that is not in `store.master_key`")
     })?;
