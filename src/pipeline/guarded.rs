@@ -14,8 +14,8 @@ use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
 use super::facts::Surroundings;
-use super::record::Closing;
 use super::socket::{Frame, Sending};
+use super::visit::Closing;
 use super::{BODY_BYTES_MAX, End, Visit, ask};
 use crate::answer::{self, fate};
 use crate::audit::{Event, Record};

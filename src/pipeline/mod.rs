@@ -10,9 +10,9 @@ mod guarded;
 mod ids;
 mod notify;
 mod receive;
-mod record;
 mod shadow;
 mod socket;
+mod visit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,8 @@ pub(crate) use facts::{geo_of, session_age_ms};
 pub(crate) use guarded::{Deed, Own, destination, release, within};
 use receive::refuse;
 pub(crate) use receive::request_id;
-pub(crate) use record::Visit;
 pub(crate) use shadow::{Candidate, Lines};
+pub(crate) use visit::Visit;
 
 use crate::answer;
 use crate::body::Body;
