@@ -16,6 +16,7 @@ use crate::rejection::Rejection;
 use crate::store::StoreError;
 use crate::store::board::Board;
 use crate::suspension::{self, Suspension};
+use crate::types::ActionName;
 
 /// What is suspended, as this gateway last read it.
 #[derive(Default)]
@@ -73,18 +74,27 @@ pub(crate) async fn judge(
         return Ok(());
     }
     let action = match rule {
-        Some(rule) => rule.name.as_str(),
         // Who only looks goes on looking.
+        Some(rule) if !guarded && head.method.is_safe() && !is_named(&list, &rule.name) => {
+            return Ok(());
+        }
+        Some(rule) => rule.name.as_str(),
         None if head.method.is_safe() => return Ok(()),
         None => NO_ACTION,
     };
     let language = visit.language();
     let site = &visit.site.name;
-    let closed = suspension::closed(&list, site, action, language.tag(), head.received);
+    let closed = suspension::closed(&list, site, action, language.tag(), gateway.clock.now());
     let Some(closed) = closed else { return Ok(()) };
     visit.would_be(action);
     gateway.metrics.suspended(site, action);
     Err(Rejection::Suspended { until: closed.until, why: closed.why.map(Into::into) }.into())
+}
+
+/// Whether anything but `*` closes it.
+fn is_named(list: &[Suspension], action: &ActionName) -> bool {
+    let one = |it: &Suspension| it.action != "*" && suspension::names(&it.action, action.as_str());
+    list.iter().any(one)
 }
 
 /// How policies name a write that no action names.

@@ -149,6 +149,9 @@ impl Place {
     }
 }
 
+/// More is no signature.
+const SAID_CHARS_MAX: usize = 300;
+
 /// Who asks, and among whom.
 struct Signing {
     operator: Arc<str>,
@@ -156,9 +159,16 @@ struct Signing {
 }
 
 impl Signing {
-    fn sign(&self, by: &str, reason: String) -> Order {
+    /// What operators say of themselves is shown to colleagues, and kept: one line of a sentence or two.
+    fn sign(&self, by: &str, reason: String) -> Result<Order, Trouble> {
+        for (what, said) in [("by", by), ("reason", &reason)] {
+            if said.chars().count() > SAID_CHARS_MAX || said.chars().any(char::is_control) {
+                let why = format!("`{what}` is one line of at most {SAID_CHARS_MAX} characters");
+                return Err(Trouble::Faults(why));
+            }
+        }
         let operator = self.operator.clone();
-        Order { by: self.among.signature(&operator, by), reason, operator }
+        Ok(Order { by: self.among.signature(&operator, by), reason, operator })
     }
 
     fn order(&self, body: &[u8]) -> Result<Order, Trouble> {
@@ -166,7 +176,7 @@ impl Signing {
         if order.by.trim().is_empty() {
             return Err(Trouble::Faults("`by` is empty: say who orders it".to_owned()));
         }
-        Ok(self.sign(&order.by, order.reason))
+        self.sign(&order.by, order.reason)
     }
 }
 
@@ -197,7 +207,7 @@ async fn perform(
             json_reply(StatusCode::OK, &json!({"frozen": false, "changed": thawed}))
         }
         Place::Import => {
-            let order = signing.sign(&operator(), String::new());
+            let order = signing.sign(&operator(), String::new())?;
             match operations.import(imports(body)?, order).await? {
                 Ordered::Done(count) => json_reply(StatusCode::OK, &json!({"imported": count})),
                 Ordered::Waits(waiting) => waits(&waiting),
@@ -206,7 +216,7 @@ async fn perform(
         Place::Factors(id) => json_reply(StatusCode::OK, &operations.factors(id).await?),
         Place::Reset(id) => {
             let reset: Reset = read(body)?;
-            let order = signing.sign(&reset.by, reset.reason);
+            let order = signing.sign(&reset.by, reset.reason)?;
             match operations.reset_factor(id, reset.factor, order).await? {
                 Ordered::Done(changed) => json_reply(StatusCode::OK, &json!({"changed": changed})),
                 Ordered::Waits(waiting) => waits(&waiting),
@@ -215,22 +225,22 @@ async fn perform(
         Place::Requests => json_reply(StatusCode::OK, &operations.requests().await?),
         Place::Approve => {
             let named: Named = read(body)?;
-            let order = signing.sign(&named.by, named.reason);
+            let order = signing.sign(&named.by, named.reason)?;
             json_reply(StatusCode::OK, &operations.approve(named.id, order).await?)
         }
         Place::Refuse => {
             let named: Named = read(body)?;
-            let order = signing.sign(&named.by, named.reason);
+            let order = signing.sign(&named.by, named.reason)?;
             json_reply(StatusCode::OK, &operations.refuse(named.id, order).await?)
         }
         Place::Suspend => {
             let wanted: Suspend = read(body)?;
-            let order = signing.sign(&wanted.by, String::new());
+            let order = signing.sign(&wanted.by, String::new())?;
             json_reply(StatusCode::OK, &operations.suspend(wanted, order).await?)
         }
         Place::Resume => {
             let which: Resume = read(body)?;
-            let order = signing.sign(&which.by, String::new());
+            let order = signing.sign(&which.by, String::new())?;
             json_reply(StatusCode::OK, &operations.resume(which, order).await?)
         }
         Place::Texts => match operations.texts().await? {
@@ -239,7 +249,7 @@ async fn perform(
         },
         Place::LiftSms => {
             let lift: Lift = read(body)?;
-            let order = signing.sign(&lift.by, lift.reason);
+            let order = signing.sign(&lift.by, lift.reason)?;
             let done = operations.lift_sms_stop(lift.subject, order).await?;
             json_reply(StatusCode::OK, &json!({"changed": done}))
         }

@@ -46,14 +46,17 @@ pub(super) fn may_go_on(challenge: &Challenge, headers: &HeaderMap) -> bool {
 
 /// The cookie, if it is there once and as it was made.
 fn sent(headers: &HeaderMap) -> Option<Browser> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut values = lines
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='));
+    // Bytes, not text: a cookie of somebody else's beside it may be spelt in any way.
+    let pairs =
+        headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|b| *b == b';'));
+    let mut values = pairs.filter_map(|pair| {
+        pair.trim_ascii().strip_prefix(COOKIE_NAME.as_bytes())?.strip_prefix(b"=")
+    });
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let is_ours = value.len() == VALUE_BYTES
-        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    is_ours.then(|| Browser(value.to_owned()))
+        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
+    let text = std::str::from_utf8(value).ok().filter(|_| is_ours)?;
+    Some(Browser(text.to_owned()))
 }
 
 /// `__Host-`: no other host, and no page without TLS, can have set it.
@@ -77,6 +80,9 @@ mod tests {
         let own = format!("{COOKIE_NAME}={value}");
         let name = sent(&headers(&[&format!("session=x; {own}")])).unwrap().name();
         assert_eq!(sent(&headers(&["session=x", &own])).unwrap().name(), name);
+        let beside = [COOKIE_NAME.as_bytes(), b"=", value.as_bytes(), b"; x=\xe9"].concat();
+        let beside = std::iter::once((COOKIE, HeaderValue::from_bytes(&beside).unwrap())).collect();
+        assert_eq!(sent(&beside).unwrap().name(), name, "whatever stands beside it");
         assert_eq!(name.len(), 64);
         assert!(!name.contains(&value));
         for lines in [

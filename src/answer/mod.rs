@@ -263,7 +263,7 @@ impl Desk<'_> {
     ) -> Response<Body> {
         // What this very answer set in motion is its browser's: see `factors`.
         let elsewhere = !browser::may_go_on(challenge, &self.visit.head.headers)
-            && self.visit.browser() != challenge.browser;
+            && (challenge.browser.is_none() || self.visit.browser() != challenge.browser);
         let secret = if elsewhere { None } else { factors::secret(self, challenge) };
         let with = |ctx: &Ctx<'_>| f(&Ctx { secret: secret.as_ref(), elsewhere, ..*ctx });
         self.visit.about(self.gateway, &challenge.id, with)
@@ -383,6 +383,14 @@ impl Desk<'_> {
 
     async fn reject(&self, challenge: &Challenge, freeze: bool) -> Result<Response<Body>, End> {
         let (gateway, visit) = (self.gateway, self.visit);
+        let was_frozen = match freeze {
+            true => {
+                let card = gateway.store.account(&challenge.account, visit.head.received).await;
+                // Nothing keeps a freeze back: it is told once more then.
+                card.is_ok_and(|card| card.frozen.is_some_and(|freeze| freeze.opens.is_none()))
+            }
+            false => false,
+        };
         let rejected = gateway
             .store
             .reject(&challenge.id, &challenge.account, freeze, visit.head.received)
@@ -393,7 +401,10 @@ impl Desk<'_> {
         gateway.metrics.challenge(None, "rejected");
         if freeze {
             visit.note(gateway, Event::Frozen, |record| record.note = Some("owner".into()));
-            visit.tell(gateway, About::Frozen { by: FrozenBy::Owner });
+            // Said before, and nothing was on its way to end it: again and again it would use up what pays for texts.
+            if !was_frozen {
+                visit.tell(gateway, About::Frozen { by: FrozenBy::Owner });
+            }
         }
         Ok(self.answer(&after, |ctx| self.pages().rejected(&after, freeze, ctx)))
     }

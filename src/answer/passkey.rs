@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::registration;
+use super::thaw::THAW;
 use super::verify::{Compared, is_change};
 use crate::factors;
 use crate::gateway::Gateway;
@@ -60,7 +61,7 @@ async fn approval(
     let kept = factors::open(&gateway.keyring, &challenge.account, &enrolled.secret)
         .map_err(|_| SEALED)?;
     let signs = signed_challenge(Purpose::Approve, challenge, nonce);
-    let ripe_at = ripe_at(challenge, enrolled, now);
+    let ripe_at = ripe_at(gateway, visit, challenge, enrolled).await?;
     match verifier.ask(&kept, &signs, ripe_at, challenge.expires.since_ms(now)) {
         Ok(options) => Ok(options),
         Err(PasskeyError::NoneHere) => Err(no_passkey(visit)),
@@ -68,12 +69,24 @@ async fn approval(
     }
 }
 
-/// Passkeys that are usable at this time may answer. A change of factors may be answered with a young one where all are.
-fn ripe_at(challenge: &Challenge, enrolled: &Enrolled, now: UnixMs) -> UnixMs {
-    match is_change(challenge) && now < enrolled.usable_from {
+/// Passkeys that are usable at this time may answer. A change of factors may be answered with a young one where all are;
+/// a freeze is ended with one that was usable when it began.
+async fn ripe_at(
+    gateway: &Gateway,
+    visit: &Visit,
+    challenge: &Challenge,
+    enrolled: &Enrolled,
+) -> Result<UnixMs, Rejection> {
+    let now = visit.head.received;
+    if challenge.action.as_str() == THAW {
+        let card = gateway.store.account(&challenge.account, now).await;
+        let card = card.map_err(|error| visit.store_failed(&error))?;
+        return Ok(card.frozen.map_or(now, |freeze| freeze.since.min(now)));
+    }
+    Ok(match is_change(challenge) && now < enrolled.usable_from {
         true => UnixMs(i64::MAX),
         false => now,
-    }
+    })
 }
 
 /// Whether what was posted is the answer of one of the account's passkeys to what this challenge asked.
@@ -92,7 +105,7 @@ pub(super) async fn compare(
     let kept = factors::open(&gateway.keyring, &challenge.account, &enrolled.secret)
         .map_err(|_| SEALED)?;
     let signs = signed_challenge(Purpose::Approve, challenge, &nonce);
-    let ripe_at = ripe_at(challenge, enrolled, visit.head.received);
+    let ripe_at = ripe_at(gateway, visit, challenge, enrolled).await?;
     let asserted = match verifier.check(&kept, &signs, ripe_at, posted) {
         Ok(asserted) => asserted,
         Err(PasskeyError::Unreadable) => {

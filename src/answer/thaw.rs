@@ -27,6 +27,9 @@ use crate::stepup::notice::About;
 use crate::store::{Freeze, StoreError, ThawAsked};
 use crate::types::{ActionName, ChallengeId, Fields, Shown};
 
+/// The action that it is.
+pub(super) const THAW: &str = "account.thaw";
+
 pub(super) fn is_it(path: &str) -> bool {
     path == THAW_PATH
 }
@@ -159,7 +162,7 @@ fn action(visit: &Visit, frozen: Option<&Freeze>) -> Action {
         parameters: since.into_iter().collect(),
     };
     Action {
-        name: ActionName::new("account.thaw"),
+        name: ActionName::new(THAW),
         elements: vec![Fields::default()],
         shown: shown.into_iter().collect(),
         intent,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use clap::Args;
 use serde_json::json;
 
@@ -47,7 +47,7 @@ pub fn suspend(operator: &Operator, order: &Order) -> anyhow::Result<ExitCode> {
         "from": time(&order.from)?,
         "until": time(&order.until)?,
         "for_ms": during.map_err(|wrong| anyhow!("--for: {}", wrong.message))?,
-        "reasons": reasons(&order.reason),
+        "reasons": reasons(&order.reason)?,
         "by": by(),
     });
     operator.order("/suspend", &wanted)
@@ -60,14 +60,37 @@ pub fn resume(operator: &Operator, which: &str, site: Option<&str>) -> anyhow::R
 }
 
 /// `de=TEXT` is in German, anything else for everybody.
-fn reasons(given: &[String]) -> BTreeMap<String, String> {
-    let one = |text: &String| match text.split_once('=') {
-        Some((tag, told)) if Language::ALL.iter().any(|known| known.tag() == tag) => {
-            (tag.to_owned(), told.to_owned())
+///
+/// # Errors
+/// If two are for the same people, or one is for a language that no page speaks.
+fn reasons(given: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut reasons = BTreeMap::new();
+    for text in given {
+        let (tag, told) = match text.split_once('=') {
+            Some((tag, told)) if looks_like_a_language(tag) => (tag, told),
+            _ => ("", text.as_str()),
+        };
+        let known = Language::ALL.iter().map(|known| known.tag());
+        if !tag.is_empty() && !known.clone().any(|known| known == tag) {
+            let known: Vec<&str> = known.collect();
+            bail!(
+                "--reason {text}: `{tag}` is no language of the pages; they speak {}",
+                known.join(", ")
+            );
         }
-        _ => (String::new(), text.clone()),
-    };
-    given.iter().map(one).collect()
+        if reasons.insert(tag.to_owned(), told.to_owned()).is_some() {
+            bail!("--reason {text}: a reason for the same people was given before");
+        }
+    }
+    Ok(reasons)
+}
+
+/// `de`, `zh-TW`: what nobody begins a sentence with before an equals sign.
+fn looks_like_a_language(tag: &str) -> bool {
+    let (language, region) = tag.split_once('-').unwrap_or((tag, "XX"));
+    let letters =
+        |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    letters(language) && letters(region)
 }
 
 #[cfg(test)]
@@ -76,10 +99,14 @@ mod tests {
 
     #[test]
     fn a_reason_is_for_everybody_or_for_one_language() {
-        let given = ["Maintenance = hard work", "de=Wartung", "xx=what"].map(str::to_owned);
-        let told = reasons(&given);
+        let given = |texts: &[&str]| {
+            reasons(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+        };
+        let told = given(&["Maintenance = hard work", "de=Wartung"]).unwrap();
         assert_eq!(told.get("de").map(String::as_str), Some("Wartung"));
-        assert_eq!(told.get("").map(String::as_str), Some("xx=what"), "the last one counts");
-        assert_eq!(told.len(), 2);
+        assert_eq!(told.get("").map(String::as_str), Some("Maintenance = hard work"));
+        let unknown = given(&["fr=Entretien"]).unwrap_err().to_string();
+        assert!(unknown.contains("`fr` is no language") && unknown.contains("zh-TW"), "{unknown}");
+        assert!(given(&["One", "Two"]).unwrap_err().to_string().contains("given before"));
     }
 }

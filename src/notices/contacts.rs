@@ -60,16 +60,7 @@ pub(super) async fn all(
 ) -> Result<Vec<Contact>, StoreError> {
     let enrolled = gateway.store.factors(&occurrence.account).await?;
     let mut contacts = contacts_among(gateway, &occurrence.account, &enrolled);
-    let claimed = &occurrence.claimed;
-    if !contacts.iter().any(|contact| matches!(contact, Contact::Sms { .. })) {
-        let number = claimed.phone.as_deref().and_then(|text| Number::parse(text).ok());
-        let claim = |number| Contact::Sms { number, language: None, enrolled: false };
-        contacts.extend(number.map(claim));
-    }
-    if !contacts.iter().any(|contact| matches!(contact, Contact::Mail { .. })) {
-        let address = claimed.mail.as_deref().and_then(|text| Mailbox::parse(text).ok());
-        contacts.extend(address.map(|address| Contact::Mail { address, language: None }));
-    }
+    claim(&mut contacts, &occurrence.claimed);
     for before in &occurrence.before {
         if !contacts.iter().any(|contact| contact.is_same(before)) {
             contacts.push(before.clone());
@@ -80,6 +71,19 @@ pub(super) async fn all(
         Contact::Mail { .. } => true,
     });
     Ok(contacts)
+}
+
+/// Adds what a token claims in place of what is not enrolled.
+pub(crate) fn claim(contacts: &mut Vec<Contact>, claimed: &Claimed) {
+    if !contacts.iter().any(|contact| matches!(contact, Contact::Sms { .. })) {
+        let number = claimed.phone.as_deref().and_then(|text| Number::parse(text).ok());
+        let claim = |number| Contact::Sms { number, language: None, enrolled: false };
+        contacts.extend(number.map(claim));
+    }
+    if !contacts.iter().any(|contact| matches!(contact, Contact::Mail { .. })) {
+        let address = claimed.mail.as_deref().and_then(|text| Mailbox::parse(text).ok());
+        contacts.extend(address.map(|address| Contact::Mail { address, language: None }));
+    }
 }
 
 /// Those that are enrolled.

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-pub(crate) use contacts::{Claimed, Contact, contacts_among};
+pub(crate) use contacts::{Claimed, Contact, claim, contacts_among};
 
 use crate::audit::{Event, Record};
 use crate::crypto::{random_id, sha256};
@@ -319,7 +319,8 @@ fn charge(gateway: &Gateway, occurrence: &Occurrence, contact: &Contact) -> Opti
     let none = Charge::from(NumberKey(key.clone()));
     Some(match occurrence.about.is_urgent() && *enrolled {
         true => Charge {
-            number: NumberKey(format!("{key}:urgent")),
+            // Of each kind by itself: whoever has an account locked over and over uses up no word of a changed factor.
+            number: NumberKey(format!("{key}:{}", occurrence.about.word())),
             meters: budget.urgent_meters(account, number),
             ..none
         },

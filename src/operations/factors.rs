@@ -1,7 +1,7 @@
 //! Factors that operators enrol and remove.
 //!
-//! Never weakens an account on one operator's word where two are needed: what replaces a factor or takes one away waits
-//! for the second (INCIDENTS 15). Invariant: an import enrols all of its factors, waits with all of them, or does nothing.
+//! Never weakens an account on one operator's word where two are needed: what adds to an account's factors, replaces one
+//! or takes one away waits for the second (INCIDENTS 15). Invariant: an import enrols all of its factors, waits with all of them, or does nothing.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::stepup::notice::{About as Happened, Change as Changed};
 use crate::stepup::phone::Number;
 use crate::stepup::totp::Totp;
 use crate::store::Enrolled;
-use crate::types::{AccountId, Factor};
+use crate::types::{AccountId, Credential, CredentialId, CredentialKind, Factor};
 
 impl Desk {
     pub(super) async fn do_import(
@@ -35,10 +35,10 @@ impl Desk {
         if !faults.is_empty() {
             return Err(OperationError::Refused(faults.join("\n")));
         }
-        if self.1 != FourEyes::Off && self.replaces_any(&ready).await? {
-            self.is_not_alone("an import that replaces a factor")?;
+        if self.1 != FourEyes::Off && self.weakens_any(&ready).await? {
+            self.is_not_alone("an import for an account that has factors, or had some,")?;
             if ready.len() > WAITING_LINES_MAX {
-                let why = "an import that replaces factors waits for a second operator, and so many lines cannot wait";
+                let why = "an import for accounts that have factors waits for a second operator, and so many lines cannot wait";
                 let what = format!(
                     "{why}: import what is new by itself, and the rest in parts of {WAITING_LINES_MAX} lines"
                 );
@@ -86,7 +86,10 @@ impl Desk {
         }
     }
 
-    async fn replaces_any(&self, ready: &[(AccountId, Enrolled)]) -> Result<bool, OperationError> {
+    /// Whether any of it is more than a first enrolment. Where either of two factors is asked for, to add one is as good
+    /// as to replace the other.
+    async fn weakens_any(&self, ready: &[(AccountId, Enrolled)]) -> Result<bool, OperationError> {
+        let (now, nobody) = (self.gateway().clock.now(), nobody());
         for (at, (account, enrolled)) in ready.iter().enumerate() {
             let twice = ready
                 .iter()
@@ -94,6 +97,14 @@ impl Desk {
                 .any(|(other, before)| other == account && before.factor == enrolled.factor);
             let known = self.gateway().store.factors(account).await.map_err(down)?;
             if twice || known.iter().any(|known| known.factor == enrolled.factor) {
+                return Ok(true);
+            }
+            // An address for notices approves nothing.
+            if enrolled.factor == Factor::Mail {
+                continue;
+            }
+            let standing = self.gateway().store.look(account, &nobody, now).await.map_err(down)?;
+            if !standing.enrolled.is_empty() || standing.security_changed.is_some() {
                 return Ok(true);
             }
         }
@@ -188,6 +199,11 @@ impl Desk {
             language: import.language.clone(),
         })
     }
+}
+
+/// Operators look at accounts without a session of theirs.
+fn nobody() -> Credential {
+    Credential { kind: CredentialKind::Session, id: CredentialId::new("operator") }
 }
 
 /// More would not fit where it waits.

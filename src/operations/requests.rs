@@ -4,6 +4,8 @@
 //! takes a request off the board is the one who carries it out, so that of any number of approvals, at any gateways, one
 //! does something.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Desk, down};
@@ -28,6 +30,9 @@ pub(super) enum Change {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Wanted {
     pub change: Change,
+    /// The factors of its accounts as they were: whoever approves means these, not what came later.
+    #[serde(default)]
+    pub of: Vec<(Factor, UnixMs)>,
     /// How the record names whoever asked.
     pub by: String,
     /// Whose token it was.
@@ -68,10 +73,16 @@ impl Desk {
         let now = gateway.clock.now();
         let operator = order.operator.to_string();
         let Order { by, reason, .. } = order;
-        let wanted = Wanted { change, by, operator, reason, since: now };
+        let of = self.state_of(&change).await?;
+        let wanted = Wanted { change, of, by, operator, reason, since: now };
         let (id, until) = (new_id(gateway), now.plus_ms(WAITS_MS));
         let value = serde_json::to_vec(&wanted)
             .map_err(|error| OperationError::Unavailable(error.to_string()))?;
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(OperationError::Refused(
+                "so much cannot wait: ask for it in parts".to_owned(),
+            ));
+        }
         let posted = Posted { id: id.clone(), value, until };
         if !gateway.store.post(Board::Requests, posted, now).await.map_err(down)? {
             let why = "too much waits for a second operator already: approve or refuse some of it first \
@@ -109,7 +120,13 @@ impl Desk {
         }
         self.take(&id).await?;
         let seen = wanted.seen(&id, posted.until);
-        self.note_each(&wanted, &format!("operator:{} approves request {id}", order.by));
+        if self.state_of(&wanted.change).await? != wanted.of {
+            let why = format!(
+                "the account's factors were changed since request {id} was made, so it is off: ask anew"
+            );
+            return Err(OperationError::Refused(why));
+        }
+        self.record_approval(&wanted, &order, &id).await?;
         if let Err(error) = self.carry_out(wanted, &order.by).await {
             let why = format!("{error}; request {id} is used up: see what was done, and ask anew");
             return Err(OperationError::Unavailable(why));
@@ -152,6 +169,36 @@ impl Desk {
         taken.map_err(down)?.map(drop).ok_or_else(|| gone(id))
     }
 
+    /// Which factors the accounts in question have, and since when.
+    async fn state_of(&self, change: &Change) -> Result<Vec<(Factor, UnixMs)>, OperationError> {
+        let accounts: BTreeSet<&AccountId> = match change {
+            Change::Reset(account, _) => [account].into(),
+            Change::Import(all) => all.iter().map(|(account, _)| account).collect(),
+        };
+        let mut state = Vec::new();
+        for account in accounts {
+            let known = self.gateway().store.factors(account).await.map_err(down)?;
+            state.extend(known.iter().map(|it| (it.factor, it.since)));
+        }
+        Ok(state)
+    }
+
+    /// No record, no deed: it is durable before anything is done.
+    async fn record_approval(
+        &self,
+        wanted: &Wanted,
+        order: &Order,
+        id: &str,
+    ) -> Result<(), OperationError> {
+        let note = format!("operator:{} approves request {id}", order.by);
+        self.note_each(wanted, &note);
+        let record = Record::new(self.gateway().clock.now(), Event::Operator).with_note(note);
+        self.gateway().audit.commit(record).await.map_err(|error| {
+            let why = format!("{error}: nothing was done, and request {id} is used up; ask anew");
+            OperationError::Unavailable(why)
+        })
+    }
+
     /// One line for each account, so that it is found where that account is looked for.
     fn note_each(&self, wanted: &Wanted, note: &str) {
         let now = self.gateway().clock.now();
@@ -186,3 +233,5 @@ fn gone(id: &str) -> OperationError {
 }
 
 const WAITS_MS: u64 = 3_600_000;
+/// Of 64 requests at the most; every look at them reads them all.
+const VALUE_BYTES_MAX: usize = 256 * 1024;

@@ -34,7 +34,7 @@ pub(crate) async fn watch_suspensions(parts: Arc<Parts>, stop: CancellationToken
 /// What cannot be read stays as it was, and guarded actions ask for themselves after a few seconds.
 pub(super) async fn read_again(gateway: &Gateway) {
     if let Err(error) = gateway.suspended.refresh(gateway).await {
-        tracing::debug!(%error, "what is suspended cannot be read anew");
+        tracing::warn!(%error, "what is suspended cannot be read anew: guarded actions are refused, others go by what was read last");
     }
 }
 
@@ -145,6 +145,12 @@ fn checked(
         (until, None) => until,
         (None, Some(ms)) => Some(from.plus_ms(ms)),
     };
+    let latest = now.plus_ms(WINDOW_MS_MAX);
+    if from > latest || until.is_some_and(|until| until > latest) {
+        return Err(
+            "it lies more than a year ahead: leave the end out if nobody knows it".to_owned()
+        );
+    }
     if until.is_some_and(|until| until <= from || until <= now) {
         return Err("it would end before it begins, or before now".to_owned());
     }
@@ -174,6 +180,11 @@ fn is_known(live: &Live, site: Option<&SiteName>, action: &str) -> Result<(), St
     let mut known: Vec<&str> = packs.chain([NO_ACTION]).collect();
     known.sort_unstable();
     known.dedup();
+    if let Some(itself) = action.strip_suffix(".*").filter(|name| known.contains(name)) {
+        return Err(format!(
+            "`{action}` would leave `{itself}` open, which is an action itself: suspend `{itself}`, and what begins with it by itself"
+        ));
+    }
     if known.iter().any(|name| names(action, name)) {
         return Ok(());
     }
@@ -181,3 +192,6 @@ fn is_known(live: &Live, site: Option<&SiteName>, action: &str) -> Result<(), St
     let help = near.unwrap_or_else(|| format!("there is: {}", known.join(", ")));
     Err(format!("no pack has an action `{action}`; {help}"))
 }
+
+/// What customers are told lies within a year.
+const WINDOW_MS_MAX: u64 = 366 * 86_400_000;

@@ -28,8 +28,8 @@ use crate::stepup::code::{sms_code, sms_mac};
 use crate::stepup::device::Device;
 use crate::stepup::notice::About;
 use crate::stepup::phone::Number;
-use crate::store::{Charge, CodeQueued, Opened, Standing};
-use crate::types::{ActionName, ChallengeId, Factor, FactorSet, IntentDigest, Shown};
+use crate::store::{Charge, CodeQueued, NumberKey, Opened, Standing};
+use crate::types::{ActionName, ChallengeId, Factor, FactorSet, IntentDigest, Shown, UnixMs};
 
 /// What a challenge would be about.
 pub(super) struct Subject<'a> {
@@ -203,11 +203,11 @@ async fn open(
 fn lacking(visit: &Visit, standing: &Standing, challenge: &Challenge) -> Rejection {
     let (pages, language) = (&visit.site.pages, visit.language());
     let (wanted, usable) = (challenge.requirement.factors(), challenge.usable);
-    let later = usable.iter().chain(standing.young.iter()).collect();
-    if let Some(until) = standing.ripens.filter(|_| challenge.requirement.met_by(later)) {
+    if let Some(until) = met_later(standing, &challenge.requirement, usable) {
         return Rejection::Held { until, why: Some(pages.too_young(language).into()) };
     }
-    if usable.is_empty() && !standing.enrolled.is_empty() {
+    let only_codes = standing.enrolled.iter().eq([Factor::Recovery]);
+    if usable.is_empty() && !standing.enrolled.is_empty() && !only_codes {
         // They are there, and none of them works any more: whoever asks could be anybody.
         return Rejection::Denied { why: Some(pages.no_factor(language).into()) };
     }
@@ -219,6 +219,15 @@ fn lacking(visit: &Visit, standing: &Standing, challenge: &Challenge) -> Rejecti
     }
 }
 
+/// When enough of the factors that wait may be used, if they are all that is missing.
+fn met_later(standing: &Standing, wanted: &Requirement, usable: FactorSet) -> Option<UnixMs> {
+    let mut set = usable;
+    standing.ripens.iter().find_map(|(factor, at)| {
+        set = set.with(*factor);
+        wanted.met_by(set).then_some(*at)
+    })
+}
+
 /// The factors this account can use: those enrolled, and SMS to the number that a verified token carries. Where a number
 /// is enrolled it is that one, and it may have to wait; where one was taken away, what a token carries has to wait as if
 /// it were enrolled now.
@@ -227,6 +236,12 @@ fn usable(gateway: &Gateway, visit: &Visit, standing: &Standing, identity: &Iden
     let claimed = identity.phone.is_some() && !waits && !standing.young.contains(Factor::Sms);
     let set = if claimed { standing.factors.with(Factor::Sms) } else { standing.factors };
     visit.site.askable(set, &visit.head.host, gateway.sms)
+}
+
+/// Until when nobody changes the factors of an account that has none but a number which its token claims, and which waits.
+pub(super) fn claim_waits(standing: &Standing, identity: &Identity, now: UnixMs) -> Option<UnixMs> {
+    let claims = identity.phone.is_some() && standing.enrolled.is_empty();
+    standing.claims_count_from.filter(|from| claims && now < *from)
 }
 
 /// One of these is given before the account's factors change: of those that it can use, or of those that wait if all
@@ -241,13 +256,21 @@ pub(super) fn factors_to_change(
     if !ripe.is_empty() {
         return ripe;
     }
+    // There are some, and none of them can be given on this host: those that wait do not take their place.
+    if !standing.factors.is_empty() {
+        return standing.factors;
+    }
     visit.site.askable(standing.young, &visit.head.host, gateway.sms)
 }
 
 /// One of these is given before a freeze ends by itself: a code by text message would go to whoever took the number over,
 /// and recovery codes are for those who have nothing else.
 pub(crate) fn factors_to_thaw(visit: &Visit, standing: &Standing) -> FactorSet {
-    let strong = |factor: &Factor| matches!(factor, Factor::Totp | Factor::Webauthn);
+    let strong = |factor: &Factor| {
+        matches!(factor, Factor::Totp | Factor::Webauthn)
+            // What became usable since may be the very thing that the freeze was for.
+            && standing.ripe_when_frozen.contains(*factor)
+    };
     let strong: FactorSet = standing.factors.iter().filter(strong).collect();
     visit.site.askable(strong, &visit.head.host, false)
 }
@@ -359,8 +382,13 @@ pub(crate) async fn text_code(
 /// Everything that a code is counted against.
 fn charge(gateway: &Gateway, visit: &Visit, challenge: &Challenge, number: &Number) -> Charge {
     let (budget, client) = (&gateway.budget, visit.head.client);
+    let NumberKey(key) = gateway.number_key(number);
     Charge {
-        number: gateway.number_key(number),
+        // A number that somebody only typed in: its owner's own codes and notices are counted apart from it.
+        number: match &challenge.pending {
+            Some(_) => NumberKey(format!("{key}:typed")),
+            None => NumberKey(key),
+        },
         meters: budget.meters(&challenge.account, client, number),
         watches: budget.watches(
             client,

@@ -145,6 +145,10 @@ impl<'a> Surroundings<'a> {
     /// The request was allowed: its place is one of the account's from now on.
     pub(super) fn became_known(&self, gateway: &Gateway) {
         let Some(identity) = &self.identity else { return };
+        // Whoever is here while the account is frozen is not trusted, and neither is the place.
+        if self.standing.frozen.is_some() {
+            return;
+        }
         let (head, place) = (&self.visit.head, &self.visit.place);
         let seen_already = self.standing.last.as_ref().is_some_and(|last| {
             last.client == head.client && head.received.since_ms(last.at) < SIGHTING_EVERY_MS

@@ -255,6 +255,13 @@ async fn decide<'a>(
         abandon(gateway, visit, attempt, Vec::new()).await?;
         return Err(Rejection::Frozen.into());
     }
+    // Its body may have taken its time, and an operator's word was given meanwhile.
+    if !attempt.floor.is_own()
+        && let Err(end) = suspended::judge(gateway, visit, attempt.rule, true).await
+    {
+        abandon(gateway, visit, attempt, Vec::new()).await?;
+        return Err(end);
+    }
     let facts: Vec<_> = attempt
         .action
         .elements
@@ -272,6 +279,12 @@ async fn decide<'a>(
     let decision = match attempt.floor {
         Floor::Factors => {
             let standing = surroundings.standing();
+            let waits = ask::claim_waits(standing, &attempt.identity, visit.head.received);
+            if let Some(until) = waits {
+                let why = Some(visit.site.pages.too_young(visit.language()).into());
+                abandon(gateway, visit, attempt, Vec::new()).await?;
+                return Err(Rejection::Held { until, why }.into());
+            }
             let has = ask::factors_to_change(gateway, visit, standing, &attempt.identity);
             // Where none of them works any more nobody can give one, and an operator has to help.
             let has = if has.is_empty() { standing.enrolled } else { has };

@@ -8,7 +8,7 @@ use http::header;
 
 use super::Visit;
 use crate::gateway::Gateway;
-use crate::notices::{Occurrence, contacts_among, of_factor, of_rule, quiet_of};
+use crate::notices::{Occurrence, claim, contacts_among, of_factor, of_rule, quiet_of};
 use crate::policy::verdict::{Decision, Requirement, Said, Verdict};
 use crate::stepup::device::Device;
 use crate::stepup::notice::{About, Change};
@@ -38,15 +38,17 @@ impl Visit {
         let Some((account, claimed)) = self.owner() else { return };
         let about = About::FactorChange { factor, change };
         let quiet = of_factor(&about, factor);
-        let before = contacts_among(gateway, &account, before);
-        let blank = Occurrence::new(account, about, quiet, self.head.received);
+        let mut before = contacts_among(gateway, &account, before);
+        // Until now this was where its owner was reached.
+        claim(&mut before, &claimed);
+        let blank = Occurrence::new(account, about, quiet, gateway.clock.now());
         gateway.notices.tell(Occurrence { claimed, before, ..self.seen(blank) });
     }
 
     /// Tells another account than the one that asked: nobody has to be signed in for some of it.
     pub(crate) fn tell_of(&self, gateway: &Gateway, account: AccountId, about: About) {
         let quiet = quiet_of(&about, "");
-        let blank = Occurrence::new(account, about, quiet, self.head.received);
+        let blank = Occurrence::new(account, about, quiet, gateway.clock.now());
         gateway.notices.tell(self.seen(blank));
     }
 
@@ -86,10 +88,10 @@ impl Visit {
 
     fn tell_quietly(&self, gateway: &Gateway, about: About, quiet: Quiet) {
         let Some((account, claimed)) = self.owner() else { return };
-        if !gateway.notices.is_news(&account, &quiet, self.head.received) {
+        if !gateway.notices.is_news(&account, &quiet, gateway.clock.now()) {
             return;
         }
-        let blank = Occurrence::new(account, about, quiet, self.head.received);
+        let blank = Occurrence::new(account, about, quiet, gateway.clock.now());
         gateway.notices.tell(Occurrence { claimed, ..self.seen(blank) });
     }
 

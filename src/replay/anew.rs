@@ -9,9 +9,9 @@ use crate::locate::travel::geo_facts;
 use crate::policy::facts::Fact;
 use crate::types::UnixMs;
 
-/// What depends on the country, and on the network it lies in.
-const OF_COUNTRY: [&str; 4] =
-    ["geo.new_country", "geo.country_age", "geo.distance_km", "geo.speed_kmh"];
+/// What depends on the country, on the place in it, and on the network.
+const OF_COUNTRY: [&str; 2] = ["geo.new_country", "geo.country_age"];
+const OF_PLACE: [&str; 2] = ["geo.distance_km", "geo.speed_kmh"];
 const OF_ASN: [&str; 1] = ["geo.new_asn"];
 const UNREADABLE: &str = "unreadable";
 
@@ -36,14 +36,18 @@ pub fn placed_anew<'l>(
         said.zip(today).is_some_and(|((_, said), (_, today))| said.as_ref() != today)
     };
     let (country, asn) = (other("geo.country"), other("geo.asn"));
-    if !country && !asn && !other("geo.city") && !other("geo.network") {
+    let place = country || other("geo.city");
+    if !place && !asn && !other("geo.network") {
         return None;
     }
     let again = line.facts.0.iter().map(|(name, value)| {
         let of = |names: &[&str]| names.contains(&name.as_ref());
         let value = match today.iter().find(|(known, _)| *known == name.as_ref()) {
             Some((_, today)) => Text::from(today.clone()),
-            None if (country && of(&OF_COUNTRY)) || (asn && of(&OF_ASN)) => {
+            None if (country && of(&OF_COUNTRY))
+                || (place && of(&OF_PLACE))
+                || (asn && of(&OF_ASN)) =>
+            {
                 Text::from(UNREADABLE.to_owned())
             }
             None => value.clone(),

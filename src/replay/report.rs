@@ -196,7 +196,7 @@ impl Report {
                 never_answered: tally.unanswered.len() as u64,
             },
             caveats: Vec::new(),
-            assumptions: ASSUMPTIONS.map(str::to_owned).to_vec(),
+            assumptions: assumptions(setup),
             broken: broken(about, tally),
         };
         report.headline = report.sentence();
@@ -478,8 +478,18 @@ fn caveats(about: &About<'_>, reader: &Reader, tally: &Tally) -> Vec<String> {
     said
 }
 
+fn assumptions(setup: &Setup) -> Vec<String> {
+    let facts = match setup.places {
+        None => "Facts are those of the record.",
+        Some(_) => {
+            "Country, city and network were looked up in today's databases and lists; all other facts are those of the record."
+        }
+    };
+    std::iter::once(facts).chain(ASSUMPTIONS).map(str::to_owned).collect()
+}
+
 const ASSUMPTIONS: [&str; 6] = [
-    "Facts are those of the record. A question that stays unanswered, or a place that does not become known, changes no later fact.",
+    "A question that stays unanswered, or a place that does not become known, changes no later fact.",
     "An approval with `valid` that would be newly asked is asked once for each credential, rule and place, and answered; until it runs out (24 h if valid for the session) what it covers counts as allowed.",
     "A hold that would newly begin runs from its first request for this account, rule and destination; attempts before its end are held again, later ones pass it.",
     "A request that used an approval is counted with the one that was asked, not a second time.",

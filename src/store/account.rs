@@ -25,10 +25,12 @@ pub struct Standing {
     pub elevations: Vec<Elevation>,
     /// Factors that may approve something now.
     pub factors: FactorSet,
+    /// Those of them that could when the account was frozen, if it is: only they may end the freeze.
+    pub ripe_when_frozen: FactorSet,
     /// Factors that wait for their time.
     pub young: FactorSet,
-    /// When the first of these may be used: then this is out of date.
-    pub ripens: Option<UnixMs>,
+    /// When each of these may be used, the first one first: then this is out of date.
+    pub ripens: Vec<(Factor, UnixMs)>,
     /// All of them, and those that are disabled or used up.
     pub enrolled: FactorSet,
     pub security_changed: Option<UnixMs>,
@@ -40,7 +42,8 @@ impl Standing {
     /// Whether time alone has not made it out of date: a factor that waited may be used now, a freeze may be over.
     pub(super) fn is_fresh(&self, now: UnixMs) -> bool {
         let frozen = self.frozen.as_ref();
-        self.ripens.is_none_or(|at| now < at) && frozen.is_none_or(|freeze| freeze.holds(now))
+        self.ripens.first().is_none_or(|(_, at)| now < *at)
+            && frozen.is_none_or(|freeze| freeze.holds(now))
     }
 }
 

@@ -122,7 +122,7 @@ impl Enrolled {
 pub(super) struct Ripeness {
     pub(super) ripe: FactorSet,
     pub(super) young: FactorSet,
-    pub(super) ripens: Option<UnixMs>,
+    pub(super) ripens: Vec<(Factor, UnixMs)>,
     pub(super) enrolled: FactorSet,
 }
 
@@ -136,12 +136,12 @@ impl Ripeness {
             }
             if now < known.usable_from {
                 all.young = all.young.with(known.factor);
-                let first = all.ripens.map_or(known.usable_from, |at| at.min(known.usable_from));
-                all.ripens = Some(first);
+                all.ripens.push((known.factor, known.usable_from));
             } else {
                 all.ripe = all.ripe.with(known.factor);
             }
         }
+        all.ripens.sort_by_key(|(_, at)| *at);
         all
     }
 }

@@ -317,10 +317,12 @@ pub(super) fn standing(
     session
         .elevations
         .retain(|elevation| session.round == protection.round && now < elevation.until);
-    let Ripeness { ripe, young, ripens, enrolled } =
-        Ripeness::of(&protection.enrolled(limits), now);
+    let known = protection.enrolled(limits);
+    let Ripeness { ripe, young, ripens, enrolled } = Ripeness::of(&known, now);
+    let since = protection.frozen.as_ref().map_or(now, |freeze| freeze.since);
     Ok(Standing {
         factors: ripe,
+        ripe_when_frozen: Ripeness::of(&known, since).ripe,
         young,
         ripens,
         enrolled,

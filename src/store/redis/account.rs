@@ -101,9 +101,12 @@ impl Account {
         let elevations = list(&elevations)?.into_iter().map(read_elevation);
         let mut elevations = elevations.collect::<Result<Vec<_>, _>>()?;
         elevations.retain(|elevation| round == this.round && now < elevation.until);
-        let Ripeness { ripe, young, ripens, enrolled } = Ripeness::of(&this.enrolled(limits), now);
+        let known = this.enrolled(limits);
+        let Ripeness { ripe, young, ripens, enrolled } = Ripeness::of(&known, now);
+        let since = this.frozen.as_ref().map_or(now, |freeze| freeze.since);
         Ok(Standing {
             factors: ripe,
+            ripe_when_frozen: Ripeness::of(&known, since).ripe,
             young,
             ripens,
             enrolled,
