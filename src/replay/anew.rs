@@ -118,6 +118,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_measured_from_another_town_is_unreadable_though_the_country_is_the_same() {
+        let facts = r#""geo.country":"DE","geo.asn":"3320","geo.city":"Berlin","geo.speed_kmh":"5","geo.new_country":"false""#;
+        let expected = [
+            "geo.country=DE",
+            "geo.asn=3320",
+            "geo.city=unreadable",
+            "geo.speed_kmh=unreadable",
+            "geo.new_country=false",
+        ];
+        assert_eq!(again(facts).unwrap(), expected);
+    }
+
+    #[test]
     fn another_network_leaves_the_country_as_it_was() {
         let facts =
             r#""geo.country":"DE","geo.asn":"1","geo.distance_km":"5","geo.new_asn":"false""#;

@@ -67,6 +67,12 @@ fn notes(world: &World) -> Vec<String> {
     lines.map(|line| line["note"].as_str().unwrap().to_owned()).collect()
 }
 
+/// A line of an import.
+fn app(account: &str, secret: &str) -> String {
+    let uri = format!("otpauth://totp/stepgate:{account}?secret={secret}&issuer=stepgate");
+    json!({ "account": account, "group": "main", "otpauth": uri }).to_string()
+}
+
 /// Audit lines are written behind the answer.
 async fn noted(world: &World, what: &str) -> String {
     for _ in 0..200 {
@@ -81,9 +87,11 @@ async fn noted(world: &World, what: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_waits_for_another_operator_and_the_record_names_both() {
     let world = world().await;
-    world.enrol_totp("alice").await;
+    let phone = r#"{"account":"alice","group":"main","phone":"+4915112345678"}"#;
+    let both = format!("{}\n{phone}", app("alice", TOTP_SECRET));
+    let first = ask(&world, CAROL, "/factor/import", &both).await;
+    assert_eq!(first.status, 200, "a first enrolment, of two kinds: {}", first.text());
     let alice = world.session("alice", "s1").await;
-    world.enrol_phone("alice", "+4915112345678").await;
     let id = waits(&ask(&world, CAROL, RESET, LOST).await);
     assert_eq!(kinds(&world, "alice").await, ["totp", "sms"], "nothing has happened yet");
     let pending = world.admin("GET", "/factor/pending", "").await.json();
@@ -109,14 +117,15 @@ async fn a_reset_waits_for_another_operator_and_the_record_names_both() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_replaces_is_a_reset_and_a_first_one_is_not() {
     let world = world().await;
-    let line = |secret: &str| {
-        let uri = format!("otpauth://totp/stepgate:alice?secret={secret}&issuer=stepgate");
-        json!({ "account": "alice", "group": "main", "otpauth": uri }).to_string()
-    };
+    let line = |secret: &str| app("alice", secret);
     let first = ask(&world, CAROL, "/factor/import", &line(TOTP_SECRET)).await;
     assert_eq!(first.status, 200, "{}", first.text());
+    // Where either of two is asked for, to add one is as good as to replace the other.
     let phone = r#"{"account":"alice","group":"main","phone":"+4915112345678"}"#;
-    assert_eq!(ask(&world, CAROL, "/factor/import", phone).await.status, 200, "another kind");
+    waits(&ask(&world, CAROL, "/factor/import", phone).await);
+    let mail = r#"{"account":"alice","group":"main","mail":"a@example.net"}"#;
+    let mail = ask(&world, CAROL, "/factor/import", mail).await;
+    assert_eq!(mail.status, 200, "an address for notices approves nothing: {}", mail.text());
     let alice = world.session("alice", "s1").await;
     let other = "KRSXG5CTMVRXEZLUKRSXG5CTMVRXEZLU";
     let id = waits(&ask(&world, CAROL, "/factor/import", &line(other)).await);
@@ -142,6 +151,46 @@ async fn an_import_that_replaces_is_a_reset_and_a_first_one_is_not() {
     );
     waits(&ask(&world, CAROL, "/factor/import", &twice).await);
     assert!(kinds(&world, "bob").await.is_empty(), "the second line would replace the first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_was_reset_gets_a_factor_by_two_operators_too() {
+    let world = world().await;
+    world.enrol_totp("alice").await;
+    let id = waits(&ask(&world, CAROL, RESET, LOST).await);
+    assert_eq!(ask(&world, DAVE, "/factor/approve", &named(&id)).await.status, 200);
+    assert!(kinds(&world, "alice").await.is_empty());
+    waits(&ask(&world, CAROL, "/factor/import", &app("alice", TOTP_SECRET)).await);
+    assert!(kinds(&world, "alice").await.is_empty(), "one of them could have asked for both");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_means_the_factors_that_were_there_when_it_was_asked_for() {
+    let world = world().await;
+    world.enrol_totp("alice").await;
+    let old = waits(&ask(&world, CAROL, RESET, LOST).await);
+    world.wait_s(60);
+    let other = "KRSXG5CTMVRXEZLUKRSXG5CTMVRXEZLU";
+    let new = waits(&ask(&world, CAROL, "/factor/import", &app("alice", other)).await);
+    assert_eq!(ask(&world, DAVE, "/factor/approve", &named(&new)).await.status, 200);
+    let late = ask(&world, DAVE, "/factor/approve", &named(&old)).await;
+    assert_eq!(late.status, 422, "{}", late.text());
+    assert!(late.text().contains("ask anew"), "{}", late.text());
+    assert_eq!(kinds(&world, "alice").await, ["totp"], "the new one stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_operators_say_of_themselves_is_one_short_line() {
+    let world = world().await;
+    world.enrol_totp("alice").await;
+    for reason in ["x".repeat(301), "two\nlines".to_owned(), "\u{1b}[31mred".to_owned()] {
+        let body = json!({ "factor": "totp", "by": "eve", "reason": reason }).to_string();
+        let refused = ask(&world, CAROL, RESET, &body).await;
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        assert!(refused.text().contains("one line of at most 300"), "{}", refused.text());
+    }
+    let pending = world.admin("GET", "/factor/pending", "").await.json();
+    assert_eq!(pending, json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

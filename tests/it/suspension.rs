@@ -2,6 +2,7 @@
 //! everything else goes on.
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::{Answer, Client};
 use crate::fleet::{self, Fleet, until};
@@ -79,6 +80,49 @@ async fn everything_can_be_suspended_and_customers_still_look() {
     assert_eq!(alice.get(BALANCE).await.status, 200);
     assert_eq!(alice.get("/.stepgate/factors").await.status, 200);
     assert_eq!(world.exchange.seen().iter().filter(|seen| seen.method == "POST").count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_body_is_still_on_its_way_meets_what_was_ordered_meanwhile() {
+    let world = World::start().await;
+    world.enrol_totp("alice").await;
+    let token = world.kit.token("alice", "s1", world.now().seconds());
+    // Nobody is asked about this direction.
+    let body =
+        TO_SPOT.replace("\"18\"", "\"x\"").replace("\"6\"", "\"18\"").replace("\"x\"", "\"6\"");
+    let (first, rest) = body.split_at(10);
+    let client = world.client();
+    let mut tls = client.connect(&[b"http/1.1"]).await.unwrap();
+    let head = format!(
+        "POST {TRANSFER} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{first}",
+        crate::kit::HOST,
+        body.len()
+    );
+    tls.write_all(head.as_bytes()).await.unwrap();
+    tls.flush().await.unwrap();
+    // Its head has been judged by then, or is judged later: refused either way.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    world.wait_s(1);
+    suspend(&world, json!({ "action": "*" })).await;
+    tls.write_all(rest.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    tls.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert_eq!(world.exchange.seen().iter().filter(|seen| seen.method == "POST").count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_not_taken_for_the_action_that_it_is_named_after() {
+    let world = World::start().await;
+    let order = json!({ "action": "withdrawal.*" });
+    let refused = world.admin("POST", "/suspend", &order.to_string()).await;
+    assert_eq!(refused.status, 422, "withdrawals would go on: {}", refused.text());
+    assert!(refused.text().contains("suspend `withdrawal`"), "{}", refused.text());
+    let far = json!({ "action": "withdrawal", "for_ms": u64::MAX });
+    let far = world.admin("POST", "/suspend", &far.to_string()).await;
+    assert_eq!(far.status, 422, "{}", far.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

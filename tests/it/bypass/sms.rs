@@ -87,6 +87,10 @@ async fn a_tokens_number_does_not_come_in_force_by_taking_the_enrolled_one_away(
         let refused = alice.post_json(TRANSFER, transfer("1")).await;
         assert_eq!(refused.status, 403, "{}", refused.text());
         assert_eq!(refused.header("step-up-challenge"), "");
+        // Nor does nobody ask whoever has the session before a first factor is enrolled.
+        let enrols = alice.post_json("/.stepgate/factors/totp", "{}").await;
+        assert_eq!(enrols.status, 403, "{}", enrols.text());
+        assert_eq!(enrols.header("step-up-challenge"), "");
     }
     assert_eq!(world.sms().matches(" #").count(), 1, "{}", world.sms());
     world.wait_s(401);
