@@ -238,10 +238,15 @@ fn usable(gateway: &Gateway, visit: &Visit, standing: &Standing, identity: &Iden
     visit.site.askable(set, &visit.head.host, gateway.sms)
 }
 
-/// Until when nobody changes the factors of an account that has none but a number which its token claims, and which waits.
+/// Until when nobody changes the factors of an account that has had none but a number which its token claims: that number
+/// waits, or one that was enrolled in its place does. Whoever answered once would go on with a number of his own.
 pub(super) fn claim_waits(standing: &Standing, identity: &Identity, now: UnixMs) -> Option<UnixMs> {
-    let claims = identity.phone.is_some() && standing.enrolled.is_empty();
-    standing.claims_count_from.filter(|from| claims && now < *from)
+    identity.phone.as_ref()?;
+    if standing.enrolled.is_empty() {
+        return standing.claims_count_from.filter(|from| now < *from);
+    }
+    let young = standing.ripens.iter().find(|(factor, _)| *factor == Factor::Sms);
+    young.filter(|_| standing.factors.is_empty()).map(|(_, at)| *at)
 }
 
 /// One of these is given before the account's factors change: of those that it can use, or of those that wait if all

@@ -100,6 +100,37 @@ async fn a_tokens_number_does_not_come_in_force_by_taking_the_enrolled_one_away(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_answered_once_for_a_tokens_number_does_not_go_on_with_one_of_his_own() {
+    let world = World::start().await;
+    world.session("alice", "s0").await;
+    let alice = claiming(&world, "s1", PHONE);
+    let add = "/.stepgate/factors/sms";
+    let body = r#"{"number":"+4915187654321"}"#;
+    let asked = alice.post_json(add, body).await;
+    assert_eq!(asked.header("step-up-factors"), "sms", "{}", asked.text());
+    let code = sms(&world, 1).await.remove(0);
+    assert_eq!(guess(&alice, &asked.challenge(), "sms", &code).await.status, 200);
+    let begun = alice.post_json(add, body).await;
+    assert_eq!(begun.status, 201, "{}", begun.text());
+    let waiting = begun.json()["challenge_id"].as_str().unwrap().to_owned();
+    let code = sms(&world, 2).await.remove(1);
+    let done = guess(&alice, &waiting, "sms", &code).await;
+    assert_eq!(done.status, 200, "{}: {}", done.text(), world.sms());
+    // Its owner hears of it at the number that was his until now.
+    for _ in 0..400 {
+        if world.sms().contains(PHONE) && world.sms().matches("not-me").count() >= 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let told = world.sms().lines().filter(|line| line.contains(PHONE)).count();
+    assert!(told >= 2, "a code and a notice: {}", world.sms());
+    let next = alice.post_json("/.stepgate/factors/totp", "{}").await;
+    assert_eq!(next.status, 403, "{}", next.text());
+    assert_eq!(next.header("step-up-challenge"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tokens_number_does_not_replace_the_enrolled_one() {
     let world = World::start().await;
     world.enrol_phone("alice", PHONE).await;
