@@ -17,6 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::operators::FourEyes;
 use crate::admin::{self, Operations};
 use crate::assemble;
 use crate::audit::{self, Audit, Event, Record};
@@ -376,7 +377,13 @@ fn open_admin(
     let listener =
         listener.map_err(|source| StartError::Listen { address: admin.address, source })?;
     let address = listener.local_addr()?;
-    let desk: Arc<dyn Operations> = Arc::new(Desk(parts.clone(), assemble::four_eyes(config)));
+    let four_eyes = assemble::four_eyes(config);
+    if four_eyes == FourEyes::Off {
+        tracing::warn!(
+            "one operator alone can reset and replace factors: name a second one with [[admin.operator]]"
+        );
+    }
+    let desk: Arc<dyn Operations> = Arc::new(Desk(parts.clone(), four_eyes));
     background.spawn(admin::serve(listener, operators, desk, stop.clone()));
     Ok(Some(address))
 }

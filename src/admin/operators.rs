@@ -25,7 +25,7 @@ pub enum FourEyes {
     Needed,
     /// It would, and there is nobody who could be the second.
     Alone,
-    /// One is enough: for a demo or a test.
+    /// One is enough.
     Off,
 }
 

@@ -391,10 +391,10 @@ policy = "a.policy.toml"
             ("127.0.0.1:1\"", "127.0.0.1:3\"", "listen.address"),
             ("127.0.0.1:2\"", "127.0.0.1:3\"", "admin.address"),
             ("file:token", "env:TOKEN", "admin.token"),
-            ("[admin]", "[admin]\nfour_eyes = false", "admin.four_eyes"),
+            ("[admin]", "[admin]\nfour_eyes = true", "admin.four_eyes"),
             (
                 "[store]",
-                "[[admin.operator]]\nname = \"carol\"\ntoken = \"file:c\"\n\n[store]",
+                "four_eyes = false\n[[admin.operator]]\nname = \"carol\"\ntoken = \"file:c\"\n\n[store]",
                 "admin.operator",
             ),
             ("[admin]\naddress = \"127.0.0.1:2\"\ntoken = \"file:token\"\n", "", "admin"),

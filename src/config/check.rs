@@ -123,7 +123,8 @@ impl<'a> Checker<'a> {
     fn admin(&mut self, file: &file::Admin) -> Option<Admin> {
         let (address, token) = (self.address(&file.address), self.secret(&file.token));
         let operators = self.operators(&file.operator);
-        let four_eyes = file.four_eyes.unwrap_or(true);
+        // One alone has nobody to ask.
+        let four_eyes = file.four_eyes.unwrap_or(!file.operator.is_empty());
         Some(Admin { address: address?, token: token?, operators, four_eyes })
     }
 

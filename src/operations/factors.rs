@@ -161,7 +161,7 @@ impl Desk {
         }
         let why = format!(
             "{what} takes two operators and there is one: give a second one a name and a token of its own with \
-             [[admin.operator]] (or, for a demo or a test, set `four_eyes = false` under [admin])"
+             [[admin.operator]] (or take `four_eyes = true` out of [admin])"
         );
         Err(OperationError::Refused(why))
     }

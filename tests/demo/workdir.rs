@@ -159,7 +159,6 @@ proxy_protocol = true
 [admin]
 address = "{admin}"
 token = "file:secrets/admin.token"
-four_eyes = false              # A demo has one operator. Elsewhere: [[admin.operator]].
 
 [store]
 url = "file:state/stepgate.db"

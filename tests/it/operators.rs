@@ -16,9 +16,9 @@ const ADMIN: &str = "a-token-for-the-tests-only";
 const RESET: &str = "/factor/main/alice/reset";
 const LOST: &str = r#"{"factor":"totp","by":"eve","reason":"phone lost"}"#;
 
-/// Gives the kit's operators names and tokens, and takes out that one is enough.
+/// Gives the kit's operators names and tokens.
 pub fn with_operators(kit: &Kit) {
-    alone(kit);
+    unsaid(kit);
     let text = std::fs::read_to_string(kit.config()).unwrap();
     let mut more = String::new();
     for (name, token) in [("carol", CAROL), ("dave", DAVE)] {
@@ -30,9 +30,17 @@ pub fn with_operators(kit: &Kit) {
     std::fs::write(kit.config(), text + &more).unwrap();
 }
 
+/// One operator, where two are wanted whatever there is.
 fn alone(kit: &Kit) {
     let text = std::fs::read_to_string(kit.config()).unwrap();
-    assert!(text.contains("four_eyes = false\n"));
+    let (one, two) = ("four_eyes = false\n", "four_eyes = true\n");
+    assert!(text.contains(one));
+    std::fs::write(kit.config(), text.replace(one, two)).unwrap();
+}
+
+/// Takes out what the kit says of it.
+fn unsaid(kit: &Kit) {
+    let text = std::fs::read_to_string(kit.config()).unwrap();
     std::fs::write(kit.config(), text.replace("four_eyes = false\n", "")).unwrap();
 }
 
@@ -238,12 +246,21 @@ async fn of_parallel_approvals_at_several_gateways_one_does_something() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lone_operator_is_told_what_to_configure() {
+async fn a_lone_operator_has_nobody_to_ask() {
+    let world = World::edited(POLICY, OKX, "", unsaid).await;
+    world.enrol_totp("alice").await;
+    world.enrol_phone("alice", "+4915112345678").await;
+    assert_eq!(world.admin("POST", RESET, LOST).await.status, 200);
+    assert_eq!(kinds(&world, "alice").await, ["sms"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_two_are_wanted_a_lone_operator_is_told_what_to_configure() {
     let world = World::edited(POLICY, OKX, "", alone).await;
     world.enrol_totp("alice").await;
     let reset = world.admin("POST", RESET, LOST).await;
     assert_eq!(reset.status, 422);
-    for word in ["[[admin.operator]]", "four_eyes = false"] {
+    for word in ["[[admin.operator]]", "four_eyes = true"] {
         assert!(reset.text().contains(word), "{}", reset.text());
     }
     let uri = format!("otpauth://totp/x:alice?secret={TOTP_SECRET}");

@@ -78,8 +78,8 @@ struct Admin {
     token: Secret,
     /// More operators, each with a token of its own.
     operator: Option<Vec<AdminOperator>>,
-    /// Whether a reset or a replacement of an account's factor by an operator waits for a second operator's approval;
-    /// true if it is not said. `false` is for demos and tests.
+    /// Whether what operators do to the factors of an account waits for a second operator's approval. If it is not said:
+    /// where there are several operators. `true` refuses it where there is one, `false` lets one of several do it alone.
     four_eyes: Option<bool>,
 }
 
