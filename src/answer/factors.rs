@@ -145,6 +145,19 @@ pub(super) async fn post(
     body: Incoming,
 ) -> Result<Response<Body>, End> {
     let gateway = &worker.gateway;
+    let (input, bytes) = own_post(gateway, visit, identity, &forms(), body).await?;
+    let browser = Browser::of(gateway, &visit.head.headers);
+    change(worker, visit, identity, &browser, path, input, bytes).await
+}
+
+/// What a person posts to a page of the gateway's own that is about no challenge; `form` is what its token is for.
+pub(super) async fn own_post(
+    gateway: &Gateway,
+    visit: &Visit,
+    identity: &Arc<Identity>,
+    form: &ChallengeId,
+    body: Incoming,
+) -> Result<(FactorInput, Bytes), End> {
     person(visit, identity)?;
     let forged = |error: csrf::Forged| End::from(Rejection::BadRequest(forged_words(error)));
     let kind = csrf::post_kind(&visit.head).map_err(forged)?;
@@ -152,11 +165,9 @@ pub(super) async fn post(
     let input = FactorInput::read(&visit.head, kind, &bytes)?;
     if kind == csrf::PostKind::Form {
         let mac = |label: &str, parts: &[&[u8]]| gateway.keyring.mac(label, parts);
-        csrf::check_token(Some(&input.csrf), &forms(), &identity.credential, &mac)
-            .map_err(forged)?;
+        csrf::check_token(Some(&input.csrf), form, &identity.credential, &mac).map_err(forged)?;
     }
-    let browser = Browser::of(gateway, &visit.head.headers);
-    change(worker, visit, identity, &browser, path, input, bytes).await
+    Ok((input, bytes))
 }
 
 /// The same for one that was held until its owner had approved it. `browser` is the one that releases it.

@@ -10,16 +10,13 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::factors::person;
-use super::forged_words;
-use super::input::FactorInput;
+use super::factors::{own_post, person};
 use crate::audit::Event;
 use crate::body::Body;
 use crate::classify::{Action, Intent};
 use crate::clearance::Cleared;
 use crate::gateway::Worker;
 use crate::identify::Identity;
-use crate::pages::csrf;
 use crate::pages::thaw::{THAW_PATH, ThawView};
 use crate::pipeline::{self, Deed, End, Own, Visit};
 use crate::rejection::Rejection;
@@ -58,17 +55,7 @@ pub(super) async fn post(
     identity: &Arc<Identity>,
     body: Incoming,
 ) -> Result<Response<Body>, End> {
-    let gateway = &worker.gateway;
-    person(visit, identity)?;
-    let forged = |error: csrf::Forged| End::from(Rejection::BadRequest(forged_words(error)));
-    let kind = csrf::post_kind(&visit.head).map_err(forged)?;
-    let bytes = pipeline::collect(gateway, body).await?;
-    let input = FactorInput::read(&visit.head, kind, &bytes)?;
-    if kind == csrf::PostKind::Form {
-        let mac = |label: &str, parts: &[&[u8]]| gateway.keyring.mac(label, parts);
-        csrf::check_token(Some(&input.csrf), &form(), &identity.credential, &mac)
-            .map_err(forged)?;
-    }
+    let (_, bytes) = own_post(&worker.gateway, visit, identity, &form(), body).await?;
     ask(worker, visit, identity, bytes).await
 }
 
