@@ -152,19 +152,35 @@ class Browser:
 
 @contextlib.contextmanager
 def chromedriver():
-    """A driver on a port of its own choice."""
-    with tempfile.TemporaryFile("w+") as log:
-        driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=log, stderr=subprocess.STDOUT)
-        try:
-            for _ in range(200):
-                log.seek(0)
-                started = re.search(r"started successfully on port (\d+)", log.read())
-                if started:
-                    break
-                time.sleep(0.05)
-            else:
-                sys.exit("FAILED: chromedriver did not start")
-            yield f"http://127.0.0.1:{started[1]}"
-        finally:
-            driver.terminate()
-            driver.wait()
+    """A driver on a port of its own choice.
+
+    It takes a free port of IPv6 and then wants the same one of IPv4, and exits where somebody else has that: it is
+    started anew then.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        said = pathlib.Path(folder) / "said"
+        for _ in range(10):
+            with said.open("wb") as log:
+                driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=log, stderr=subprocess.STDOUT)
+            try:
+                port = port_of(driver, said)
+                if port:
+                    yield f"http://127.0.0.1:{port}"
+                    return
+            finally:
+                driver.terminate()
+                driver.wait()
+        sys.exit(f"FAILED: chromedriver did not start:\n{said.read_text()}")
+
+
+def port_of(driver, said):
+    """The port that a driver reports; none if it exits, or says nothing for half a minute."""
+    for _ in range(600):
+        exited = driver.poll() is not None
+        started = re.search(r"started successfully on port (\d+)", said.read_text())
+        if started:
+            return started[1]
+        if exited:
+            return None
+        time.sleep(0.05)
+    return None
