@@ -240,6 +240,10 @@ enum Audit {
     },
 }
 
+/// A request's life is many small pieces of memory, on one thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     stepgate::install_crypto();
     let outcome = match Cli::parse().command {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -394,18 +394,12 @@ struct Door(Arc<Worker>);
 impl Handler for Door {
     type Place = LastCaller;
 
-    async fn handle(
+    fn handle(
         &self,
         request: Request<Incoming>,
         connection: &Arc<Connection<LastCaller>>,
-    ) -> Response<Body> {
-        let head = request.method() == Method::HEAD;
-        let mut response = pipeline::run(&self.0, request, connection).await;
-        if head && matches!(response.body(), Body::Whole(_)) {
-            // HTTP/1 drops it by itself; on HTTP/2 a body would break the stream (RFC 9110 §9.3.2).
-            *response.body_mut() = Body::empty();
-        }
-        response
+    ) -> impl Future<Output = Response<Body>> + Send {
+        pipeline::run(&self.0, request, connection)
     }
 
     fn refuse(

@@ -57,9 +57,11 @@ pub(super) fn clean_request(
     guarded: bool,
     h2: bool,
 ) -> Result<(), &'static str> {
-    check_connection(headers, guarded)?;
+    if headers.contains_key(CONNECTION) {
+        check_connection(headers, guarded)?;
+        remove_listed(headers);
+    }
     let trailers = h2 && headers.get(TE).is_some_and(|value| value == "trailers");
-    remove_listed(headers);
     remove(headers, must_not_go_up);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -176,19 +178,11 @@ fn remove_listed(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes every field whose name is `unwanted`. Allocates nothing.
+/// Removes every field whose name is `unwanted`. Looks over the fields once more for each of them, because hardly any
+/// head has more than one.
 fn remove(headers: &mut HeaderMap, unwanted: fn(&str) -> bool) {
-    loop {
-        let mut batch = [const { None }; 8];
-        let found = headers.keys().filter(|name| unwanted(name.as_str()));
-        let count =
-            batch.iter_mut().zip(found).map(|(slot, name)| *slot = Some(name.clone())).count();
-        for name in batch.into_iter().flatten() {
-            headers.remove(name);
-        }
-        if count < 8 {
-            return;
-        }
+    while let Some(name) = headers.keys().find(|name| unwanted(name.as_str())).cloned() {
+        headers.remove(name);
     }
 }
 

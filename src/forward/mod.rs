@@ -17,8 +17,7 @@ pub mod upgrade;
 mod upstream;
 pub mod wire;
 
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -92,79 +91,85 @@ impl Pool {
     ///
     /// # Errors
     /// `ForwardError`; for a guarded request only `NoAnswer` leaves the outcome open.
-    pub async fn forward(
+    pub fn forward(
         self: &Arc<Self>,
         upstream: &Upstream,
         cleared: Cleared,
         stamp: Stamp,
-    ) -> Result<Response<Body>, ForwardError> {
+    ) -> impl Future<Output = Result<Response<Body>, ForwardError>> + Send {
         let guarded = stamp.guarded;
-        let mut request = prepare(cleared, &stamp, upstream.h2)?;
-        let line = match guarded {
-            true => Box::pin(self.fresh(upstream, false)).await,
-            false => self.line(upstream).await,
-        };
-        let mut line = line.map_err(ForwardError::NotSent)?;
-        loop {
-            // Only a connection that lay idle may be stale, and only what can be said twice is kept
-            // for it.
-            let spare =
-                (line.reused && repeatable(&request)).then(|| Spare::of(&request)).flatten();
-            let progress = request.body().progress();
-            let failure = match self.exchange(&mut line, request, guarded).await {
-                Ok(response) => {
-                    // An answer before the end of the request leaves bytes on the way that a next
-                    // answer could be taken for one to.
-                    let whole = progress.is_none_or(|progress| progress.has_ended());
-                    let home = (whole && !guarded).then(|| self.clone());
-                    return answered(response, line, home);
-                }
-                Err(failure) => failure,
+        let prepared = prepare(cleared, &stamp, upstream.h2);
+        async move {
+            let mut request = prepared?;
+            let line = match guarded {
+                true => Box::pin(self.fresh(upstream, false)).await,
+                false => self.line(upstream).await,
             };
-            let sent = failure.unsent.is_none();
-            let spare = spare.filter(|_| failure.cause.is_stale());
-            let again = failure.unsent.or_else(|| spare.and_then(Spare::request));
-            request = match again {
-                Some(request) if line.reused => request,
-                _ if sent => return Err(ForwardError::NoAnswer(failure.cause)),
-                _ => return Err(ForwardError::NotSent(failure.cause)),
-            };
-            line = Box::pin(self.fresh(upstream, true)).await.map_err(ForwardError::NotSent)?;
+            let mut line = line.map_err(ForwardError::NotSent)?;
+            loop {
+                // Only a connection that lay idle may be stale, and only what can be said twice is kept
+                // for it.
+                let spare =
+                    (line.reused && repeatable(&request)).then(|| Spare::of(&request)).flatten();
+                let progress = request.body().progress();
+                let failure = match self.exchange(&mut line, request, guarded).await {
+                    Ok(response) => {
+                        // An answer before the end of the request leaves bytes on the way that a next
+                        // answer could be taken for one to.
+                        let whole = progress.is_none_or(|progress| progress.has_ended());
+                        let home = (whole && !guarded).then(|| self.clone());
+                        return answered(response, line, home);
+                    }
+                    Err(failure) => *failure,
+                };
+                let sent = failure.unsent.is_none();
+                let spare = spare.filter(|_| failure.cause.is_stale());
+                let again = failure.unsent.or_else(|| spare.and_then(Spare::request));
+                request = match again {
+                    Some(request) if line.reused => request,
+                    _ if sent => return Err(ForwardError::NoAnswer(failure.cause)),
+                    _ => return Err(ForwardError::NotSent(failure.cause)),
+                };
+                line = Box::pin(self.fresh(upstream, true)).await.map_err(ForwardError::NotSent)?;
+            }
         }
     }
 
     /// One request on one connection, until the head of the answer.
-    async fn exchange(
+    fn exchange(
         &self,
         line: &mut Line,
         request: Request<Outgoing>,
         guarded: bool,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> impl Future<Output = Result<Response<Incoming>, Box<Failure>>> + Send {
         let limit = Duration::from_millis(match guarded {
             true => self.settings.guarded_answer_timeout_ms,
             false => self.settings.answer_timeout_ms,
         });
         let progress = request.body().progress();
-        let (answer, alarm) = line.send(request);
-        let (mut answer, mut seen) = (pin!(answer), 0);
-        loop {
-            let deadline = Instant::now() + limit;
-            let waited = poll_fn(|cx| match answer.as_mut().poll(cx) {
-                Poll::Ready(result) => Poll::Ready(Some(result)),
-                Poll::Pending => alarm.poll(cx, deadline).map(|()| None),
-            });
-            if let Some(result) = waited.await {
-                return result.map_err(|mut error| Failure {
-                    unsent: error.take_message(),
-                    cause: error.into_error().into(),
+        let (mut answer, alarm) = line.send(request);
+        async move {
+            let mut seen = 0;
+            loop {
+                let deadline = Instant::now() + limit;
+                let waited = poll_fn(|cx| match answer.as_mut().poll(cx) {
+                    Poll::Ready(result) => Poll::Ready(Some(result)),
+                    Poll::Pending => alarm.poll(cx, deadline).map(|()| None),
                 });
+                if let Some(result) = waited.await {
+                    return result.map_err(|mut error| {
+                        let unsent = error.take_message();
+                        Box::new(Failure { unsent, cause: error.into_error().into() })
+                    });
+                }
+                // While the client is still sending, the upstream cannot be late.
+                let now = progress.as_ref().map_or(0, |progress| progress.frames());
+                if now == seen {
+                    let cause = Cause::AnswerTimeout;
+                    return Err(Box::new(Failure { unsent: None, cause }));
+                }
+                seen = now;
             }
-            // While the client is still sending, the upstream cannot be late.
-            let now = progress.as_ref().map_or(0, |progress| progress.frames());
-            if now == seen {
-                return Err(Failure { unsent: None, cause: Cause::AnswerTimeout });
-            }
-            seen = now;
         }
     }
 }

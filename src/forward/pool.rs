@@ -152,21 +152,17 @@ enum Use {
 
 /// The answer's head; or the request back, if nothing of it was written.
 type Sent = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>;
+/// Boxed because it holds a request, and would be moved with whatever waits for it.
+type Answering = Pin<Box<dyn Future<Output = Sent> + Send>>;
 
 impl Line {
     /// The answer to come, and the timer to wait with.
-    pub(super) fn send(
-        &mut self,
-        request: Request<Outgoing>,
-    ) -> (impl Future<Output = Sent>, &mut Alarm) {
-        let sender = &mut self.sender;
-        let answer = async move {
-            match sender {
-                Sender::H1(sender) => sender.try_send_request(request).await,
-                Sender::H2(sender) => sender.try_send_request(request).await,
-            }
+    pub(super) fn send(&mut self, request: Request<Outgoing>) -> (Answering, &mut Alarm) {
+        let answering: Answering = match &mut self.sender {
+            Sender::H1(sender) => Box::pin(sender.try_send_request(request)),
+            Sender::H2(sender) => Box::pin(sender.try_send_request(request)),
         };
-        (answer, &mut self.alarm)
+        (answering, &mut self.alarm)
     }
 }
 

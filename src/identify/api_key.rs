@@ -125,8 +125,7 @@ mod tests {
 
     fn find(text: &str, id: &str, client: &str) -> Found {
         let keys = read(text).0.unwrap();
-        let presented =
-            Presented { kind: CredentialKind::ApiKey, bearer: false, text: id, last: None };
+        let presented = Presented { kind: CredentialKind::ApiKey, bearer: false, text: id };
         keys.find(&presented, client.parse().unwrap())
     }
 

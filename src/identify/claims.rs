@@ -142,7 +142,7 @@ mod tests {
     fn identity(json: &str) -> Result<Identity, &'static str> {
         let claims: Claims = serde_json::from_str(json).map_err(|_| "unreadable")?;
         let kind = CredentialKind::Session;
-        let presented = Presented { kind, bearer: false, text: "token", last: None };
+        let presented = Presented { kind, bearer: false, text: "token" };
         claims.identity(&"main".into(), &presented)
     }
 

@@ -93,6 +93,11 @@ impl Keys {
         self.current.load_full()
     }
 
+    /// Of the current set.
+    pub fn generation(&self) -> Option<u64> {
+        self.current.load().as_ref().map(|keys| keys.generation)
+    }
+
     pub fn is_remote(&self) -> bool {
         self.remote.is_some()
     }

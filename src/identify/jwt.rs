@@ -31,8 +31,8 @@ pub(super) struct Jwt {
 
 /// A token whose signature and claims hold, apart from its end.
 #[derive(Clone)]
-struct Verified {
-    identity: Arc<Identity>,
+pub(super) struct Verified {
+    pub identity: Arc<Identity>,
     expires: UnixMs,
     /// Of the key set that verified it.
     generation: u64,
@@ -64,9 +64,22 @@ impl Jwt {
         if !has_shape(presented.text) {
             return Some(Err(IdentifyError::Invalid("not a session token")));
         }
-        let verified = self.verified.get(&presented.cache_key())?;
-        let current = self.keys.current()?;
-        (verified.generation == current.generation).then(|| verified.alive(fresh, now))
+        self.known(presented).map(|verified| verified.alive(fresh, now))
+    }
+
+    /// What this token said when it was verified with the keys that are current.
+    pub fn known(&self, presented: &Presented<'_>) -> Option<Verified> {
+        self.verified.get(&presented.cache_key()).filter(|verified| self.is_current(verified))
+    }
+
+    /// Whose token it still is, for traffic that guards nothing.
+    pub fn confirm(&self, verified: &Verified, now: UnixMs) -> Option<Arc<Identity>> {
+        let alive = self.is_current(verified) && now < verified.until(false);
+        alive.then(|| verified.identity.clone())
+    }
+
+    fn is_current(&self, verified: &Verified) -> bool {
+        self.keys.generation().is_some_and(|current| current == verified.generation)
     }
 
     /// Verifies the token, with a newer key set if it names a key that is not known.
@@ -140,9 +153,12 @@ impl Jwt {
 impl Verified {
     /// A token is somebody's for a little longer than it may act: while the exchange's clock may
     /// still honour it, its traffic is not nobody's, but a guarded action wants it unexpired.
+    fn until(&self, fresh: bool) -> UnixMs {
+        if fresh { self.expires } else { self.expires.plus_ms(LEEWAY_MS) }
+    }
+
     fn alive(self, fresh: bool, now: UnixMs) -> Found {
-        let until = if fresh { self.expires } else { self.expires.plus_ms(LEEWAY_MS) };
-        Ok((now < until).then_some(self.identity))
+        Ok((now < self.until(fresh)).then_some(self.identity))
     }
 }
 

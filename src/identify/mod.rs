@@ -17,7 +17,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::HeaderMap;
+use aws_lc_rs::digest::{SHA256, digest};
+use http::{HeaderMap, HeaderName};
 
 use self::api_key::ApiKeys;
 use self::introspect::Introspect;
@@ -27,7 +28,7 @@ use crate::fault::Fault;
 use crate::fetch::Fetch;
 use crate::types::{AccountId, Credential, CredentialKind, UnixMs};
 
-pub(crate) use self::last::LastToken;
+pub(crate) use self::last::LastCredentials;
 /// The signatures that can be named, as the configuration spells them.
 #[cfg(test)]
 pub(crate) fn algorithm_names() -> Vec<&'static str> {
@@ -80,6 +81,8 @@ pub struct Identifier {
     /// Every carrier once, with the checks that may know what it carries, in the order of the
     /// configuration.
     carriers: Vec<(Carrier, Vec<Check>)>,
+    /// The headers that the carriers stand in, each once.
+    names: Arc<[HeaderName]>,
     /// What was made from what, so that an unchanged identity keeps its keys and caches over a
     /// reload.
     made: Vec<(Kind, Check)>,
@@ -112,8 +115,12 @@ impl Identifier {
     ) -> Option<Self> {
         let before = faults.len();
         let previous = previous.filter(|previous| previous.group == settings.group);
-        let mut identifier =
-            Self { group: settings.group.clone(), carriers: Vec::new(), made: Vec::new() };
+        let mut identifier = Self {
+            group: settings.group.clone(),
+            carriers: Vec::new(),
+            names: [].into(),
+            made: Vec::new(),
+        };
         for identity in &settings.identities {
             let known = previous.and_then(|previous| previous.find_made(&identity.kind));
             let check = match known {
@@ -127,6 +134,11 @@ impl Identifier {
             }
             identifier.made.push((identity.kind.clone(), check));
         }
+        let mut names: Vec<_> =
+            identifier.carriers.iter().map(|(carrier, _)| carrier.header()).collect();
+        names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        names.dedup();
+        identifier.names = names.into();
         (faults.len() == before).then_some(identifier)
     }
 
@@ -139,27 +151,32 @@ impl Identifier {
         client: IpAddr,
         now: UnixMs,
     ) -> Option<Found> {
-        self.recall_on(&LastToken::default(), headers, query, client, now)
+        self.recall_on(&LastCredentials::default(), headers, query, client, now)
     }
 
-    /// The same for a request on a connection that remembers its last token.
+    /// The same for a request on a connection that remembers its last credentials.
     pub(crate) fn recall_on(
         &self,
-        last: &LastToken,
+        last: &LastCredentials,
         headers: &HeaderMap,
         query: Option<&str>,
         client: IpAddr,
         now: UnixMs,
     ) -> Option<Found> {
+        if !query.is_some_and(has_access_token)
+            && let Some(identity) = last.recall(&self.names, headers, now)
+        {
+            return Some(Ok(Some(identity)));
+        }
         let carried = match self.carried(headers, query) {
             Ok(carried) => carried,
             Err(error) => return Some(Err(error)),
         };
         let mut agreed = None;
-        for Carried { carrier, checks, text } in carried {
+        for Carried { carrier, checks, text } in &carried {
             let mut said = Said::default();
-            for check in checks {
-                let presented = Presented { last: Some(last), ..check.present(carrier, text) };
+            for check in *checks {
+                let presented = check.present(carrier, text);
                 if said.done(check.recall(&presented, client, now)?) {
                     break;
                 }
@@ -168,7 +185,28 @@ impl Identifier {
                 return Some(Err(error));
             }
         }
+        if let ([only], Some(identity)) = (&carried[..], &agreed) {
+            self.keep(last, headers, only, identity);
+        }
         Some(Ok(agreed))
+    }
+
+    /// The next request need not be read again if it brings the same token and nothing else. Other credentials can end at
+    /// any time, and only their checks know of it.
+    fn keep(
+        &self,
+        last: &LastCredentials,
+        headers: &HeaderMap,
+        only: &Carried<'_>,
+        identity: &Arc<Identity>,
+    ) {
+        for check in only.checks {
+            let Check::Jwt(jwt) = check else { continue };
+            let verified = jwt.known(&check.present(only.carrier, only.text));
+            if let Some(verified) = verified.filter(|it| Arc::ptr_eq(&it.identity, identity)) {
+                return last.keep(&self.names, headers, jwt, verified);
+            }
+        }
     }
 
     /// The whole answer. `fresh`, for guarded actions: opaque credentials are asked about anew, and
@@ -201,12 +239,9 @@ impl Identifier {
     /// The headers that hold credentials, and nothing else: whoever sends them again is who sent them now.
     pub fn voucher(&self, headers: &HeaderMap) -> HeaderMap {
         let mut voucher = HeaderMap::new();
-        for (carrier, _) in &self.carriers {
-            let name = carrier.header();
-            if !voucher.contains_key(&name) {
-                for value in headers.get_all(&name) {
-                    voucher.append(name.clone(), value.clone());
-                }
+        for name in &*self.names {
+            for value in headers.get_all(name) {
+                voucher.append(name.clone(), value.clone());
             }
         }
         voucher
@@ -297,8 +332,6 @@ struct Presented<'h> {
     kind: CredentialKind,
     bearer: bool,
     text: &'h str,
-    /// Of the connection that it came on, if that remembers one.
-    last: Option<&'h LastToken>,
 }
 
 /// One text may be a cookie here and a bearer token there, and those are two credentials.
@@ -307,7 +340,10 @@ type CacheKey = (CredentialKind, [u8; 32]);
 impl Presented<'_> {
     /// SHA-256 of the text.
     fn hash(&self) -> [u8; 32] {
-        self.last.map_or_else(|| last::sha256(self.text), |last| last.digest(self.text))
+        let digest = digest(&SHA256, self.text.as_bytes());
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest.as_ref());
+        hash
     }
 
     fn cache_key(&self) -> CacheKey {
@@ -323,7 +359,7 @@ impl Check {
             Carrier::Cookie(_) => CredentialKind::Session,
             _ => CredentialKind::Bearer,
         };
-        Presented { kind, bearer: *carrier == Carrier::Bearer, text, last: None }
+        Presented { kind, bearer: *carrier == Carrier::Bearer, text }
     }
 
     fn recall(&self, presented: &Presented<'_>, client: IpAddr, now: UnixMs) -> Option<Found> {

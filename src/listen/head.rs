@@ -234,23 +234,13 @@ fn look(mut stage: Stage, bytes: &[u8], mut searched: usize) -> (Look, Stage) {
         let rest = &bytes[at..];
         match stage {
             Stage::Head => {
-                let end = match end_of_head(rest, searched) {
-                    Ok(Some(end)) if end <= HEAD_BYTES_MAX => end,
-                    Ok(None) if rest.len() < HEAD_BYTES_MAX => {
-                        return (Look::Incomplete(at), stage);
-                    }
-                    Ok(_) => return (Look::TooLarge(at), stage),
-                    Err(why) => return (Look::Refuse(at, why), stage),
+                let (end, framing) = match read(rest, searched) {
+                    Head::Whole(end, framing) => (end, framing),
+                    Head::Incomplete => return (Look::Incomplete(at), stage),
+                    Head::TooLarge => return (Look::TooLarge(at), stage),
+                    Head::Refused(why) => return (Look::Refuse(at, why), stage),
                 };
-                searched = 0;
-                let head = &rest[..end];
-                if memchr_iter(b'\n', head).count() > HEADERS_MAX + 2 {
-                    return (Look::TooLarge(at), stage);
-                }
-                stage = match check(head) {
-                    Ok(framing) => framing,
-                    Err(why) => return (Look::Refuse(at, why), stage),
-                };
+                (searched, stage) = (0, framing);
                 at += end;
             }
             Stage::Length(left) => {
@@ -306,78 +296,115 @@ fn step(chunk: Chunk, byte: u8) -> Option<Stage> {
     Some(Stage::Chunk(next))
 }
 
-/// Where the head that begins `bytes` ends. Bare LF is an error at once, or it would look like a
-/// head without end.
-fn end_of_head(bytes: &[u8], searched: usize) -> Result<Option<usize>, &'static str> {
+/// What some bytes are that should begin with a head.
+enum Head {
+    /// It is sound, so long, and its body is framed like this.
+    Whole(usize, Stage),
+    Incomplete,
+    TooLarge,
+    Refused(&'static str),
+}
+
+impl From<&'static str> for Head {
+    fn from(why: &'static str) -> Self {
+        Self::Refused(why)
+    }
+}
+
+/// Reads the head that begins `bytes`, of which the first `searched` are known to hold no end of it. Nearly every head
+/// comes whole. What came in pieces is read when its end is there, or a client that sends it byte by byte would have it
+/// read as often; and whether it is sound is said only then, so that it does not matter how it was cut.
+fn read(bytes: &[u8], searched: usize) -> Head {
+    if searched == 0
+        && let Ok(whole) = check(bytes)
+    {
+        return whole;
+    }
+    match check_ends(bytes, searched) {
+        Ok(true) => check(bytes).unwrap_or_else(|why| why),
+        Ok(false) => cut(bytes),
+        Err(why) => Head::Refused(why),
+    }
+}
+
+/// So far it has no end.
+fn cut(bytes: &[u8]) -> Head {
+    if bytes.len() < HEAD_BYTES_MAX { Head::Incomplete } else { Head::TooLarge }
+}
+
+/// Whether the head ends in these bytes. Bare LF is an error at once, or it would look like a head without end.
+fn check_ends(bytes: &[u8], searched: usize) -> Result<bool, &'static str> {
     let fresh = bytes.get(searched..).unwrap_or_default();
     for at in memchr_iter(b'\n', fresh).map(|at| searched + at) {
         match &bytes[..at] {
-            [.., b'\n', b'\r'] => return Ok(Some(at + 1)),
-            [b'\r'] => return Err("an empty line before the request line"),
+            [.., b'\n', b'\r'] => return Ok(true),
+            [b'\r'] => return Err(EMPTY_LINE),
             [.., b'\r'] => {}
-            _ => return Err("a line ends without CR"),
+            _ => return Err(BARE_LF),
         }
     }
-    Ok(None)
+    Ok(false)
 }
 
-/// Whether a complete head is sound, and how its body is framed.
-fn check(head: &[u8]) -> Result<Stage, &'static str> {
-    check_bytes(head)?;
-    let mut lines = lines(head.strip_suffix(b"\r\n\r\n").ok_or("the head has no end")?);
-    let request_line = lines.next().ok_or("there is no request line")?;
-    let http11 = check_request_line(request_line)?;
+/// The same, line by line: what is sound comes back as well as what is not.
+fn check(bytes: &[u8]) -> Result<Head, Head> {
+    let mut lines = Lines { bytes, at: 0 };
+    let http11 = match lines.next().ok_or_else(|| cut(bytes))?? {
+        [] => return Err(EMPTY_LINE.into()),
+        request_line => check_request_line(request_line)?,
+    };
     let (mut hosts, mut length, mut chunked) = (0, None, false);
-    for line in lines {
+    for count in 0.. {
+        let line = lines.next().ok_or_else(|| cut(bytes))??;
+        if line.is_empty() {
+            break;
+        }
+        if count == HEADERS_MAX {
+            return Err(Head::TooLarge);
+        }
         let (name, value) = check_field(line)?;
         if name.eq_ignore_ascii_case(b"host") {
             hosts += 1;
             check_host(value)?;
         } else if name.eq_ignore_ascii_case(b"content-length") {
             if length.replace(check_length(value)?).is_some() {
-                return Err("Content-Length is given twice");
+                return Err("Content-Length is given twice".into());
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                return Err("Transfer-Encoding may only be chunked, once");
+                return Err("Transfer-Encoding may only be chunked, once".into());
             }
             chunked = true;
         }
     }
-    match (http11, hosts, length, chunked) {
-        (true, 0, ..) => Err("Host is missing"),
-        (_, 2.., ..) => Err("Host is given twice"),
-        (_, _, Some(_), true) => Err("Content-Length beside Transfer-Encoding"),
-        (false, _, _, true) => Err("Transfer-Encoding in HTTP/1.0"),
-        (.., true) => Ok(Stage::Chunk(CHUNK_START)),
-        (_, _, Some(length @ 1..), _) => Ok(Stage::Length(length)),
-        _ => Ok(Stage::Head),
-    }
+    let framing = match (http11, hosts, length, chunked) {
+        (true, 0, ..) => return Err("Host is missing".into()),
+        (_, 2.., ..) => return Err("Host is given twice".into()),
+        (_, _, Some(_), true) => return Err("Content-Length beside Transfer-Encoding".into()),
+        (false, _, _, true) => return Err("Transfer-Encoding in HTTP/1.0".into()),
+        (.., true) => Stage::Chunk(CHUNK_START),
+        (_, _, Some(length @ 1..), _) => Stage::Length(length),
+        _ => Stage::Head,
+    };
+    Ok(Head::Whole(lines.at, framing))
 }
 
-/// What holds in every line: no control character, and no CR by itself. Once over the whole head,
-/// which costs less than once per line.
-fn check_bytes(head: &[u8]) -> Result<(), &'static str> {
-    let fits = |byte| (byte >= b' ' && byte != 0x7f) || matches!(byte, b'\t' | b'\r' | b'\n');
-    if !octets::all(head, fits) {
-        return Err("a control character");
-    }
-    // Before each LF there is a CR, see `end_of_head`; so there may be no more of them.
-    match memchr_iter(b'\r', head).count() == memchr_iter(b'\n', head).count() {
-        true => Ok(()),
-        false => Err("a CR by itself"),
-    }
+/// The lines without their ends, each of which must be CRLF, as far as a head may reach.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    /// How many bytes the lines so far are.
+    at: usize,
 }
 
-/// The parts between CRLFs; neither CR nor LF stands elsewhere, see `check_bytes`.
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let Some(end) = memchr(b'\n', text) else { return rest.take() };
-        rest = Some(&text[end + 1..]);
-        text[..end].strip_suffix(b"\r")
-    })
+impl<'a> Iterator for Lines<'a> {
+    type Item = Result<&'a [u8], &'static str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.bytes.get(self.at..)?;
+        let end = memchr(b'\n', rest)?;
+        self.at += end + 1;
+        (self.at <= HEAD_BYTES_MAX).then(|| rest[..end].strip_suffix(b"\r").ok_or(BARE_LF))
+    }
 }
 
 /// `GET /path HTTP/1.1`: true for 1.1, false for 1.0.
@@ -409,7 +436,9 @@ fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
         (name, [b':', value @ ..]) => (name, trim(value)),
         _ => return Err("a header name is malformed, or not followed by a colon"),
     };
-    Ok((name, value))
+    // A CR by itself is one of them.
+    let fits = |byte| (byte >= b' ' && byte != 0x7f) || byte == b'\t';
+    if octets::all(value, fits) { Ok((name, value)) } else { Err("a control character") }
 }
 
 /// Without the blanks around it; other white space stays, where no check lets it through.
@@ -456,14 +485,11 @@ const TOKEN: [bool; 256] = {
 
 /// Why this complete head, with the empty line at its end, is refused before anybody reads it.
 pub(crate) fn refusal(head: &[u8]) -> Option<&'static str> {
-    let end = match end_of_head(head, 0) {
-        Ok(end) => end,
-        Err(why) => return Some(why),
-    };
-    match end {
-        Some(end) if end == head.len() && end <= HEAD_BYTES_MAX => check(head).err(),
-        Some(end) if end == head.len() => Some("the head is too long"),
-        _ => Some("the head does not end where it should"),
+    match read(head, 0) {
+        Head::Whole(end, _) if end == head.len() => None,
+        Head::Whole(..) | Head::Incomplete => Some("the head does not end where it should"),
+        Head::TooLarge => Some("the head is too long"),
+        Head::Refused(why) => Some(why),
     }
 }
 
@@ -488,6 +514,8 @@ pub(crate) fn through(reads: &[&[u8]]) -> (Vec<u8>, bool) {
     (seen, gate.state != State::Open)
 }
 
+const EMPTY_LINE: &str = "an empty line before the request line";
+const BARE_LF: &str = "a line ends without CR";
 const CHUNK_START: Chunk = Chunk::Size { size: 0, digits: 0 };
 /// Also the library's limit, so that a longer head is one that it refuses too.
 pub(super) const HEAD_BYTES_MAX: usize = 32 * 1024;

@@ -52,17 +52,9 @@ pub(super) async fn serve<H: Handler>(
     let pulse = Arc::new(Pulse::new(&worker.settings));
     let service = service_fn(|request: Request<Incoming>| {
         let (handler, connection) = (worker.handler.clone(), connection.clone());
-        let (busy, pulse) = (pulse.begin(), pulse.clone());
         // Boxed at once: the library moves it several times, it is large, and a connection that lies idle need not keep
         // room for it.
-        Box::pin(async move {
-            let response = answer(&*handler, request, &connection).await;
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                pulse.becomes_tunnel();
-            }
-            let progress = Progress::of_this_task();
-            Ok::<_, Infallible>(response.map(|body| Tracked { body, progress, _busy: busy }))
-        })
+        Box::pin(answered(handler, request, connection, pulse.clone()))
     });
     let watch = match h2 {
         true => Watch::Http2(Meter::new()),
@@ -169,25 +161,44 @@ async fn drive<H>(
     }
 }
 
-async fn answer<H: Handler>(
-    handler: &H,
+/// Not an `async fn`: that would hold the request twice.
+fn answered<H: Handler>(
+    handler: Arc<H>,
     request: Request<Incoming>,
-    connection: &Arc<Connection<H::Place>>,
-) -> Response<Body> {
-    if let Err((status, why)) = check(&request) {
-        tracing::debug!(why, "refused a request");
-        return last(handler.refuse(status, connection), connection.h2);
+    connection: Arc<Connection<H::Place>>,
+    pulse: Arc<Pulse>,
+) -> impl Future<Output = Result<Response<Tracked>, Infallible>> + Send {
+    let busy = pulse.begin();
+    async move {
+        let refuse = |status| last(handler.refuse(status, &connection), connection.h2);
+        let response = match check(&request) {
+            Ok(()) => {
+                let answer = pin!(handler.handle(request, &connection));
+                caught(answer).await.unwrap_or_else(|| refuse(StatusCode::INTERNAL_SERVER_ERROR))
+            }
+            Err((status, why)) => {
+                tracing::debug!(why, "refused a request");
+                refuse(status)
+            }
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            pulse.becomes_tunnel();
+        }
+        let progress = Progress::of_this_task();
+        Ok(response.map(|body| Tracked { body, progress, _busy: busy }))
     }
-    let mut future = pin!(handler.handle(request, connection));
-    // What a panic left behind is dropped with the future and looked at by nobody.
-    let guarded = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+}
+
+/// None if it panicked. What a panic left behind is dropped with the future and looked at by nobody.
+async fn caught<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),
-        Err(_) => Poll::Ready(None),
-    });
-    guarded.await.unwrap_or_else(|| {
-        tracing::error!("a request panicked");
-        last(handler.refuse(StatusCode::INTERNAL_SERVER_ERROR, connection), connection.h2)
+        Err(_) => {
+            tracing::error!("a request panicked");
+            Poll::Ready(None)
+        }
     })
+    .await
 }
 
 /// After a refusal nobody can be sure where the next request begins, so an HTTP/1 connection ends.

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use crate::forward::OnBehalf;
-use crate::identify::LastToken;
+use crate::identify::LastCredentials;
 use crate::listen::peer::{Unreadable, client_address};
 use crate::locate::{Locate, Place};
 use crate::rejection::Rejection;
@@ -27,7 +27,7 @@ pub(crate) struct Caller {
     /// What an elevation given here is tied to.
     pub place_key: Arc<str>,
     pub on_behalf: Arc<OnBehalf>,
-    pub token: LastToken,
+    pub last_credentials: LastCredentials,
     /// Of the databases that found the place.
     generation: u64,
 }
@@ -103,7 +103,7 @@ impl Caller {
             place_key: place.key(client),
             place,
             on_behalf: Arc::new(OnBehalf::of(client, authority).ok_or(MALFORMED)?),
-            token: LastToken::default(),
+            last_credentials: LastCredentials::default(),
             generation,
         })
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::task::JoinError;
@@ -28,8 +28,8 @@ use caller::Caller;
 pub use caller::LastCaller;
 pub(crate) use facts::{geo_of, session_age_ms};
 pub(crate) use guarded::{Deed, Own, destination, release, within};
-use receive::refuse;
 pub(crate) use receive::request_id;
+use receive::{Received, refuse};
 pub(crate) use shadow::{Candidate, Lines};
 pub(crate) use visit::Visit;
 
@@ -67,17 +67,40 @@ impl From<Rejection> for End {
 
 /// Answers one request. What is answered on the gateway's own pages is done to its end even if the client goes away: a
 /// factor that is changed is told of, and an approval is written down.
-pub async fn run(
+///
+/// Not an `async fn`, as is nothing that every request goes through with something large: that would hold each argument
+/// twice.
+pub fn run(
+    worker: &Arc<Worker>,
+    request: Request<Incoming>,
+    connection: &Arc<Connection<LastCaller>>,
+) -> impl Future<Output = Response<Body>> + Send {
+    let head = request.method() == Method::HEAD;
+    async move {
+        let mut response = match request.method().is_safe() || !answer::is_own(request.uri().path())
+        {
+            true => answered(worker, receive::receive(&worker.gateway, request, connection)).await,
+            false => Box::pin(to_the_end(worker, request, connection)).await,
+        };
+        if head && matches!(response.body(), Body::Whole(_)) {
+            // HTTP/1 drops it by itself; on HTTP/2 a body would break the stream (RFC 9110 §9.3.2).
+            *response.body_mut() = Body::empty();
+        }
+        response
+    }
+}
+
+/// The same in a task of its own.
+async fn to_the_end(
     worker: &Arc<Worker>,
     request: Request<Incoming>,
     connection: &Arc<Connection<LastCaller>>,
 ) -> Response<Body> {
-    if request.method().is_safe() || !answer::is_own(request.uri().path()) {
-        return answered(worker, request, connection).await;
-    }
     let (worker, connection) = (worker.clone(), connection.clone());
     let (tasks, gateway) = (connection.tasks.clone(), worker.gateway.clone());
-    let to_the_end = async move { answered(&worker, request, &connection).await };
+    let to_the_end = async move {
+        answered(&worker, receive::receive(&worker.gateway, request, &connection)).await
+    };
     done(tasks.spawn(to_the_end).await, || {
         let request = request_id(&gateway, gateway.clock.now());
         gateway.pages.bare(StatusCode::SERVICE_UNAVAILABLE, &request)
@@ -94,29 +117,24 @@ fn done<T>(task: Result<T, JoinError>, cancelled: impl FnOnce() -> T) -> T {
     }
 }
 
-async fn answered(
-    worker: &Arc<Worker>,
-    request: Request<Incoming>,
-    connection: &Arc<Connection<LastCaller>>,
-) -> Response<Body> {
+async fn answered(worker: &Arc<Worker>, received: Received) -> Response<Body> {
     let gateway = &worker.gateway;
     let _in_flight = gateway.metrics.in_flight();
-    match receive::receive(gateway, request, connection) {
-        Ok((mut visit, body)) => {
-            let mut body = Arriving::Stream(body);
-            let into_page = visit.wants_script();
-            let ended = story(worker, &mut visit, &mut body).await;
-            let ended = match into_page && !visit.is_own() {
-                true => ended.map(inject::into_page),
-                false => ended,
-            };
-            if let Arriving::Stream(unread) = body {
-                Box::pin(read_out(&visit, unread)).await;
-            }
-            visit.close(gateway, ended)
-        }
-        Err(early) => receive::refuse_early(gateway, &early),
+    let (mut visit, body) = match received {
+        Ok(received) => received,
+        Err(early) => return receive::refuse_early(gateway, &early),
+    };
+    let mut body = Arriving::Stream(body);
+    let into_page = visit.wants_script();
+    let ended = story(worker, &mut visit, &mut body).await;
+    let ended = match into_page && !visit.is_own() {
+        true => ended.map(inject::into_page),
+        false => ended,
+    };
+    if let Arriving::Stream(unread) = body {
+        Box::pin(read_out(&visit, unread)).await;
     }
+    visit.close(gateway, ended)
 }
 
 /// site → identify → locate → classify → (ordinary | guarded).
@@ -428,7 +446,13 @@ async fn identify_by(
 ) -> Result<Option<Arc<Identity>>, End> {
     let (head, identifier) = (&visit.head, &visit.site.identifier);
     let recalled = (!guarded).then(|| {
-        identifier.recall_on(visit.token(), headers, head.query(), head.client, head.received)
+        identifier.recall_on(
+            visit.last_credentials(),
+            headers,
+            head.query(),
+            head.client,
+            head.received,
+        )
     });
     let answer = match recalled.flatten() {
         Some(answer) => answer,
@@ -460,43 +484,50 @@ async fn ordinary(
     body: Body,
     identity: Option<Arc<Identity>>,
 ) -> Result<Response<Body>, End> {
-    let tunnel = visit.take_upgrade();
-    let mut private = None;
-    if tunnel.is_some() {
-        let path = visit.head.path();
-        if !visit.site.actions.has_socket(path) {
-            return Err(Rejection::Unclassified("a WebSocket".into()).into());
-        }
-        private = visit.site.actions.socket(path).map(|_| visit.head.clone());
+    if let Some(tunnel) = visit.take_upgrade() {
+        return Box::pin(tunnelled(worker, visit, permit, body, (tunnel, identity))).await;
     }
+    let stamp = visit.stamp(None, false);
+    let cleared = Cleared::by_permit(permit, visit.part_with_head(), body);
+    let sent = worker.pool.forward(&visit.site.upstream, cleared, stamp).await;
+    sent.map_err(|error| visit.upstream_failed(&error, false).into())
+}
+
+/// The same for what asks to become a WebSocket.
+async fn tunnelled(
+    worker: &Arc<Worker>,
+    visit: &mut Visit,
+    permit: Permit,
+    body: Body,
+    (tunnel, identity): (Tunnel, Option<Arc<Identity>>),
+) -> Result<Response<Body>, End> {
+    let path = visit.head.path();
+    if !visit.site.actions.has_socket(path) {
+        return Err(Rejection::Unclassified("a WebSocket".into()).into());
+    }
+    let private = visit.site.actions.socket(path).map(|_| visit.head.clone());
     let mut head = visit.part_with_head();
     if private.is_some() {
         // What was compressed could not be read.
         head.headers.remove(http::header::SEC_WEBSOCKET_EXTENSIONS);
     }
     let cleared = Cleared::by_permit(permit, head, body);
-    let (upstream, stamp) = (&visit.site.upstream, visit.stamp(None, false));
-    let sent = match (tunnel, private) {
-        (None, _) => worker.pool.forward(upstream, cleared, stamp).await,
-        (Some(tunnel), Some(head)) => {
-            let opened = socket::open(worker, visit, tunnel, (cleared, stamp), (head, identity));
-            Box::pin(opened).await
-        }
-        (Some(Tunnel { client, .. }), None) => {
-            match Box::pin(worker.pool.upgrade(upstream, cleared, stamp)).await {
-                Ok(Upgrade::Answered(response)) => Ok(response),
-                Ok(Upgrade::Switched(response, server)) => {
-                    // Not among the connection's tasks: a drain does not wait for open WebSockets.
-                    tokio::spawn(async move {
-                        if let Err(error) = upgrade::tunnel(client, server).await {
-                            tracing::debug!(%error, "a WebSocket ended early");
-                        }
-                    });
-                    Ok(response)
-                }
-                Err(error) => Err(error),
+    let stamp = visit.stamp(None, false);
+    let sent = match private {
+        Some(head) => socket::open(worker, visit, tunnel, (cleared, stamp), (head, identity)).await,
+        None => match worker.pool.upgrade(&visit.site.upstream, cleared, stamp).await {
+            Ok(Upgrade::Answered(response)) => Ok(response),
+            Ok(Upgrade::Switched(response, server)) => {
+                // Not among the connection's tasks: a drain does not wait for open WebSockets.
+                tokio::spawn(async move {
+                    if let Err(error) = upgrade::tunnel(tunnel.client, server).await {
+                        tracing::debug!(%error, "a WebSocket ended early");
+                    }
+                });
+                Ok(response)
             }
-        }
+            Err(error) => Err(error),
+        },
     };
     sent.map_err(|error| visit.upstream_failed(&error, false).into())
 }

@@ -28,12 +28,15 @@ pub(super) struct Early {
     person: Option<Language>,
 }
 
-/// Reads the head and finds the site.
+/// What there is to be answered, or why there is nothing.
+pub(super) type Received = Result<(Box<Visit>, Incoming), Early>;
+
+/// Reads the head and finds the site. The visit is large, and would be moved several times if it were not boxed.
 pub(super) fn receive(
     gateway: &Gateway,
     request: Request<Incoming>,
     connection: &Arc<Connection<LastCaller>>,
-) -> Result<(Visit, Incoming), Early> {
+) -> Received {
     let now = gateway.clock.now();
     let id = request_id(gateway, now);
     let (mut parts, body) = request.into_parts();
@@ -73,7 +76,8 @@ pub(super) fn receive(
     let site =
         site.ok_or_else(|| Early { person: person(&head), ..fail(Rejection::Misdirected) })?;
     let upgrade = upgrade.map(|client| Tunnel { client, stop: connection.stop.clone() });
-    Ok((Visit::new(head, site, caller, connection.tasks.clone(), upgrade), body))
+    let visit = Visit::new(head, site, caller, connection.tasks.clone(), upgrade);
+    Ok((Box::new(visit), body))
 }
 
 /// The language of whoever would read a page.

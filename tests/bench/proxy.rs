@@ -21,6 +21,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use stepgate::world::{Clock, SystemClock};
 
+/// As in the gateway, so that the floor is what the gateway's stack costs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 3;
 const IDLE_CONNECTIONS: usize = 400;

@@ -20,7 +20,7 @@ use crate::audit::{RuleNoted, ShadowNoted};
 use crate::classify::{Action, Echo, Unclassified};
 use crate::forward::upgrade::asks_for_websocket;
 use crate::gateway::{Gateway, Site};
-use crate::identify::{Identity, LastToken};
+use crate::identify::{Identity, LastCredentials};
 use crate::inbound::Inbound;
 use crate::locate::Place;
 use crate::notices::Claimed;
@@ -170,9 +170,9 @@ impl Visit {
         self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last token that came from this caller.
-    pub(super) fn token(&self) -> &LastToken {
-        &self.caller.token
+    /// The last credentials that came from this caller.
+    pub(super) fn last_credentials(&self) -> &LastCredentials {
+        &self.caller.last_credentials
     }
 
     /// Who it is turned out to be.
