@@ -203,6 +203,59 @@ fn a_verified_token_is_recalled_until_it_ends() {
 }
 
 #[test]
+fn a_connection_that_remembers_its_last_credentials_says_what_any_other_says() {
+    let (world, keys) = (world(), Issuer::es256("k1"));
+    let from = &["cookie:session", "bearer"];
+    let keyed = api_keys(&["header:X-Key"], "[[key]]\nid = \"k\"\naccount = \"bob\"\n");
+    let site = world.identifier(vec![jwt(from, &[&keys]), keyed.clone()]);
+    let reloaded = world.after(vec![jwt(from, &[&keys]), keyed], Some(&site));
+    let other_keys = world.identifier(vec![jwt(from, &[&Issuer::es256("k2")])]);
+    let (alice, bob) = (keys.token(&claims("alice")), keys.token(&claims("bob")));
+    let key = |headers: HeaderMap| {
+        let mut headers = headers;
+        headers.insert("x-key", HeaderValue::from_static("k"));
+        headers
+    };
+    let cookies = |text: &str| headers(&[(COOKIE, text)]);
+    let heads = [
+        cookie(&alice),
+        cookie(&bob),
+        bearer(&alice),
+        bearer(&bob),
+        key(HeaderMap::new()),
+        key(cookie(&bob)),
+        key(cookie(&alice)),
+        cookies(&format!("session={alice}; session={alice}")),
+        cookies(&format!("session={alice}; lang=de")),
+        cookies("session=no-token"),
+        HeaderMap::new(),
+    ];
+    for head in &heads {
+        let _ = world.identify(&site, head, false, NOW);
+    }
+    let last = LastCredentials::default();
+    let later = NOW.plus_ms(600_000 + 60_000);
+    let mut remembered = 0;
+    for (first, head) in heads.iter().flat_map(|first| heads.iter().map(move |head| (first, head)))
+    {
+        for (site, query, now) in [
+            (&site, None, NOW),
+            (&site, Some("access_token=x"), NOW),
+            (&site, None, later),
+            (&reloaded, None, NOW),
+            (&other_keys, None, NOW),
+        ] {
+            for headers in [first, first, head] {
+                let said = site.recall_on(&last, headers, query, client(), now);
+                assert_eq!(said, site.recall(headers, query, client(), now), "{headers:?}");
+                remembered += u32::from(last.recall(&site.names, headers, now).is_some());
+            }
+        }
+    }
+    assert!(remembered > 0, "nothing was ever remembered");
+}
+
+#[test]
 fn a_token_in_its_leeway_may_not_act() {
     let (world, issuer) = (world(), Issuer::es256("k1"));
     let site = world.identifier(vec![jwt(&["bearer"], &[&issuer])]);
