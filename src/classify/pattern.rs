@@ -15,6 +15,8 @@ pub(super) struct Pattern {
     /// The path.
     pub text: String,
     segments: Vec<Segment>,
+    /// It has no parameter: its text is all there is to compare.
+    literal: bool,
     /// Only bodies whose member says so.
     pub operation: Option<Operation>,
 }
@@ -68,7 +70,8 @@ impl Pattern {
             .split('/')
             .map(Segment::parse)
             .collect::<Result<Vec<_>, _>>()?;
-        let pattern = Self { method, text: path.to_owned(), segments, operation };
+        let literal = segments.iter().all(|segment| matches!(segment, Segment::Literal(_)));
+        let pattern = Self { method, text: path.to_owned(), segments, literal, operation };
         let names: Vec<&str> = pattern.parameters().collect();
         if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name))
         {
@@ -109,7 +112,7 @@ impl Pattern {
     }
 
     pub fn is_literal(&self) -> bool {
-        self.parameters().next().is_none()
+        self.literal
     }
 
     /// Whether this is the very path.
@@ -123,6 +126,9 @@ impl Pattern {
     }
 
     fn fits_by(&self, path: &str, same: impl Fn(&str, &str) -> bool) -> bool {
+        if self.literal {
+            return same(&self.text, path);
+        }
         let mut given = path.strip_prefix('/').unwrap_or("").split('/');
         self.segments.iter().all(|segment| {
             given.next().is_some_and(|text| match segment {
@@ -203,6 +209,15 @@ mod tests {
         assert!(!orders.fits("/orders/7/8/fills"));
         assert!(!orders.fits("/Orders/7/fills"));
         assert!(orders.fits_loosely("/ORDERS/7/fills"));
+    }
+
+    #[test]
+    fn a_path_without_parameters_is_its_own_text() {
+        let order = pattern("POST /v5/Order");
+        assert!(order.fits("/v5/Order") && order.fits_loosely("/V5/order"));
+        for other in ["/v5/order", "/v5/Order/", "/v5/Orders", "/v5", "v5/Order", ""] {
+            assert!(!order.fits(other), "{other}");
+        }
     }
 
     #[test]

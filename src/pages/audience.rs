@@ -37,8 +37,10 @@ pub fn audience(inbound: &Inbound) -> Audience {
 
 fn is_form(headers: &HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let essence = media_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    matches!(&*essence, "application/x-www-form-urlencoded" | "multipart/form-data" | "text/plain")
+    let essence = media_type.split(';').next().unwrap_or("").trim();
+    ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"]
+        .iter()
+        .any(|form| essence.eq_ignore_ascii_case(form))
 }
 
 /// `text/html` is named with a weight above 0; `*/*` is what programs send.
