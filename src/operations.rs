@@ -286,7 +286,7 @@ impl Operations for Desk {
         })
     }
 
-    fn freeze(&self, account: AccountId, order: Order) -> Answer<'_, ()> {
+    fn freeze(&self, account: AccountId, order: Order) -> Answer<'_, bool> {
         Box::pin(async move {
             let by = format!("operator:{}", order.by);
             let now = self.gateway().clock.now();
@@ -294,7 +294,9 @@ impl Operations for Desk {
             self.note(Event::Frozen, &account, format!("{by}: {}", order.reason));
             let about = Happened::Frozen { by: FrozenBy::Operator };
             self.tell(&account, about, Vec::new());
-            Ok(())
+            // It is frozen whether or not this can be told.
+            let card = self.gateway().store.account(&account, now).await;
+            Ok(card.map_or(true, |card| card.was_seen()))
         })
     }
 

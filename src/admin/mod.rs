@@ -50,7 +50,8 @@ pub trait Operations: Send + Sync {
     fn account(&self, account: AccountId) -> Answer<'_, AccountCard>;
     /// How a request of the account would be received now; changes nothing.
     fn standing(&self, account: AccountId, about: About) -> Answer<'_, StandingSeen>;
-    fn freeze(&self, account: AccountId, order: Order) -> Answer<'_, ()>;
+    /// `false` if nothing was ever heard of the account, which is frozen all the same.
+    fn freeze(&self, account: AccountId, order: Order) -> Answer<'_, bool>;
     /// `false` if it was not frozen.
     fn thaw(&self, account: AccountId, order: Order) -> Answer<'_, bool>;
     /// Enrols all of them, or none: then `OperationError::Refused` names the lines. What replaces a factor waits for a

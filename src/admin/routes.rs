@@ -199,8 +199,8 @@ async fn perform(
             json_reply(StatusCode::OK, &operations.standing(id, read(body)?).await?)
         }
         Place::Freeze(id) => {
-            operations.freeze(id, order(body)?).await?;
-            json_reply(StatusCode::OK, &json!({"frozen": true}))
+            let seen = operations.freeze(id, order(body)?).await?;
+            json_reply(StatusCode::OK, &json!({"frozen": true, "seen": seen}))
         }
         Place::Thaw(id) => {
             let thawed = operations.thaw(id, order(body)?).await?;

@@ -133,8 +133,18 @@ impl Operator {
     /// # Errors
     /// If the gateway does not answer.
     pub fn freeze(&self, account: &str) -> anyhow::Result<ExitCode> {
-        let path = account_path("account", &self.account(account)?, "/freeze");
-        self.post(&path, json!({ "by": by() }).to_string())
+        let account = self.account(account)?;
+        let path = account_path("account", &account, "/freeze");
+        let reply =
+            self.runtime.block_on(self.client.post(&path, json!({ "by": by() }).to_string()))?;
+        let said: serde_json::Value = serde_json::from_str(&reply.body).unwrap_or_default();
+        if reply.is_ok() && said["seen"] == false {
+            eprintln!(
+                "stepgate: warning: nothing was ever heard of the account `{}/{}`: is this how the exchange names it?",
+                account.group, account.name
+            );
+        }
+        Ok(print(&reply))
     }
 
     /// # Errors

@@ -130,6 +130,14 @@ pub struct AccountCard {
     pub blocked_until: Option<UnixMs>,
 }
 
+impl AccountCard {
+    /// Whether anything but an operator's order was ever heard of it. A name without that may be misspelt.
+    pub fn was_seen(&self) -> bool {
+        let traces = self.countries.len() + self.asns.len() + self.factors.len() + self.addresses;
+        traces > 0 || self.last.is_some() || self.failures > 0
+    }
+}
+
 /// An enrolled factor without its secret.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FactorCard {

@@ -106,8 +106,8 @@ impl Operations for Fake {
         };
         self.say(format!("standing of {account} as {}", about.credential.id), seen)
     }
-    fn freeze(&self, account: AccountId, order: Order) -> Answer<'_, ()> {
-        self.say(format!("freeze {account} by {} for {}", order.by, order.reason), ())
+    fn freeze(&self, account: AccountId, order: Order) -> Answer<'_, bool> {
+        self.say(format!("freeze {account} by {} for {}", order.by, order.reason), true)
     }
     fn thaw(&self, account: AccountId, order: Order) -> Answer<'_, bool> {
         self.say(format!("thaw {account} by {}", order.by), true)

@@ -123,6 +123,27 @@ async fn a_reset_waits_for_another_operator_and_the_record_names_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_recorded_is_not_approved() {
+    let world = World::edited(POLICY, OKX, "", |kit| {
+        with_operators(kit);
+        std::os::unix::fs::symlink("/dev/full", kit.dir.join("audit/stepgate.jsonl")).unwrap();
+    })
+    .await;
+    let first = ask(&world, CAROL, "/factor/import", &app("alice", TOTP_SECRET)).await;
+    assert_eq!(first.status, 200, "{}", first.text());
+    let id = waits(&ask(&world, CAROL, RESET, LOST).await);
+    let approved = ask(&world, DAVE, "/factor/approve", &named(&id)).await;
+    assert_eq!(approved.status, 503, "{}", approved.text());
+    assert!(approved.text().contains("nothing was done"), "{}", approved.text());
+    assert_eq!(kinds(&world, "alice").await, ["totp"]);
+    assert_eq!(
+        ask(&world, DAVE, "/factor/approve", &named(&id)).await.status,
+        404,
+        "it is used up"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_replaces_is_a_reset_and_a_first_one_is_not() {
     let world = world().await;
     let line = |secret: &str| app("alice", secret);
@@ -314,6 +335,20 @@ async fn the_command_line_asks_lists_and_approves_with_the_token_of_whoever_it_i
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert!(kinds(&world, "alice").await.is_empty());
     noted(&world, "operator:carol, approved by operator:admin (").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_freezes_a_name_that_was_never_heard_of_is_told_so() {
+    let world = world().await;
+    let frozen = stepgate(&world, &["account", "freeze", "alcie"]);
+    let warning = String::from_utf8_lossy(&frozen.stderr);
+    assert!(frozen.status.success() && warning.contains("`main/alcie`"), "{warning}");
+    assert!(String::from_utf8_lossy(&frozen.stdout).contains(r#""frozen":true"#));
+    let card = world.admin("GET", "/account/main/alcie", "").await.json();
+    assert!(card["frozen"].is_object(), "it is frozen all the same: {card}");
+    let frozen = stepgate(&world, &["account", "freeze", "alice"]);
+    assert_eq!(String::from_utf8_lossy(&frozen.stderr), "");
+    assert!(String::from_utf8_lossy(&frozen.stdout).contains(r#""seen":true"#));
 }
 
 #[tokio::test(flavor = "multi_thread")]
