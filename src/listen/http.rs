@@ -54,7 +54,7 @@ pub(super) async fn serve<H: Handler>(
         let (handler, connection) = (worker.handler.clone(), connection.clone());
         // Boxed at once: the library moves it several times, it is large, and a connection that lies idle need not keep
         // room for it.
-        Box::pin(answered(handler, request, connection, pulse.clone()))
+        Box::pin(answer(handler, request, connection, pulse.clone()))
     });
     let watch = match h2 {
         true => Watch::Http2(Meter::new()),
@@ -162,7 +162,7 @@ async fn drive<H>(
 }
 
 /// Not an `async fn`: that would hold the request twice.
-fn answered<H: Handler>(
+fn answer<H: Handler>(
     handler: Arc<H>,
     request: Request<Incoming>,
     connection: Arc<Connection<H::Place>>,
@@ -173,8 +173,8 @@ fn answered<H: Handler>(
         let refuse = |status| last(handler.refuse(status, &connection), connection.h2);
         let response = match check(&request) {
             Ok(()) => {
-                let answer = pin!(handler.handle(request, &connection));
-                caught(answer).await.unwrap_or_else(|| refuse(StatusCode::INTERNAL_SERVER_ERROR))
+                let handled = pin!(handler.handle(request, &connection));
+                caught(handled).await.unwrap_or_else(|| refuse(StatusCode::INTERNAL_SERVER_ERROR))
             }
             Err((status, why)) => {
                 tracing::debug!(why, "refused a request");

@@ -346,6 +346,8 @@ async fn whoever_freezes_a_name_that_was_never_heard_of_is_told_so() {
     assert!(String::from_utf8_lossy(&frozen.stdout).contains(r#""frozen":true"#));
     let card = world.admin("GET", "/account/main/alcie", "").await.json();
     assert!(card["frozen"].is_object(), "it is frozen all the same: {card}");
+    let first = ask(&world, CAROL, "/factor/import", &app("alice", TOTP_SECRET)).await;
+    assert_eq!(first.status, 200, "{}", first.text());
     let frozen = stepgate(&world, &["account", "freeze", "alice"]);
     assert_eq!(String::from_utf8_lossy(&frozen.stderr), "");
     assert!(String::from_utf8_lossy(&frozen.stdout).contains(r#""seen":true"#));

@@ -144,6 +144,32 @@ async fn a_new_passkey_waits_and_the_older_one_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_passkey_that_came_of_age_during_a_freeze_does_not_end_it_and_an_older_one_does() {
+    let world = World::with_policy(POLICY).await;
+    world.enrol_totp("alice").await;
+    let alice = world.session("alice", "s1").await;
+    let (old, new) = (Authenticator::new(b"old"), Authenticator::new(b"new"));
+    assert_eq!(makes(&world, &alice, &old).await.status, 200);
+    world.wait_s(86_401);
+    let alice = world.session("alice", "s2").await;
+    assert_eq!(makes(&world, &alice, &new).await.status, 200);
+    let change = alice.post_json(RECOVERY, "{}").await;
+    let at = format!("/.stepgate/challenge/{}/reject", change.challenge());
+    assert_eq!(alice.post_json(&at, r#"{"freeze":true}"#).await.status, 200);
+    world.wait_s(2 * 86_400);
+    let alice = world.session("alice", "s3").await;
+    let asked = alice.post_json("/.stepgate/thaw", "{}").await;
+    let at = format!("/.stepgate/challenge/{}", asked.challenge());
+    let asked = options(&alice, &at).await;
+    let allowed = asked["publicKey"]["allowCredentials"].as_array().unwrap();
+    assert_eq!(allowed.iter().map(|it| &it["id"]).collect::<Vec<_>>(), [&json!(encode(b"old"))]);
+    is_refused(&gives(&alice, &at, &new.get(&asked, &Says::default())).await);
+    let asked = options(&alice, &at).await;
+    assert_eq!(gives(&alice, &at, &old.get(&asked, &Says::default())).await.status, 200);
+    assert_eq!(alice.post_json("/.stepgate/thaw", "{}").await.status, 202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_all_wait_a_young_passkey_changes_factors() {
     let world = World::with_policy(POLICY).await;
     let alice = world.session("alice", "s1").await;
