@@ -15,7 +15,7 @@ const QUICK_BYTES_MAX: usize = 256;
 /// Proxies and frameworks in a row have been seen to decode three times.
 const DECODE_ROUNDS: usize = 3;
 /// Suffixes that frameworks route to the same handler as the bare path.
-const SUFFIXES: [&str; 5] = [".json", ".do", ".action", ".html", ".css"];
+const SUFFIXES: [&str; 6] = [".json", ".do", ".action", ".html", ".css", ".xml"];
 
 /// Extensions of scripts that take the path behind their name for the request's (RFC 3875 §4.1.5).
 const SCRIPTS: [&str; 11] =

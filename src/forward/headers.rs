@@ -218,25 +218,27 @@ fn must_not_come_down(name: &str) -> bool {
     }
 }
 
-/// Spelt with `_`, these become the field itself in servers that turn header names into variables
-/// (RFC 3875 §4.1.18), and contradict the one that was checked.
+/// Spelt with another mark, these become the field itself in servers that turn header names into
+/// variables (RFC 3875 §4.1.18), and contradict the one that was checked.
 fn is_alias(name: &str) -> bool {
-    name.contains('_') && is_any(name, &["content-type", "content-length", "content-encoding"])
+    let odd = |byte: u8| !byte.is_ascii_alphanumeric() && byte != b'-';
+    name.bytes().any(odd) && is_any(name, &["content-type", "content-length", "content-encoding"])
 }
 
 fn is_any(name: &str, known: &[&str]) -> bool {
     known.iter().any(|known| is(name, known))
 }
 
-/// Equal up to case, and with `_` for `-`.
+/// Equal up to case, and with any mark for `-`: CGI knows letters, digits and `_` only (RFC 3875 §4.1.18), and servers
+/// that speak it turn one, several or all of the others into that.
 fn is(name: &str, known: &str) -> bool {
     name.len() == known.len() && starts(name, known)
 }
 
 fn starts(name: &str, known: &str) -> bool {
     let same = |(ours, theirs): (&u8, &u8)| match ours {
-        b'_' => *theirs == b'-',
-        byte => byte.to_ascii_lowercase() == *theirs,
+        byte if byte.is_ascii_alphanumeric() => byte.to_ascii_lowercase() == *theirs,
+        _ => *theirs == b'-',
     };
     name.len() >= known.len() && name.as_bytes().iter().zip(known.as_bytes()).all(same)
 }
@@ -343,6 +345,9 @@ mod tests {
             "stepgate_assertion",
             "Step-Up-Code",
             "Step_Up_Code",
+            "Step.Up~Code",
+            "X.Forwarded.For",
+            "Stepgate~Assertion",
             "Content_Type",
             "Content_Length",
             "Proxy",

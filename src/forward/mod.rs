@@ -59,6 +59,9 @@ pub enum ForwardError {
     /// The upstream has not seen the request.
     #[error("the request was not sent")]
     NotSent(#[source] Cause),
+    /// The client's body broke off while it was passed on; answer 400. The upstream has seen a broken request.
+    #[error("the request's body broke off")]
+    BrokenBody,
     /// The upstream may have executed the request: its outcome is unknown.
     #[error("no answer to a request that may have been sent")]
     NoAnswer(#[source] Cause),
@@ -86,7 +89,7 @@ pub enum Cause {
 impl Pool {
     /// Sends the request and returns the answer as soon as its head is there; both bodies stream.
     ///
-    /// Dropping the future or the answer's body ends the exchange. A guarded request must therefore
+    /// Not an `async fn`: that would hold the request twice. Dropping the future or the answer's body ends the exchange. A guarded request must therefore
     /// run in a task of its own, so that a client that goes away does not make its outcome unknown.
     ///
     /// # Errors
@@ -122,6 +125,9 @@ impl Pool {
                     }
                     Err(failure) => *failure,
                 };
+                if !guarded && failure.cause.is_of_the_body() {
+                    return Err(ForwardError::BrokenBody);
+                }
                 let sent = failure.unsent.is_none();
                 let spare = spare.filter(|_| failure.cause.is_stale());
                 let again = failure.unsent.or_else(|| spare.and_then(Spare::request));
@@ -182,6 +188,11 @@ struct Failure {
 }
 
 impl Cause {
+    /// What failed is the body that was to be sent.
+    fn is_of_the_body(&self) -> bool {
+        matches!(self, Self::Http(error) if error.is_user())
+    }
+
     /// The connection ended without a word of an answer.
     fn is_stale(&self) -> bool {
         match self {

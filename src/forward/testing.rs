@@ -184,7 +184,7 @@ impl Handler for Through {
 fn refusal(error: &ForwardError) -> Response<Body> {
     let mut response = Response::new(Body::whole(format!("{error:?}")));
     *response.status_mut() = match error {
-        ForwardError::Refused(_) => StatusCode::BAD_REQUEST,
+        ForwardError::Refused(_) | ForwardError::BrokenBody => StatusCode::BAD_REQUEST,
         ForwardError::NotSent(_) => StatusCode::BAD_GATEWAY,
         ForwardError::NoAnswer(_) => StatusCode::GATEWAY_TIMEOUT,
     };

@@ -246,6 +246,23 @@ async fn a_safe_request_that_fails_on_a_new_connection_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_body_that_breaks_off_is_not_the_upstreams_fault() {
+    let recorder = Recorder::start(|_| Some(OK)).await;
+    let (pool, upstream) = (pool(), upstream(&recorder.url()));
+    for again in [false, true] {
+        let parts: [Result<_, std::io::Error>; 2] = [
+            Ok(Frame::data(Bytes::from_static(b"half"))),
+            Err(std::io::ErrorKind::UnexpectedEof.into()),
+        ];
+        let body = Body::stream(StreamBody::new(futures_util::stream::iter(parts)));
+        let cleared = cleared(Method::POST, "/x", body);
+        let result = within(pool.forward(&upstream, cleared, stamp(false))).await;
+        assert!(matches!(result, Err(ForwardError::BrokenBody)), "{again} {:?}", result.err());
+        assert!(!pool.keeps_any(), "nothing follows a broken message");
+    }
+}
+
+#[tokio::test]
 async fn a_guarded_request_is_sent_once_whatever_happens() {
     for method in [Method::GET, Method::POST] {
         let recorder = Recorder::start(|number| (number == 0).then_some(OK)).await;

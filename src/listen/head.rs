@@ -153,7 +153,7 @@ impl Gate {
             }
             Look::TooLarge(at) => {
                 self.released = fresh[at..].to_vec();
-                self.let_overflow();
+                self.let_overflow(0);
                 at
             }
             Look::Refuse(at, why) => {
@@ -184,7 +184,7 @@ impl Gate {
                 let next = self.released.split_off(at);
                 self.hold(next);
             }
-            Look::TooLarge(_) => self.let_overflow(),
+            Look::TooLarge(at) => self.let_overflow(at),
             Look::Refuse(at, why) => {
                 self.released.truncate(at);
                 self.refuse(why);
@@ -210,12 +210,12 @@ impl Gate {
         self.released.push(0);
     }
 
-    /// Gives the library as much of the head as its own limit, or its too many lines: it answers
-    /// 431 and closes.
-    fn let_overflow(&mut self) {
+    /// Gives the library what came before the head, and as much of that as its own limit, or its too many lines: it
+    /// answers 431 and closes.
+    fn let_overflow(&mut self, at: usize) {
         tracing::debug!("refused a request head that is too large");
         self.state = State::Refused;
-        self.released.truncate(self.released.len().min(HEAD_BYTES_MAX));
+        self.released.truncate(at + HEAD_BYTES_MAX);
     }
 
     /// Gives the library a byte that no chunk can hold there: who reads the body gets an error and
@@ -544,6 +544,26 @@ mod tests {
 
     fn get(fields: &str) -> String {
         format!("GET /a?b HTTP/1.1\r\n{fields}\r\n")
+    }
+
+    #[test]
+    fn a_head_that_is_too_large_takes_nothing_from_what_came_before_it() {
+        let lines = "a:b\r\n".repeat(HEADERS_MAX + 1);
+        let too_large = format!("GET /b HTTP/1.1\r\nHost: b\r\n{lines}\r\n");
+        let fields = format!("Host: a\r\nx: {}\r\n", "a".repeat(32_400));
+        let body = format!("{fields}Content-Length: 500\r\n\r\n{}", "b".repeat(500));
+        for before in [
+            get(&fields),
+            get(&fields).replace("\r\n\r\n", &format!("\r\n{}", &body[fields.len()..])),
+        ] {
+            let whole = format!("{before}{too_large}");
+            let seen = through(&[whole.as_bytes()]);
+            assert!(seen.starts_with(before.as_bytes()) && seen.len() > before.len());
+            for cut in [1, 32_300, before.len() - 1, before.len(), before.len() + 9] {
+                let (one, other) = whole.as_bytes().split_at(cut);
+                assert_eq!(through(&[one, other]).len(), seen.len(), "cut at {cut}");
+            }
+        }
     }
 
     #[test]

@@ -582,7 +582,9 @@ impl Ending {
                 let settled = self.observe(parts.status.as_u16(), &prefix);
                 (settled, Some(parts.status.as_u16()), Ok(Response::from_parts(parts, body)))
             }
-            Err(error @ ForwardError::NoAnswer(_)) => (Settled::Unknown, None, Err(error)),
+            Err(error @ (ForwardError::NoAnswer(_) | ForwardError::BrokenBody)) => {
+                (Settled::Unknown, None, Err(error))
+            }
             Err(error) => (Settled::Refused, None, Err(error)),
         };
         let learn = self.learn.filter(|_| settled == Settled::Done);
@@ -633,7 +635,8 @@ fn fate_of(
     match (sent, settled) {
         (Ok(response), Settled::Done) => Fate::Accepted { at, led_to: led_to(response) },
         (Ok(response), Settled::Refused) => Fate::Refused { at, led_to: led_to(response) },
-        (Ok(_), Settled::Unknown) | (Err(ForwardError::NoAnswer(_)), _) => Fate::Unknown { at },
+        (Ok(_), Settled::Unknown)
+        | (Err(ForwardError::NoAnswer(_) | ForwardError::BrokenBody), _) => Fate::Unknown { at },
         (Err(ForwardError::Refused(why)), _) => not_sent(Rejection::BadRequest(why)),
         (Err(ForwardError::NotSent(_)), _) => not_sent(Rejection::BadGateway),
     }

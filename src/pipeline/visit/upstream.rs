@@ -72,11 +72,17 @@ impl Visit {
         error: &ForwardError,
         guarded: bool,
     ) -> Rejection {
+        if let ForwardError::BrokenBody = error {
+            tracing::debug!(request = %self.head.request, "a request's body broke off on its way");
+            return Rejection::BadRequest("the body ended early");
+        }
         tracing::warn!(%error, request = %self.head.request, "the upstream gave no answer");
         match error {
             ForwardError::Refused(why) => Rejection::BadRequest(why),
             ForwardError::NotSent(_) => Rejection::BadGateway,
-            ForwardError::NoAnswer(_) => Rejection::NoAnswer { unknown: guarded },
+            ForwardError::NoAnswer(_) | ForwardError::BrokenBody => {
+                Rejection::NoAnswer { unknown: guarded }
+            }
         }
     }
 }
