@@ -170,11 +170,18 @@ pub fn start_on(
         .build()?;
     let stop = CancellationToken::new();
     let parts = Arc::new(build(&config, &start, &background, &stop, around)?);
-    // Before anybody is let in: what is `sending` now is of an earlier run.
-    background.block_on(operations::settle_orphans(&parts.gateway))?;
-    background.block_on(patiently(|| parts.gateway.suspended.refresh(&parts.gateway)))?;
-    let admin = open_admin(&config, &parts, &background, &stop)?;
-    let listening = open_listener(&config, &parts, &stop)?;
+    let open = || {
+        // Before anybody is let in: what is `sending` now is of an earlier run.
+        background.block_on(operations::settle_orphans(&parts.gateway))?;
+        background.block_on(patiently(|| parts.gateway.suspended.refresh(&parts.gateway)))?;
+        let admin = open_admin(&config, &parts, &background, &stop)?;
+        Ok((admin, open_listener(&config, &parts, &stop)?))
+    };
+    let (admin, listening) = open().inspect_err(|_: &StartError| {
+        stop.cancel();
+        // The process is about to end, and its last record is not to be cut off by that.
+        parts.gateway.audit.close();
+    })?;
     let gateway = &parts.gateway;
     gateway.audit.note(Record::new(gateway.clock.now(), Event::Started));
     background.spawn(crate::reload::watch(parts.clone(), stop.clone()));

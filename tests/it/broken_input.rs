@@ -482,6 +482,11 @@ async fn it_does_not_start_on_a_port_in_use() {
     let (before, after) = text.rsplit_once("127.0.0.1:0").unwrap();
     std::fs::write(kit.config(), format!("{before}{taken}{after}")).unwrap();
     assert_eq!(refusal(&kit.dir), wanted);
+    let log = std::fs::read_to_string(kit.dir.join("audit/stepgate.jsonl")).unwrap();
+    let events: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.iter().filter(|event| event["event"] == "stopped").count(), 2, "{log}");
+    assert_eq!(events.last().unwrap()["event"], "checkpoint", "the end is signed: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
