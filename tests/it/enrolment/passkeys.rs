@@ -111,19 +111,24 @@ async fn sms_with(world: &World, what: &str) -> String {
     panic!("nobody was told: {}", world.sms());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_passkey_waits_and_the_older_one_does_not() {
-    let world = World::with_policy(POLICY).await;
+/// Alice with a passkey that she may use, and one that she has made a moment ago.
+async fn alice_with_two(world: &World) -> (Client, Authenticator, Authenticator) {
     world.enrol_totp("alice").await;
     let alice = world.session("alice", "s1").await;
     let (old, new) = (Authenticator::new(b"old"), Authenticator::new(b"new"));
-    assert_eq!(makes(&world, &alice, &old).await.status, 200);
+    assert_eq!(makes(world, &alice, &old).await.status, 200);
     world.wait_s(86_401);
     let alice = world.session("alice", "s2").await;
-    let made = makes(&world, &alice, &new).await;
+    let made = makes(world, &alice, &new).await;
     assert_eq!(made.status, 200, "{}", made.text());
     assert!(made.json()["recovery_codes"].is_null(), "there are some already");
+    (alice, old, new)
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_passkey_waits_and_the_older_one_does_not() {
+    let world = World::with_policy(POLICY).await;
+    let (alice, old, new) = alice_with_two(&world).await;
     let asked = alice.post_json(WITHDRAW, withdrawal("5", "TA")).await;
     let at = format!("/.stepgate/challenge/{}", asked.challenge());
     let asked = options(&alice, &at).await;
@@ -146,13 +151,7 @@ async fn a_new_passkey_waits_and_the_older_one_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_passkey_that_came_of_age_during_a_freeze_does_not_end_it_and_an_older_one_does() {
     let world = World::with_policy(POLICY).await;
-    world.enrol_totp("alice").await;
-    let alice = world.session("alice", "s1").await;
-    let (old, new) = (Authenticator::new(b"old"), Authenticator::new(b"new"));
-    assert_eq!(makes(&world, &alice, &old).await.status, 200);
-    world.wait_s(86_401);
-    let alice = world.session("alice", "s2").await;
-    assert_eq!(makes(&world, &alice, &new).await.status, 200);
+    let (alice, old, new) = alice_with_two(&world).await;
     let change = alice.post_json(RECOVERY, "{}").await;
     let at = format!("/.stepgate/challenge/{}/reject", change.challenge());
     assert_eq!(alice.post_json(&at, r#"{"freeze":true}"#).await.status, 200);
