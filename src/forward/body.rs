@@ -22,15 +22,27 @@ pub(super) struct Outgoing {
 
 /// How far a request body has been taken.
 #[derive(Clone, Default)]
-pub(super) struct Progress(Arc<(AtomicU64, AtomicBool)>);
+pub(super) struct Progress(Arc<Taken>);
+
+#[derive(Default)]
+struct Taken {
+    frames: AtomicU64,
+    ended: AtomicBool,
+    broken: AtomicBool,
+}
 
 impl Progress {
     pub(super) fn frames(&self) -> u64 {
-        self.0.0.load(Relaxed)
+        self.0.frames.load(Relaxed)
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.0.1.load(Relaxed)
+        self.0.ended.load(Relaxed)
+    }
+
+    /// The client gave an error instead of the rest.
+    pub(super) fn is_broken(&self) -> bool {
+        self.0.broken.load(Relaxed)
     }
 }
 
@@ -56,9 +68,12 @@ impl HttpBody for Outgoing {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         if let Some(progress) = &this.progress {
-            progress.0.0.fetch_add(1, Relaxed);
+            progress.0.frames.fetch_add(1, Relaxed);
             if frame.is_none() || this.body.is_end_stream() {
-                progress.0.1.store(true, Relaxed);
+                progress.0.ended.store(true, Relaxed);
+            }
+            if matches!(frame, Some(Err(_))) {
+                progress.0.broken.store(true, Relaxed);
             }
         }
         Poll::Ready(frame.filter(is_not_trailers))

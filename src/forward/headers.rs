@@ -178,10 +178,10 @@ fn remove_listed(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes every field whose name is `unwanted`. Looks over the fields once more for each of them, because hardly any
-/// head has more than one.
+/// Removes every field whose name is `unwanted`. Looks at each once, however many there are.
 fn remove(headers: &mut HeaderMap, unwanted: fn(&str) -> bool) {
-    while let Some(name) = headers.keys().find(|name| unwanted(name.as_str())).cloned() {
+    let found = headers.keys().filter(|name| unwanted(name.as_str())).cloned();
+    for name in found.collect::<Vec<_>>() {
         headers.remove(name);
     }
 }

@@ -89,8 +89,9 @@ pub enum Cause {
 impl Pool {
     /// Sends the request and returns the answer as soon as its head is there; both bodies stream.
     ///
-    /// Not an `async fn`: that would hold the request twice. Dropping the future or the answer's body ends the exchange. A guarded request must therefore
-    /// run in a task of its own, so that a client that goes away does not make its outcome unknown.
+    /// Not an `async fn`: that would hold the request twice. Dropping the future or the answer's body
+    /// ends the exchange. A guarded request must therefore run in a task of its own, so that a client
+    /// that goes away does not make its outcome unknown.
     ///
     /// # Errors
     /// `ForwardError`; for a guarded request only `NoAnswer` leaves the outcome open.
@@ -125,7 +126,7 @@ impl Pool {
                     }
                     Err(failure) => *failure,
                 };
-                if !guarded && failure.cause.is_of_the_body() {
+                if progress.is_some_and(|progress| progress.is_broken()) {
                     return Err(ForwardError::BrokenBody);
                 }
                 let sent = failure.unsent.is_none();
@@ -188,11 +189,6 @@ struct Failure {
 }
 
 impl Cause {
-    /// What failed is the body that was to be sent.
-    fn is_of_the_body(&self) -> bool {
-        matches!(self, Self::Http(error) if error.is_user())
-    }
-
     /// The connection ended without a word of an answer.
     fn is_stale(&self) -> bool {
         match self {

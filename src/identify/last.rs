@@ -90,7 +90,7 @@ fn is_equal(one: &[u8], other: &[u8]) -> bool {
 /// Longer than any head.
 const NO_LENGTH: u32 = u32::MAX;
 /// What a connection may keep of its last request.
-const SAID_BYTES_MAX: usize = 4096;
+const SAID_BYTES_MAX: usize = 2048;
 
 #[cfg(test)]
 mod tests {

@@ -125,18 +125,23 @@ async fn alice_with_two(world: &World) -> (Client, Authenticator, Authenticator)
     (alice, old, new)
 }
 
+/// The challenge asks for the older one, is not approved by the other, and then by it.
+async fn only_the_old_one(alice: &Client, at: &str, old: &Authenticator, new: &Authenticator) {
+    let asked = options(alice, at).await;
+    let allowed = asked["publicKey"]["allowCredentials"].as_array().unwrap();
+    assert_eq!(allowed.iter().map(|it| &it["id"]).collect::<Vec<_>>(), [&json!(encode(b"old"))]);
+    is_refused(&gives(alice, at, &new.get(&asked, &Says::default())).await);
+    let asked = options(alice, at).await;
+    assert_eq!(gives(alice, at, &old.get(&asked, &Says::default())).await.status, 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_passkey_waits_and_the_older_one_does_not() {
     let world = World::with_policy(POLICY).await;
     let (alice, old, new) = alice_with_two(&world).await;
     let asked = alice.post_json(WITHDRAW, withdrawal("5", "TA")).await;
     let at = format!("/.stepgate/challenge/{}", asked.challenge());
-    let asked = options(&alice, &at).await;
-    let allowed = asked["publicKey"]["allowCredentials"].as_array().unwrap();
-    assert_eq!(allowed.iter().map(|it| &it["id"]).collect::<Vec<_>>(), [&json!(encode(b"old"))]);
-    is_refused(&gives(&alice, &at, &new.get(&asked, &Says::default())).await);
-    let asked = options(&alice, &at).await;
-    assert_eq!(gives(&alice, &at, &old.get(&asked, &Says::default())).await.status, 200);
+    only_the_old_one(&alice, &at, &old, &new).await;
     // Nor does the young one change factors where another one can.
     let change = alice.post_json(RECOVERY, "{}").await;
     let at = format!("/.stepgate/challenge/{}", change.challenge());
@@ -159,12 +164,7 @@ async fn a_passkey_that_came_of_age_during_a_freeze_does_not_end_it_and_an_older
     let alice = world.session("alice", "s3").await;
     let asked = alice.post_json("/.stepgate/thaw", "{}").await;
     let at = format!("/.stepgate/challenge/{}", asked.challenge());
-    let asked = options(&alice, &at).await;
-    let allowed = asked["publicKey"]["allowCredentials"].as_array().unwrap();
-    assert_eq!(allowed.iter().map(|it| &it["id"]).collect::<Vec<_>>(), [&json!(encode(b"old"))]);
-    is_refused(&gives(&alice, &at, &new.get(&asked, &Says::default())).await);
-    let asked = options(&alice, &at).await;
-    assert_eq!(gives(&alice, &at, &old.get(&asked, &Says::default())).await.status, 200);
+    only_the_old_one(&alice, &at, &old, &new).await;
     assert_eq!(alice.post_json("/.stepgate/thaw", "{}").await.status, 202);
 }
 
