@@ -47,7 +47,7 @@ pub(crate) fn seal(
         method: head.method.as_str().to_owned(),
         host: head.host.clone(),
         authority: head.authority.clone(),
-        target: head.target.clone(),
+        target: (&*head.target).into(),
         headers,
         body: STANDARD.encode(body),
     };
@@ -76,7 +76,7 @@ pub(super) fn open(
         method: Method::from_bytes(packed.method.as_bytes()).ok()?,
         host: packed.host,
         authority: packed.authority,
-        target: packed.target,
+        target: (&*packed.target).into(),
         version: Version::HTTP_11,
         headers,
         client: releasing.client,

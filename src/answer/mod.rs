@@ -51,11 +51,9 @@ pub(crate) fn is_own(path: &str) -> bool {
 /// Whether a path that is not the gateway's own would be taken for it by somebody: such a request is
 /// for nobody. Behind the gateway may be another one, or a server that tidies paths up.
 pub(crate) fn resembles_own(path: &str) -> bool {
-    let bytes = path.as_bytes();
     // The prefix has a segment that begins with a dot. Without one only an odd spelling can come to mean it.
-    let dotted = bytes.windows(2).any(|two| two == b"/.");
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-~".contains(byte);
-    (dotted || !bytes.iter().all(plain)) && classify::resembles(path, PREFIX)
+    let dotted = memchr::memchr(b'.', path.as_bytes()).is_some() && path.contains("/.");
+    (dotted || !classify::is_plain(path)) && classify::resembles(path, PREFIX)
 }
 
 /// Answers a request to one of the gateway's own addresses. A language that is chosen there is remembered.

@@ -95,6 +95,11 @@ const PLAIN: [u8; 256] = {
     table
 };
 
+/// Whether every octet stands for itself, whoever reads the path.
+pub(super) fn is_all_plain(path: &str) -> bool {
+    path.bytes().all(|byte| PLAIN[usize::from(byte)] != 0)
+}
+
 const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'/' | b'-')
 }

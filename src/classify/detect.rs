@@ -5,11 +5,14 @@
 //! reads.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{Equivalent, UnitWeighter};
 use serde::{Deserialize, Serialize};
 
 use super::answer::NativeAnswer;
@@ -114,6 +117,18 @@ pub struct ActionSet {
     leads: HashMap<Box<str>, Lead, RandomState>,
     /// For paths that share nothing with any pack.
     root: Lead,
+    /// What was found out of request lines: most traffic is a few of them, again and again. Bounded.
+    known: Cache<(Method, Box<str>), Smell, UnitWeighter, RandomState>,
+}
+
+/// A method and a path, as `known` has them.
+#[derive(Hash)]
+struct Line<'a>(&'a Method, &'a str);
+
+impl Equivalent<(Method, Box<str>)> for Line<'_> {
+    fn equivalent(&self, (method, path): &(Method, Box<str>)) -> bool {
+        self.0 == method && *self.1 == **path
+    }
 }
 
 #[derive(Debug)]
@@ -132,11 +147,11 @@ struct Lead {
     answer: Option<Arc<NativeAnswer>>,
 }
 
-/// What the loose keys of one path have hit.
-#[derive(Default)]
-struct Smell<'a> {
+/// What the loose keys of one path have hit. Rules and prefixes by their place in the set.
+#[derive(Clone, Copy, Debug, Default)]
+struct Smell {
     /// A rule with this method and exactly this path.
-    exact: Option<&'a ActionRule>,
+    exact: Option<usize>,
     /// There are such rules, and the body says which of them it is.
     selected: bool,
     /// A guarded rule's path, whatever the method and spelling.
@@ -147,9 +162,11 @@ struct Smell<'a> {
     nearly: bool,
     /// Below a guarded rule's path, with a method that could be meant for it.
     below: bool,
-    sensitive: Option<&'a Sensitive>,
+    sensitive: Option<usize>,
     /// A private WebSocket's path or one below it.
     private: bool,
+    /// How long the longest leading path is that the packs know.
+    route_bytes: usize,
 }
 
 impl ActionSet {
@@ -171,6 +188,13 @@ impl ActionSet {
             public: Vec::new(),
             leads: HashMap::default(),
             root: Lead { unlisted, answer },
+            known: Cache::with(
+                KNOWN_AT_FIRST,
+                KNOWN_MAX,
+                UnitWeighter,
+                RandomState::default(),
+                DefaultLifecycle::default(),
+            ),
         };
         packs.into_iter().for_each(|pack| set.add(pack));
         set
@@ -247,6 +271,7 @@ impl ActionSet {
             rule.guarded = true;
             self.guards_reads |= rule.patterns.iter().any(|pattern| is_safe(&pattern.method));
         }
+        self.known.clear();
     }
 
     /// Every action's name, once.
@@ -291,8 +316,13 @@ impl ActionSet {
     }
 
     fn nearest(&self, path: &str) -> (&str, &Lead) {
-        let known = leading_paths(path).find_map(|leading| self.leads.get_key_value(leading));
-        known.map_or(("/", &self.root), |(leading, lead)| (&**leading, lead))
+        let known = leading_paths(path).find(|leading| self.leads.contains_key(*leading));
+        self.lead_of(known.unwrap_or(""))
+    }
+
+    fn lead_of(&self, route: &str) -> (&str, &Lead) {
+        let known = self.leads.get_key_value(route);
+        known.map_or(("/", &self.root), |(route, lead)| (&**route, lead))
     }
 
     /// Classifies a request line. Allocates nothing unless the path is oddly spelt or very long.
@@ -306,28 +336,29 @@ impl ActionSet {
                 _ => Detected::NotCanonical("the request target does not begin with `/`"),
             };
         }
-        if self.rules.is_empty() && self.sensitive.is_empty() && self.private.is_empty() {
-            return self.unlisted(method, path, headers);
-        }
         let Some(smell) = self.smell(method, path) else {
             return Detected::NotCanonical("the path is too oddly spelt to be told");
         };
         if smell.private && self.socket(path).is_none() {
             return Detected::NotCanonical("nearly a private WebSocket's path");
         }
-        match smell.exact {
+        match self.exact(&smell) {
             _ if smell.guarded || smell.sensitive.is_some() => {
                 self.judge(method, target, headers, &smell)
             }
             Some(rule) => smell.found(rule),
-            None if smell.below => match self.unlisted(method, path, headers) {
+            None if smell.below => match self.unlisted(method, path, headers, &smell) {
                 Detected::Ordinary | Detected::Unlisted { say: Unclassified::Allow, .. } => {
                     Detected::NotCanonical(BELOW)
                 }
                 told => told,
             },
-            None => self.unlisted(method, path, headers),
+            None => self.unlisted(method, path, headers, &smell),
         }
+    }
+
+    fn exact(&self, smell: &Smell) -> Option<&ActionRule> {
+        self.rules.get(smell.exact?)
     }
 
     /// Whether a path is nearly, but not exactly, a guarded one.
@@ -397,19 +428,38 @@ impl ActionSet {
     }
 
     /// None if the path cannot be told.
-    fn smell(&self, method: &Method, path: &str) -> Option<Smell<'_>> {
+    fn smell(&self, method: &Method, path: &str) -> Option<Smell> {
+        if self.rules.is_empty() && self.sensitive.is_empty() && self.private.is_empty() {
+            return Some(Smell::default());
+        }
+        if let Some(known) = self.known.get(&Line(method, path)) {
+            return Some(known);
+        }
+        let smell = self.smell_anew(method, path)?;
+        if path.len() <= KNOWN_PATH_BYTES_MAX {
+            self.known.insert((method.clone(), path.into()), smell);
+        }
+        Some(smell)
+    }
+
+    fn smell_anew(&self, method: &Method, path: &str) -> Option<Smell> {
         let mut smell = Smell::default();
+        let route = leading_paths(path).find(|leading| self.leads.contains_key(*leading));
+        smell.route_bytes = route.map_or(0, str::len);
         let told = for_each_key(path, &mut |key| {
             let literal = self.literal.get(key).map_or(&[][..], Vec::as_slice);
-            for rule in literal.iter().chain(&self.templated).filter_map(|at| self.rules.get(*at)) {
-                smell.meet(rule, method, path, key);
+            for at in literal.iter().chain(&self.templated) {
+                if let Some(rule) = self.rules.get(*at) {
+                    smell.meet(*at, rule, method, path, key);
+                }
             }
             if self.guards_reads || !is_safe(method) {
                 smell.below |= self.is_below_guarded(method, key);
             }
             smell.private |= self.private.iter().any(|(path, _)| is_below_loosely(key, path));
-            let known = self.sensitive.iter().find(|known| is_below(key, &known.key));
-            if known.is_some_and(|known| known.reads) || smell.sensitive.is_none() {
+            let known = self.sensitive.iter().position(|known| is_below(key, &known.key));
+            let reads = known.and_then(|at| self.sensitive.get(at)).is_some_and(|it| it.reads);
+            if reads || smell.sensitive.is_none() {
                 smell.sensitive = known.or(smell.sensitive);
             }
         });
@@ -422,16 +472,17 @@ impl ActionSet {
         method: &Method,
         target: &str,
         headers: &HeaderMap,
-        smell: &Smell<'a>,
+        smell: &Smell,
     ) -> Detected<'a> {
         let path = path_of(target);
+        let sensitive = smell.sensitive.and_then(|at| self.sensitive.get(at));
         if !is_strict(path) || target.len() > TARGET_BYTES_MAX || target.contains('#') {
             return Detected::NotCanonical("a guarded path is spelt in one way only");
         }
         if smell.nearly {
             return Detected::NotCanonical("nearly a guarded path");
         }
-        if smell.sensitive.is_some_and(|sensitive| !is_below(path, &sensitive.prefix)) {
+        if sensitive.is_some_and(|sensitive| !is_below(path, &sensitive.prefix)) {
             return Detected::NotCanonical("nearly a sensitive path");
         }
         if overrides_method(headers) || query_overrides_method(target) {
@@ -441,10 +492,10 @@ impl ActionSet {
             return Detected::NotCanonical("the query names an operation");
         }
         // Who looks into the body of a GET may find another action there than the path's.
-        if smell.sensitive.is_some() && is_safe(method) && !is_empty(headers) {
+        if sensitive.is_some() && is_safe(method) && !is_empty(headers) {
             return Detected::NotCanonical("a read with a body");
         }
-        if let Some(rule) = smell.exact {
+        if let Some(rule) = self.exact(smell) {
             let apart = rule.guarded || smell.selected || !smell.guarded_exact;
             return match apart || may_share(rule, method, headers) {
                 true => smell.found(rule),
@@ -454,10 +505,10 @@ impl ActionSet {
         if smell.guarded_exact && !self.only_reads(method, target, headers) {
             return Detected::NotCanonical("a guarded path takes only its own methods");
         }
-        match smell.sensitive {
-            None => self.unlisted(method, path, headers),
+        match sensitive {
+            None => self.unlisted(method, path, headers, smell),
             Some(sensitive) if is_safe(method) && !(sensitive.reads && acts(method)) => {
-                self.unlisted(method, path, headers)
+                self.unlisted(method, path, headers, smell)
             }
             Some(_) if !is_known(method) => Detected::NotCanonical("an unknown method"),
             Some(_) if smell.below => Detected::NotCanonical(BELOW),
@@ -505,8 +556,15 @@ impl ActionSet {
         })
     }
 
-    fn unlisted(&self, method: &Method, path: &str, headers: &HeaderMap) -> Detected<'_> {
-        let (route, lead) = self.nearest(path);
+    fn unlisted(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        smell: &Smell,
+    ) -> Detected<'_> {
+        let route = path.get(..smell.route_bytes).unwrap_or("");
+        let (route, lead) = self.lead_of(route);
         // Where writes do not simply pass, one must not come dressed as another, or as a read.
         if lead.unlisted.write != Unclassified::Allow && overrides_method(headers) {
             return Detected::NotCanonical("the request asks to be taken as another method");
@@ -520,13 +578,13 @@ impl ActionSet {
     }
 }
 
-impl<'a> Smell<'a> {
-    fn found(&self, rule: &'a ActionRule) -> Detected<'a> {
+impl Smell {
+    fn found<'a>(&self, rule: &'a ActionRule) -> Detected<'a> {
         if self.selected { Detected::Selected } else { Detected::Action(rule) }
     }
 
     /// A rule that may have this key.
-    fn meet(&mut self, rule: &'a ActionRule, method: &Method, path: &str, key: &str) {
+    fn meet(&mut self, at: usize, rule: &ActionRule, method: &Method, path: &str, key: &str) {
         for pattern in rule.patterns.iter().filter(|pattern| pattern.fits_loosely(key)) {
             let fits = pattern.fits(path);
             self.guarded |= rule.guarded;
@@ -534,7 +592,7 @@ impl<'a> Smell<'a> {
             self.nearly |= rule.guarded && !fits && !rule.fits(path);
             let read = *method == Method::HEAD && pattern.method == Method::GET && !rule.guarded;
             if fits && (pattern.method == *method || read) {
-                self.exact = Some(rule);
+                self.exact = Some(at);
                 self.selected |= pattern.operation.is_some();
             }
         }
@@ -548,6 +606,10 @@ impl ActionRule {
 }
 
 const BELOW: &str = "below a guarded path";
+/// Request lines that a set remembers, and the longest of them.
+const KNOWN_AT_FIRST: usize = 256;
+const KNOWN_MAX: u64 = 4_096;
+const KNOWN_PATH_BYTES_MAX: usize = 256;
 
 /// Whether a request is what an ordinary action takes, when a guarded action has the same path
 /// under another method: a read without a body, or a body of a kind that the action declares. Its

@@ -78,6 +78,11 @@ pub fn resembles(path: &str, place: &str) -> bool {
     found
 }
 
+/// Whether every octet of a path is one that all servers leave as it is.
+pub(crate) fn is_plain(path: &str) -> bool {
+    canonical::is_all_plain(path)
+}
+
 /// Compiles the packs of one site. None, with every fault of every file, unless all of them are
 /// sound.
 pub fn load(packs: &[Source], faults: &mut Vec<Fault>) -> Option<ActionSet> {

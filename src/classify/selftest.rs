@@ -335,7 +335,7 @@ sample = "key=1"
         let request = sample.request(rule, &rule.patterns[0]);
         let mut kinds = std::collections::BTreeMap::new();
         super::mutants::each(rule, sample.carrier, &request, true, &mut |what, _, mutant| {
-            let same = mutant.head.target == request.head.target
+            let same = *mutant.head.target == *request.head.target
                 && mutant.head.method == request.head.method
                 && mutant.head.headers.len() <= request.head.headers.len()
                 && mutant.body == request.body;

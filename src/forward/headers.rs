@@ -62,7 +62,8 @@ pub(super) fn clean_request(
         remove_listed(headers);
     }
     let trailers = h2 && headers.get(TE).is_some_and(|value| value == "trailers");
-    remove(headers, must_not_go_up);
+    // What `stamp_request` replaces need not be removed before.
+    remove(headers, |name| must_not_go_up(name) && !REPLACED.contains(&name));
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -88,7 +89,7 @@ pub(super) fn stamp_request(headers: &mut HeaderMap, stamp: &Stamp, version: Ver
     headers.append(VIA, via(version));
     headers.insert(FORWARDED, forwarded.clone());
     headers.insert(X_FORWARDED_FOR, client.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.insert(X_FORWARDED_PROTO, const { HeaderValue::from_static("https") });
     headers.insert(X_FORWARDED_HOST, authority.clone());
     if let Some(assertion) = &stamp.assertion {
         headers.insert(STEPGATE_ASSERTION, assertion.clone());
@@ -97,7 +98,10 @@ pub(super) fn stamp_request(headers: &mut HeaderMap, stamp: &Stamp, version: Ver
 
 /// Removes what must not reach the client, and adds `Via`.
 pub(super) fn clean_response(headers: &mut HeaderMap, version: Version) {
-    remove_listed(headers);
+    if headers.get_all(CONNECTION).iter().any(is_unusual) {
+        remove_listed(headers);
+    }
+    headers.remove(CONNECTION);
     remove(headers, must_not_come_down);
     headers.append(VIA, via(version));
 }
@@ -145,18 +149,16 @@ fn forwarded(client: IpAddr, host: &str) -> String {
 
 /// The protocol that the message was received with (RFC 9110 §7.6.3).
 fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(match version {
-        Version::HTTP_2 => "2 stepgate",
-        Version::HTTP_10 => "1.0 stepgate",
-        _ => "1.1 stepgate",
-    })
+    match version {
+        Version::HTTP_2 => const { HeaderValue::from_static("2 stepgate") },
+        Version::HTTP_10 => const { HeaderValue::from_static("1.0 stepgate") },
+        _ => const { HeaderValue::from_static("1.1 stepgate") },
+    }
 }
 
 /// The options of every `Connection` line; `None` for a line that is not ASCII.
 fn listed(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
-    // Nearly every answer says one of these two, which every reader of the options passes over.
-    let usual = |value: &&HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
-    let lines = headers.get_all(CONNECTION).iter().filter(move |value| !usual(value));
+    let lines = headers.get_all(CONNECTION).iter().filter(|value| is_unusual(value));
     lines.flat_map(|value| {
         let (text, bad) = match value.to_str() {
             Ok(text) => (text, None),
@@ -165,6 +167,11 @@ fn listed(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
         let options = text.split(',').map(str::trim_ascii).filter(|option| !option.is_empty());
         options.map(Some).chain(bad)
     })
+}
+
+/// Nearly every answer says one of these two, which every reader of the options passes over.
+fn is_unusual(connection: &HeaderValue) -> bool {
+    !matches!(connection.as_bytes(), b"keep-alive" | b"close")
 }
 
 fn remove_listed(headers: &mut HeaderMap) {
@@ -179,7 +186,7 @@ fn remove_listed(headers: &mut HeaderMap) {
 }
 
 /// Removes every field whose name is `unwanted`. Looks at each once, however many there are.
-fn remove(headers: &mut HeaderMap, unwanted: fn(&str) -> bool) {
+fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
     let found = headers.keys().filter(|name| unwanted(name.as_str())).cloned();
     for name in found.collect::<Vec<_>>() {
         headers.remove(name);
@@ -221,8 +228,8 @@ fn must_not_come_down(name: &str) -> bool {
 /// Spelt with another mark, these become the field itself in servers that turn header names into
 /// variables (RFC 3875 §4.1.18), and contradict the one that was checked.
 fn is_alias(name: &str) -> bool {
-    let odd = |byte: u8| !byte.is_ascii_alphanumeric() && byte != b'-';
-    name.bytes().any(odd) && is_any(name, &["content-type", "content-length", "content-encoding"])
+    let known = ["content-type", "content-length", "content-encoding"];
+    known.iter().any(|known| name != *known && is(name, known))
 }
 
 fn is_any(name: &str, known: &[&str]) -> bool {
@@ -247,6 +254,9 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const STEPGATE_ASSERTION: HeaderName = HeaderName::from_static("stepgate-assertion");
+/// Exactly these are inserted into every request, in place of all fields of the name.
+const REPLACED: [&str; 4] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
 
 /// What clients list in `Connection` as a matter of course; all are removed anyway.
 const CONNECTION_OPTIONS: &[&str] =
@@ -304,10 +314,20 @@ mod tests {
         map
     }
 
+    fn stamped(map: &mut HeaderMap) {
+        let on_behalf = OnBehalf::of("192.0.2.1".parse().unwrap(), "a.example").unwrap();
+        let stamp = Stamp { on_behalf: on_behalf.into(), assertion: None, guarded: false };
+        stamp_request(map, &stamp, Version::HTTP_11);
+    }
+
+    /// Of what the client said.
     fn left(pairs: &[(&str, &str)]) -> Vec<String> {
-        let mut map = headers(pairs);
+        let (mut map, mut ours) = (headers(pairs), HeaderMap::new());
         clean_request(&mut map, false, false).unwrap();
-        let mut names: Vec<_> = map.keys().map(ToString::to_string).collect();
+        stamped(&mut map);
+        stamped(&mut ours);
+        let theirs = |(name, value): &(&HeaderName, &HeaderValue)| ours.get(*name) != Some(value);
+        let mut names: Vec<_> = map.iter().filter(theirs).map(|(name, _)| name.to_string()).collect();
         names.sort();
         names
     }
@@ -377,9 +397,7 @@ mod tests {
             ("x-end", "1"),
         ]);
         clean_request(&mut map, false, false).unwrap();
-        let on_behalf = OnBehalf::of("192.0.2.1".parse().unwrap(), "a.example").unwrap();
-        let stamp = Stamp { on_behalf: on_behalf.into(), assertion: None, guarded: false };
-        stamp_request(&mut map, &stamp, Version::HTTP_11);
+        stamped(&mut map);
         let expected = headers(&[
             ("x-end", "1"),
             ("via", "1.1 stepgate"),

@@ -23,7 +23,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
-use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::uri::{Authority, Scheme, Uri};
 use http::{HeaderMap, Method, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response};
@@ -153,12 +153,12 @@ impl Pool {
             true => self.settings.guarded_answer_timeout_ms,
             false => self.settings.answer_timeout_ms,
         });
-        let progress = request.body().progress();
+        let (mut since, progress) = (line.since, request.body().progress());
         let (mut answer, alarm) = line.send(request);
         async move {
             let mut seen = 0;
             loop {
-                let deadline = Instant::now() + limit;
+                let deadline = since + limit;
                 let waited = poll_fn(|cx| match answer.as_mut().poll(cx) {
                     Poll::Ready(result) => Poll::Ready(Some(result)),
                     Poll::Pending => alarm.poll(cx, deadline).map(|()| None),
@@ -175,7 +175,7 @@ impl Pool {
                     let cause = Cause::AnswerTimeout;
                     return Err(Box::new(Failure { unsent: None, cause }));
                 }
-                seen = now;
+                (seen, since) = (now, Instant::now());
             }
         }
     }
@@ -231,13 +231,10 @@ fn prepare(cleared: Cleared, stamp: &Stamp, h2: bool) -> Result<Request<Outgoing
 /// Origin-form for HTTP/1.1; HTTP/2 wants the public authority in its pseudo-headers.
 fn target(head: &Inbound, h2: bool) -> Result<Uri, ForwardError> {
     let refused = |_| ForwardError::Refused("the target is malformed");
-    let path = PathAndQuery::try_from(&*head.target).map_err(refused)?;
-    // The parser drops a fragment, and what is sent must be what was decided on.
-    if path.as_str() != &*head.target {
-        return Err(ForwardError::Refused("the target is not canonical"));
-    }
+    // What is sent must be what was decided on.
+    let path = head.target.plain().ok_or(ForwardError::Refused("the target is not canonical"))?;
     let mut parts = http::uri::Parts::default();
-    parts.path_and_query = Some(path);
+    parts.path_and_query = Some(path.clone());
     if h2 {
         parts.scheme = Some(Scheme::HTTPS);
         parts.authority = Some(Authority::try_from(&*head.authority).map_err(refused)?);

@@ -100,6 +100,7 @@ pub struct Pool {
 struct Idle {
     sender: http1::SendRequest<Outgoing>,
     alarm: Alarm,
+    /// When its last exchange began.
     since: Instant,
 }
 
@@ -131,7 +132,9 @@ pub(super) struct Line {
     address: Arc<str>,
     /// It carried requests before, so the upstream may have closed it meanwhile.
     pub(super) reused: bool,
-    pub(super) alarm: Alarm,
+    /// When it was taken for the exchange that it is in.
+    pub(super) since: Instant,
+    alarm: Alarm,
 }
 
 enum Sender {
@@ -181,7 +184,8 @@ impl Pool {
     /// reached.
     pub(super) async fn line(&self, upstream: &Upstream) -> Result<Line, Cause> {
         let usage = if upstream.h2 { Use::H2 } else { Use::H1 };
-        self.reach(upstream, usage, |address| self.kept(address, usage)).await
+        let now = Instant::now();
+        self.reach(upstream, usage, |address| self.kept(address, usage, now)).await
     }
 
     /// A new connection. With `share`, later requests may use it too if it speaks HTTP/2.
@@ -217,7 +221,8 @@ impl Pool {
                 Ok(Ok(sender)) => {
                     address.mark_reachable(true);
                     let (address, alarm) = (address.name.clone(), Alarm::default());
-                    return Ok(Line { sender, address, reused: false, alarm });
+                    let since = Instant::now();
+                    return Ok(Line { sender, address, reused: false, since, alarm });
                 }
                 Ok(Err(source)) => Cause::Connect { address: address.name.clone(), source },
                 Err(_) => Cause::ConnectTimeout(address.name.clone()),
@@ -250,7 +255,7 @@ impl Pool {
         Ok(sender)
     }
 
-    fn kept(&self, address: &Address, usage: Use) -> Option<Line> {
+    fn kept(&self, address: &Address, usage: Use, now: Instant) -> Option<Line> {
         let (sender, alarm) = match usage {
             Use::H2 => {
                 let shared = lock(&self.shared);
@@ -258,23 +263,23 @@ impl Pool {
                 (Sender::H2(sender?.clone()), Alarm::default())
             }
             _ => {
-                let idle = self.take_idle(&address.name)?;
+                let idle = self.take_idle(&address.name, now)?;
                 (Sender::H1(idle.sender), idle.alarm)
             }
         };
-        Some(Line { sender, address: address.name.clone(), reused: true, alarm })
+        Some(Line { sender, address: address.name.clone(), reused: true, since: now, alarm })
     }
 
     /// The last one kept that is ready. One that is not yet stays: its last exchange is being put
     /// away. Only what is taken is looked at closely: with many kept, looking at all of them would
     /// cost more than the request.
-    fn take_idle(&self, name: &Arc<str>) -> Option<Idle> {
+    fn take_idle(&self, name: &Arc<str>, now: Instant) -> Option<Idle> {
         let mut idle = lock(&self.idle);
         let kept = idle.get_mut(name)?;
         let usable = |idle: &Idle| idle.sender.is_ready() || idle.sender.is_closed();
         while let Some(at) = kept.iter().rposition(usable) {
             let last = kept.remove(at);
-            if self.is_fresh(&last) {
+            if self.is_fresh(&last, now) {
                 return Some(last);
             }
         }
@@ -292,14 +297,14 @@ impl Pool {
         if kept.len() >= self.settings.idle_max {
             kept.remove(0);
         }
-        kept.push(Idle { sender, alarm: line.alarm, since: Instant::now() });
+        kept.push(Idle { sender, alarm: line.alarm, since: line.since });
         if !self.sweeping.swap(true, Relaxed) {
             tokio::spawn(sweep(Arc::downgrade(self), self.idle_timeout()));
         }
     }
 
-    fn is_fresh(&self, idle: &Idle) -> bool {
-        !idle.sender.is_closed() && idle.since.elapsed() < self.idle_timeout()
+    fn is_fresh(&self, idle: &Idle, now: Instant) -> bool {
+        !idle.sender.is_closed() && now.duration_since(idle.since) < self.idle_timeout()
     }
 
     fn idle_timeout(&self) -> Duration {
@@ -312,9 +317,9 @@ async fn sweep(pool: Weak<Pool>, every: Duration) {
     loop {
         tokio::time::sleep(every.max(SWEEP_AT_MOST_EVERY)).await;
         let Some(pool) = pool.upgrade() else { return };
-        let mut idle = lock(&pool.idle);
+        let (mut idle, now) = (lock(&pool.idle), Instant::now());
         idle.retain(|_, kept| {
-            kept.retain(|idle| pool.is_fresh(idle));
+            kept.retain(|idle| pool.is_fresh(idle, now));
             !kept.is_empty()
         });
         if idle.is_empty() {

@@ -26,12 +26,11 @@ impl Spare {
     /// None if the head cannot be written down: it is longer than any that is let in.
     pub(super) fn of(request: &Request<Outgoing>) -> Option<Self> {
         let uri = request.uri();
+        let target = uri.path_and_query().map_or("", PathAndQuery::as_str).as_bytes();
         let mut text = Vec::with_capacity(TEXT_BYTES);
-        put(&mut text, uri.path_and_query().map_or("", PathAndQuery::as_str).as_bytes())?;
+        put(&mut text, false, target, b"")?;
         for (name, value) in request.headers() {
-            text.put_u8(value.is_sensitive().into());
-            put(&mut text, name.as_str().as_bytes())?;
-            put(&mut text, value.as_bytes())?;
+            put(&mut text, value.is_sensitive(), name.as_str().as_bytes(), value.as_bytes())?;
         }
         let origin = uri.scheme().cloned().zip(uri.authority().cloned());
         Some(Self { method: request.method().clone(), version: request.version(), origin, text })
@@ -41,13 +40,14 @@ impl Spare {
     pub(super) fn request(self) -> Option<Request<Outgoing>> {
         let mut text = &self.text[..];
         let mut uri = http::uri::Parts::default();
-        uri.path_and_query = Some(PathAndQuery::try_from(take(&mut text)?).ok()?);
+        let (_, target, _) = take(&mut text)?;
+        uri.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
         (uri.scheme, uri.authority) = self.origin.unzip();
         let mut fields = HeaderMap::new();
         while text.has_remaining() {
-            let sensitive = text.get_u8() != 0;
-            let name = HeaderName::from_bytes(take(&mut text)?).ok()?;
-            let mut value = HeaderValue::from_bytes(take(&mut text)?).ok()?;
+            let (sensitive, name, value) = take(&mut text)?;
+            let name = HeaderName::from_bytes(name).ok()?;
+            let mut value = HeaderValue::from_bytes(value).ok()?;
             value.set_sensitive(sensitive);
             fields.append(name, value);
         }
@@ -60,18 +60,30 @@ impl Spare {
     }
 }
 
-fn put(text: &mut Vec<u8>, part: &[u8]) -> Option<()> {
-    text.put_u32(part.len().try_into().ok()?);
-    text.put_slice(part);
+/// Both lengths and the mark in one number: three pieces are written for each field, not five.
+fn put(text: &mut Vec<u8>, sensitive: bool, name: &[u8], value: &[u8]) -> Option<()> {
+    let (name_bytes, value_bytes) = (u32::try_from(name.len()), u32::try_from(value.len()));
+    let name_bytes = name_bytes.ok().filter(|bytes| *bytes < SENSITIVE)?;
+    let mark = if sensitive { SENSITIVE } else { 0 };
+    let lengths = u64::from(mark | name_bytes) << 32 | u64::from(value_bytes.ok()?);
+    text.reserve(8 + name.len() + value.len());
+    text.put_u64(lengths);
+    text.put_slice(name);
+    text.put_slice(value);
     Some(())
 }
 
-fn take<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = text.try_get_u32().ok()?.try_into().ok()?;
-    let (part, rest) = text.split_at_checked(length)?;
+fn take<'a>(text: &mut &'a [u8]) -> Option<(bool, &'a [u8], &'a [u8])> {
+    let (name_bytes, value_bytes) = (text.try_get_u32().ok()?, text.try_get_u32().ok()?);
+    let name_length = usize::try_from(name_bytes & !SENSITIVE).ok()?;
+    let (name, rest) = text.split_at_checked(name_length)?;
+    let (value, rest) = rest.split_at_checked(usize::try_from(value_bytes).ok()?)?;
     *text = rest;
-    Some(part)
+    Some((name_bytes & SENSITIVE != 0, name, value))
 }
+
+/// Stands above any length.
+const SENSITIVE: u32 = 1 << 31;
 
 /// Most heads fit in this.
 const TEXT_BYTES: usize = 1024;

@@ -354,7 +354,8 @@ fn check(bytes: &[u8]) -> Result<Head, Head> {
         request_line => check_request_line(request_line)?,
     };
     let (mut hosts, mut length, mut chunked) = (0, None, false);
-    for count in 0.. {
+    let mut count = 0;
+    loop {
         let line = lines.next().ok_or_else(|| cut(bytes))??;
         if line.is_empty() {
             break;
@@ -362,6 +363,7 @@ fn check(bytes: &[u8]) -> Result<Head, Head> {
         if count == HEADERS_MAX {
             return Err(Head::TooLarge);
         }
+        count += 1;
         let (name, value) = check_field(line)?;
         if name.eq_ignore_ascii_case(b"host") {
             hosts += 1;
@@ -377,6 +379,8 @@ fn check(bytes: &[u8]) -> Result<Head, Head> {
             chunked = true;
         }
     }
+    // The request line and the empty one as well.
+    check_octets(&bytes[..lines.at], count + 2)?;
     let framing = match (http11, hosts, length, chunked) {
         (true, 0, ..) => return Err("Host is missing".into()),
         (_, 2.., ..) => return Err("Host is given twice".into()),
@@ -409,36 +413,41 @@ impl<'a> Iterator for Lines<'a> {
 
 /// `GET /path HTTP/1.1`: true for 1.1, false for 1.0.
 fn check_request_line(line: &[u8]) -> Result<bool, &'static str> {
-    let mut parts = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err("the request line has not three parts");
+    let (line, http11) = match (line.strip_suffix(b" HTTP/1.1"), line.strip_suffix(b" HTTP/1.0")) {
+        (Some(line), _) => (line, true),
+        (None, Some(line)) => (line, false),
+        (None, None) => return Err("the request line does not end in a known HTTP version"),
     };
-    if method.is_empty() || !method.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-') {
-        return Err("the method is malformed");
-    }
+    let end = line.iter().position(|byte| !byte.is_ascii_alphabetic() && *byte != b'-');
+    let target = match end.map(|end| line.split_at(end)) {
+        None | Some(([], _)) => return Err("the method is malformed"),
+        Some((_, [b' ', target @ ..])) => target,
+        Some(_) => return Err("the method is malformed"),
+    };
     let visible = |byte: u8| (b'!'..=b'~').contains(&byte) && byte != b'#';
     if target.is_empty() || !octets::all(target, visible) {
         return Err("the target is malformed");
     }
-    match version {
-        b"HTTP/1.1" => Ok(true),
-        b"HTTP/1.0" => Ok(false),
-        _ => Err("the HTTP version is unknown"),
+    Ok(http11)
+}
+
+/// Name and value of a header line. Its octets are looked at with those of all lines.
+fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    let end = line.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(line.len());
+    match line.split_at(end) {
+        ([], _) => Err("a header line has no name"),
+        (name, [b':', value @ ..]) => Ok((name, trim(value))),
+        _ => Err("a header name is malformed, or not followed by a colon"),
     }
 }
 
-fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
-    let end = line.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(line.len());
-    let (name, value) = match line.split_at(end) {
-        ([], _) => return Err("a header line has no name"),
-        (name, [b':', value @ ..]) => (name, trim(value)),
-        _ => return Err("a header name is malformed, or not followed by a colon"),
-    };
-    // A CR by itself is one of them.
-    let fits = |byte| (byte >= b' ' && byte != 0x7f) || byte == b'\t';
-    if octets::all(value, fits) { Ok((name, value)) } else { Err("a control character") }
+/// Whether all control characters are the ends of these lines: a CR by itself is one too many.
+fn check_octets(head: &[u8], lines: usize) -> Result<(), &'static str> {
+    let control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    match octets::count_if(head, control) == 2 * lines {
+        true => Ok(()),
+        false => Err("a control character"),
+    }
 }
 
 /// Without the blanks around it; other white space stays, where no check lets it through.
@@ -451,8 +460,7 @@ fn trim(mut value: &[u8]) -> &[u8] {
 
 /// A name or address and perhaps a port; no userinfo, list or path.
 fn check_host(value: &[u8]) -> Result<(), &'static str> {
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
-    if value.is_empty() || !value.iter().all(fits) {
+    if value.is_empty() || !value.iter().all(|byte| HOST[usize::from(*byte)]) {
         return Err("Host is malformed");
     }
     Ok(())
@@ -468,9 +476,12 @@ fn check_length(value: &[u8]) -> Result<u64, &'static str> {
     number.and_then(|text| text.parse().ok()).ok_or("Content-Length is malformed")
 }
 
-/// Which bytes a name may hold (RFC 9110 §5.6.2).
-const TOKEN: [bool; 256] = {
-    let (mut table, mut at, others) = ([false; 256], 0, b"!#$%&'*+-.^_`|~");
+/// Which bytes a name may hold (RFC 9110 §5.6.2), and a host with its port.
+const TOKEN: [bool; 256] = alphanumeric_or(b"!#$%&'*+-.^_`|~");
+const HOST: [bool; 256] = alphanumeric_or(b"-._~:[]");
+
+const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
+    let (mut table, mut at) = ([false; 256], 0);
     while at < 128 {
         table[at] = (at as u8).is_ascii_alphanumeric();
         at += 1;
@@ -481,7 +492,7 @@ const TOKEN: [bool; 256] = {
         at += 1;
     }
     table
-};
+}
 
 /// Why this complete head, with the empty line at its end, is refused before anybody reads it.
 pub(crate) fn refusal(head: &[u8]) -> Option<&'static str> {

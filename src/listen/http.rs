@@ -22,6 +22,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::coop::has_budget_remaining;
 
 use super::frames::Meter;
 use super::head::{Gate, HEAD_BYTES_MAX};
@@ -30,6 +31,7 @@ use super::patience::{Progress, Streams, patiently};
 use super::pulse::{Busy, Pulse};
 use super::{Connection, Handler, Worker, tls};
 use crate::body::{Body, BoxError};
+use crate::octets;
 
 /// Serves until the client leaves, is idle or overdue, or the worker stops and the last request is
 /// answered.
@@ -50,12 +52,16 @@ pub(super) async fn serve<H: Handler>(
         stop: worker.stop.clone(),
     });
     let pulse = Arc::new(Pulse::new(&worker.settings));
-    let service = service_fn(|request: Request<Incoming>| {
-        let (handler, connection) = (worker.handler.clone(), connection.clone());
-        // Boxed at once: the library moves it several times, it is large, and a connection that lies idle need not keep
-        // room for it.
-        Box::pin(answer(handler, request, connection, pulse.clone()))
+    let progress = Arc::<Progress>::default();
+    let answering = Arc::new(Answering {
+        handler: worker.handler.clone(),
+        connection,
+        pulse: pulse.clone(),
+        progress: (!h2).then(|| progress.clone()),
     });
+    // Boxed at once: the library moves it several times, it is large, and a connection that lies idle need not keep
+    // room for it.
+    let service = service_fn(|request: Request<Incoming>| Box::pin(answering.clone().answer(request)));
     let watch = match h2 {
         true => Watch::Http2(Meter::new()),
         false => Watch::Http1(Gate::new(pulse.clone())),
@@ -66,9 +72,9 @@ pub(super) async fn serve<H: Handler>(
         let connection = h2_builder(stall_timeout).serve_connection(io, service);
         drive(worker, &pulse, pin!(connection)).await
     } else {
-        let connection = h1_builder().serve_connection(io, service).with_upgrades();
-        let served = patiently(stall_timeout, drive(worker, &pulse, pin!(connection))).await;
-        served.unwrap_or(Ok(()))
+        let connection = pin!(h1_builder().serve_connection(io, service).with_upgrades());
+        let work = drive(worker, &pulse, connection);
+        patiently(stall_timeout, progress, work).await.unwrap_or(Ok(()))
     };
     if let Err(error) = result {
         tracing::debug!(%error, "connection ended");
@@ -140,14 +146,30 @@ async fn drive<H>(
     let mut look = pin!(tokio::time::sleep(pulse.left().unwrap_or_default()));
     let mut ending = false;
     loop {
-        tokio::select! {
-            biased;
-            result = serving.as_mut() => return result,
-            () = &mut stopped, if !ending => {
+        // Both wake this task by themselves: once they know it, they are asked again only when their time has come.
+        let mut asked = false;
+        let happened = poll_fn(|cx| {
+            if let Poll::Ready(result) = serving.as_mut().poll(cx) {
+                return Poll::Ready(Happened::Served(result));
+            }
+            let is_due = !ending && (!asked || worker.stop.is_cancelled());
+            if is_due && stopped.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Happened::Stopped);
+            }
+            if (!asked || look.is_elapsed()) && look.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Happened::Looked);
+            }
+            // Without a budget they have not even listened.
+            asked = has_budget_remaining();
+            Poll::Pending
+        });
+        match happened.await {
+            Happened::Served(result) => return result,
+            Happened::Stopped => {
                 ending = true;
                 serving.as_mut().finish();
             }
-            () = &mut look => match pulse.left() {
+            Happened::Looked => match pulse.left() {
                 Some(left) => look.as_mut().reset(tokio::time::Instant::now() + left),
                 // Told to end already and still here: it has not read the farewell.
                 None if ending => return Ok(()),
@@ -161,31 +183,51 @@ async fn drive<H>(
     }
 }
 
-/// Not an `async fn`: that would hold the request twice.
-fn answer<H: Handler>(
+/// What a connection was waiting for.
+enum Happened {
+    Served(hyper::Result<()>),
+    Stopped,
+    Looked,
+}
+
+/// What all requests of a connection have in common.
+struct Answering<H: Handler> {
     handler: Arc<H>,
-    request: Request<Incoming>,
     connection: Arc<Connection<H::Place>>,
     pulse: Arc<Pulse>,
-) -> impl Future<Output = Result<Response<Tracked>, Infallible>> + Send {
-    let busy = pulse.begin();
-    async move {
-        let refuse = |status| last(handler.refuse(status, &connection), connection.h2);
-        let response = match check(&request) {
-            Ok(()) => {
-                let handled = pin!(handler.handle(request, &connection));
-                caught(handled).await.unwrap_or_else(|| refuse(StatusCode::INTERNAL_SERVER_ERROR))
+    /// Over HTTP/2 each stream has its own.
+    progress: Option<Arc<Progress>>,
+}
+
+impl<H: Handler> Answering<H> {
+    /// Not an `async fn`: that would hold the request twice.
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Tracked>, Infallible>> + Send {
+        let busy = self.pulse.begin();
+        async move {
+            let response = match check(&request) {
+                Ok(()) => {
+                    let handled = pin!(self.handler.handle(request, &self.connection));
+                    let answered = caught(handled).await;
+                    answered.unwrap_or_else(|| self.refuse(StatusCode::INTERNAL_SERVER_ERROR))
+                }
+                Err((status, why)) => {
+                    tracing::debug!(why, "refused a request");
+                    self.refuse(status)
+                }
+            };
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                self.pulse.becomes_tunnel();
             }
-            Err((status, why)) => {
-                tracing::debug!(why, "refused a request");
-                refuse(status)
-            }
-        };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            pulse.becomes_tunnel();
+            let progress = self.progress.clone().or_else(Progress::of_this_stream);
+            Ok(response.map(|body| Tracked { body, progress, _busy: busy }))
         }
-        let progress = Progress::of_this_task();
-        Ok(response.map(|body| Tracked { body, progress, _busy: busy }))
+    }
+
+    fn refuse(&self, status: StatusCode) -> Response<Body> {
+        last(self.handler.refuse(status, &self.connection), self.connection.h2)
     }
 }
 
@@ -212,24 +254,17 @@ fn last(mut response: Response<Body>, h2: bool) -> Response<Body> {
 /// What the library lets through and we do not. HTTP/1 has been looked at byte by byte before.
 fn check(request: &Request<Incoming>) -> Result<(), (StatusCode, &'static str)> {
     let (method, headers) = (request.method(), request.headers());
-    let known = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-    ];
-    if *method == Method::CONNECT || *method == Method::TRACE {
-        return Err((StatusCode::METHOD_NOT_ALLOWED, "not a method for gateways"));
-    }
-    if !known.contains(method) {
-        return Err((StatusCode::NOT_IMPLEMENTED, "an unknown method"));
+    match *method {
+        Method::GET | Method::HEAD | Method::OPTIONS => {}
+        Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {}
+        Method::CONNECT | Method::TRACE => {
+            return Err((StatusCode::METHOD_NOT_ALLOWED, "not a method for gateways"));
+        }
+        _ => return Err((StatusCode::NOT_IMPLEMENTED, "an unknown method")),
     }
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
     let sound = target.starts_with('/') || (target == "*" && *method == Method::OPTIONS);
-    if !sound || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !sound || !octets::all(target.as_bytes(), |byte| octets::between(byte, b'!', b'~')) {
         return Err((StatusCode::BAD_REQUEST, "the target is malformed"));
     }
     // Waiting is the only thing that can be expected of a server (RFC 9110 §10.1.1).

@@ -27,8 +27,8 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// That of the task that asks, if it runs under `patiently`.
-    pub(super) fn of_this_task() -> Option<Arc<Self>> {
+    /// That of the HTTP/2 stream whose task asks.
+    pub(super) fn of_this_stream() -> Option<Arc<Self>> {
         PROGRESS.try_with(Arc::clone).ok()
     }
 
@@ -48,31 +48,28 @@ impl Progress {
 /// The work is boxed at once: a spawned future is moved several times, and this one is large.
 pub(super) fn patiently<F: Future>(
     limit: Duration,
+    progress: Arc<Progress>,
     work: F,
 ) -> impl Future<Output = Option<F::Output>> {
     let mut work = Box::pin(work);
-    let progress = Arc::<Progress>::default();
     let mut timer: Option<(u32, Pin<Box<Sleep>>)> = None;
-    PROGRESS.scope(
-        progress.clone(),
-        poll_fn(move |cx| {
-            if let Poll::Ready(output) = work.as_mut().poll(cx) {
-                return Poll::Ready(Some(output));
-            }
-            while progress.waiting.load(Relaxed) {
-                let taken = progress.taken.load(Relaxed);
-                let (before, sleep) = timer.get_or_insert_with(|| (taken, Box::pin(sleep(limit))));
-                ready!(sleep.as_mut().poll(cx));
-                if *before == taken {
-                    tracing::debug!("gave up on a client that takes nothing of its answer");
-                    return Poll::Ready(None);
-                }
-                timer = None;
+    poll_fn(move |cx| {
+        if let Poll::Ready(output) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        while progress.waiting.load(Relaxed) {
+            let taken = progress.taken.load(Relaxed);
+            let (before, sleep) = timer.get_or_insert_with(|| (taken, Box::pin(sleep(limit))));
+            ready!(sleep.as_mut().poll(cx));
+            if *before == taken {
+                tracing::debug!("gave up on a client that takes nothing of its answer");
+                return Poll::Ready(None);
             }
             timer = None;
-            Poll::Pending
-        }),
-    )
+        }
+        timer = None;
+        Poll::Pending
+    })
 }
 
 /// Spawns each stream of an HTTP/2 connection so that it can be given up alone.
@@ -86,6 +83,8 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(patiently(self.stall_timeout, stream));
+        let progress = Arc::<Progress>::default();
+        let work = patiently(self.stall_timeout, progress.clone(), stream);
+        tokio::spawn(PROGRESS.scope(progress, work));
     }
 }

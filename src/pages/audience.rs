@@ -19,17 +19,17 @@ pub enum Audience {
 /// A page only for what a person navigates to: anything else would take HTML for data.
 pub fn audience(inbound: &Inbound) -> Audience {
     let headers = &inbound.headers;
-    let method = match inbound.method {
+    // What most programs do not say comes first: every request that is forwarded is asked this.
+    if !accepts_html(headers) {
+        return Audience::Api;
+    }
+    let goes = match inbound.method {
         Method::GET | Method::HEAD => true,
         Method::POST => is_form(headers),
         _ => false,
     };
-    // What most programs do not say comes first: every request that is forwarded is asked this.
-    if !method || !accepts_html(headers) {
-        return Audience::Api;
-    }
     let navigates = headers.get(SEC_FETCH_MODE).is_none_or(|mode| mode == "navigate");
-    match navigates && !headers.contains_key(X_REQUESTED_WITH) {
+    match goes && navigates && !headers.contains_key(X_REQUESTED_WITH) {
         true => Audience::Page,
         false => Audience::Api,
     }

@@ -88,7 +88,7 @@ pub(super) async fn about_place(
 ) -> Result<(), End> {
     let gateway = &worker.gateway;
     let inline = answer::inline_code(&visit.head.headers)?;
-    let scope = Scope::Place(visit.place_key.clone());
+    let scope = Scope::Place(visit.place_key().clone());
     let usable = usable(gateway, visit, surroundings.standing(), identity);
     let challenge = Challenge { usable, ..blank(gateway, visit, identity, scope, requirement) };
     let challenge =
@@ -128,7 +128,7 @@ pub(crate) fn blank(
         requirement,
         shown: Vec::new(),
         client: head.client,
-        place: visit.place_key.clone(),
+        place: visit.place_key().clone(),
         device: device(head),
         destination: None,
         policy: visit.site.policy.version().clone(),

@@ -19,7 +19,7 @@ use crate::types::{ActionName, CredentialKind, Fields, UnixMs};
 /// Everything beside the action itself.
 pub(super) struct Surroundings<'a> {
     visit: &'a Visit,
-    identity: Option<Arc<Identity>>,
+    identity: Option<&'a Identity>,
     standing: Arc<Standing>,
     counters: Counters,
     address: Option<AddressFacts>,
@@ -31,7 +31,7 @@ impl<'a> Surroundings<'a> {
     pub(super) async fn of_account(
         gateway: &Gateway,
         visit: &'a Visit,
-        identity: &Arc<Identity>,
+        identity: &'a Identity,
     ) -> Option<Self> {
         let (account, credential, now) =
             (&identity.account, &identity.credential, visit.head.received);
@@ -41,7 +41,7 @@ impl<'a> Surroundings<'a> {
         };
         Some(Self {
             visit,
-            identity: Some(identity.clone()),
+            identity: Some(identity),
             standing,
             counters: Counters::default(),
             address: None,
@@ -64,14 +64,14 @@ impl<'a> Surroundings<'a> {
     /// From the store's answer to a guarded request that begins.
     pub(super) fn of_begun(
         visit: &'a Visit,
-        identity: &Arc<Identity>,
+        identity: &'a Identity,
         standing: Standing,
         counters: Counters,
         address: Option<AddressFacts>,
         holds: Vec<HoldRunning>,
     ) -> Self {
         let standing = Arc::new(standing);
-        Self { visit, identity: Some(identity.clone()), standing, counters, address, holds }
+        Self { visit, identity: Some(identity), standing, counters, address, holds }
     }
 
     pub(super) fn standing(&self) -> &Standing {
@@ -120,10 +120,9 @@ impl<'a> Surroundings<'a> {
             fields,
             usd_value: Fact::Absent,
             client: head.client,
-            credential: self.identity.as_ref().map(|identity| identity.credential.kind),
+            credential: self.identity.map(|identity| identity.credential.kind),
             session_age_ms: self
                 .identity
-                .as_deref()
                 .map_or(Fact::Absent, |of| session_age_ms(of, now)),
             geo: self.geo(),
             counters: Fact::Absent,
@@ -132,24 +131,24 @@ impl<'a> Surroundings<'a> {
             security_change_age_ms: changed
                 .map_or(Fact::Absent, |at| Fact::Known(now.since_ms(at))),
             elevations: &self.standing.elevations,
-            place_key: &self.visit.place_key,
+            place_key: self.visit.place_key(),
             holds: &self.holds,
         }
     }
 
     fn geo(&self) -> Geo<'_> {
         let (head, has_account) = (&self.visit.head, self.identity.is_some());
-        geo_of(&self.visit.place, head.client, &self.standing, has_account, head.received)
+        geo_of(self.visit.place(), head.client, &self.standing, has_account, head.received)
     }
 
     /// The request was allowed: its place is one of the account's from now on.
     pub(super) fn became_known(&self, gateway: &Gateway) {
-        let Some(identity) = &self.identity else { return };
+        let Some(identity) = self.identity else { return };
         // Whoever is here while the account is frozen is not trusted, and neither is the place.
         if self.standing.frozen.is_some() {
             return;
         }
-        let (head, place) = (&self.visit.head, &self.visit.place);
+        let (head, place) = (&self.visit.head, self.visit.place());
         let seen_already = self.standing.last.as_ref().is_some_and(|last| {
             last.client == head.client && head.received.since_ms(last.at) < SIGHTING_EVERY_MS
         });

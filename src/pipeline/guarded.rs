@@ -245,7 +245,7 @@ enum Decided<'a> {
 async fn decide<'a>(
     gateway: &Gateway,
     visit: &'a Visit,
-    attempt: &Attempt<'_>,
+    attempt: &'a Attempt<'_>,
 ) -> Result<Decided<'a>, End> {
     let begun = begin(gateway, visit, attempt).await?;
     let Begun { standing, counters, address, holds, proof, .. } = begun;

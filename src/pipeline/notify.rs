@@ -56,7 +56,7 @@ impl Visit {
     pub(super) fn tell_of_place(&self, gateway: &Gateway, requirement: &Requirement) {
         if requirement.terms.iter().any(|term| term.geographic) {
             let credential = self.credential().map(|it| it.id.to_string()).unwrap_or_default();
-            let quiet = quiet_of(&About::RemoteLogin, &format!("{}:{credential}", self.place_key));
+            let quiet = quiet_of(&About::RemoteLogin, &format!("{}:{credential}", self.place_key()));
             self.tell_quietly(gateway, About::RemoteLogin, quiet);
         }
     }
@@ -110,7 +110,7 @@ impl Visit {
 
     /// `Frankfurt am Main, DE`, or the address where no country is known.
     fn whereabouts(&self) -> Arc<str> {
-        match (&self.place.city, &self.place.country) {
+        match (&self.place().city, &self.place().country) {
             (Some(city), Some(country)) => format!("{city}, {country}").into(),
             (None, Some(country)) => country.clone(),
             _ => self.head.client.to_string().into(),

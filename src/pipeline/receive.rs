@@ -60,13 +60,13 @@ pub(super) fn receive(
         // Said in the words of HTTP/1.1, as it is forwarded; or nothing in the head would tell that there is a body.
         parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let target = parts.uri.path_and_query().map_or_else(|| "/".into(), |it| it.clone().into());
     let head = Inbound {
         request: id.clone(),
         method: parts.method,
         host: caller.host.clone(),
         authority: caller.authority.clone(),
-        target: target.into(),
+        target,
         version: parts.version,
         headers: parts.headers,
         client,

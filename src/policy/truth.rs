@@ -45,7 +45,8 @@ struct Left<'f> {
 
 impl<'f, 'a> Reading<'f, 'a> {
     pub fn new(facts: &'f Facts<'a>) -> Self {
-        Self { facts, kept: [const { OnceCell::new() }; KEPT_MAX] }
+        // Made one by one: that they are empty is all that has to be written.
+        Self { facts, kept: std::array::from_fn(|_| OnceCell::new()) }
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::quality::RandomState;
-use moka::Equivalent;
-use moka::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{Equivalent, UnitWeighter};
 
 use crate::locate::travel::Sighting;
 use crate::store::Standing;
@@ -18,7 +18,7 @@ use crate::types::{AccountId, Credential};
 
 /// Standings by account and credential; bounded.
 pub(in crate::store) struct View {
-    entries: Cache<(AccountId, Credential), Entry, RandomState>,
+    entries: Cache<(AccountId, Credential), Entry, UnitWeighter, RandomState>,
     /// One generation for all accounts with the same hash: a bounded number of them, at the price
     /// of an entry that is read again for nothing now and then.
     generations: Box<[AtomicU64]>,
@@ -46,9 +46,13 @@ struct Entry {
 impl View {
     pub(in crate::store) fn new() -> Self {
         Self {
-            entries: Cache::builder()
-                .max_capacity(ENTRIES_MAX)
-                .build_with_hasher(RandomState::default()),
+            entries: Cache::with(
+                ENTRIES_AT_FIRST,
+                ENTRIES_MAX,
+                UnitWeighter,
+                RandomState::default(),
+                DefaultLifecycle::default(),
+            ),
             generations: (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect(),
             all: AtomicU64::new(0),
             hasher: RandomState::default(),
@@ -114,6 +118,7 @@ pub(in crate::store) fn is_news(
 }
 
 const SIGHTINGS_APART_MS: u64 = 60_000;
+const ENTRIES_AT_FIRST: usize = 1_000;
 const ENTRIES_MAX: u64 = 200_000;
 const GENERATIONS: usize = 1 << 16;
 

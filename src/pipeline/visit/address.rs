@@ -85,7 +85,8 @@ impl Visit {
         let audience = self.audience();
         let (bearer, own, seen, no_text) = {
             let learnt = self.learnt();
-            (learnt.bearer, learnt.own, learnt.echo.clone(), learnt.no_text)
+            let bearer = learnt.identity.as_ref().is_some_and(|identity| identity.bearer);
+            (bearer, learnt.own, learnt.echo.clone(), learnt.no_text)
         };
         let native = match audience {
             Audience::Api if !own => self.site.actions.answer_for(&self.head.target),
@@ -138,7 +139,7 @@ impl Visit {
         f: impl FnOnce(&Ctx<'_>) -> T,
     ) -> T {
         let mac = |label: &str, parts: &[&[u8]]| gateway.keyring.mac(label, parts);
-        let token = match (self.audience(), &self.learnt().credential) {
+        let token = match (self.audience(), &self.credential()) {
             (Audience::Page, Some(credential)) => csrf::token(challenge, credential, &mac),
             _ => String::new(),
         };

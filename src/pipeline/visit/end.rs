@@ -28,7 +28,9 @@ impl Visit {
             // Of a guarded action the intent record says what was said in shadow.
             (quiet, learnt.action.is_none() && learnt.line)
         };
-        self.count_route(gateway, &ended);
+        if !quiet {
+            self.count_route(gateway, &ended);
+        }
         self.count_overheard(gateway);
         let mut response = match ended {
             Ok(response) => {
@@ -56,7 +58,8 @@ impl Visit {
         if let Ok(mut value) = HeaderValue::from_str(self.head.request.as_str()) {
             // No secret, but never the same again: HTTP/2 need not remember it for the next answer.
             value.set_sensitive(true);
-            response.headers_mut().insert(STEPGATE_REQUEST, value);
+            // What of this name came from the upstream was removed.
+            response.headers_mut().append(STEPGATE_REQUEST, value);
         }
         response
     }

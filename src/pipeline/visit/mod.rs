@@ -37,9 +37,6 @@ use crate::types::{AccountId, ActionName, ChallengeId, Credential, Fields, Inten
 pub(crate) struct Visit {
     pub head: Inbound,
     pub site: Arc<Site>,
-    pub place: Arc<Place>,
-    /// What an elevation given here is tied to.
-    pub place_key: Arc<str>,
     caller: Arc<Caller>,
     pub no_fields: Fields,
     /// Work that must end even if the client goes away.
@@ -61,10 +58,7 @@ enum Speaks {
 /// What later stages add.
 #[derive(Default)]
 struct Learnt {
-    account: Option<AccountId>,
-    credential: Option<Credential>,
-    /// Where its owner can be told things, as the verified token says.
-    claimed: Claimed,
+    identity: Option<Arc<Identity>>,
     action: Option<ActionName>,
     shown: Vec<Shown>,
     intent: Option<IntentDigest>,
@@ -75,7 +69,6 @@ struct Learnt {
     /// It is ordinary traffic, and what was said of it in shadow is written down if it passes.
     line: bool,
     challenge: Option<ChallengeId>,
-    bearer: bool,
     /// Bounded route of a write that no action names, what the pack says of it, and whether it lies below a sensitive
     /// prefix.
     route: Option<(Arc<str>, Unclassified, bool)>,
@@ -119,8 +112,6 @@ impl Visit {
         Self {
             head,
             site,
-            place: caller.place.clone(),
-            place_key: caller.place_key.clone(),
             caller,
             no_fields: Fields::default(),
             tasks,
@@ -158,10 +149,7 @@ impl Visit {
         let again = Self::new(head, self.site.clone(), caller, self.tasks.clone(), None);
         {
             let (mine, mut its) = (self.learnt(), again.learnt());
-            its.account = mine.account.clone();
-            its.credential = mine.credential.clone();
-            its.bearer = mine.bearer;
-            its.claimed = mine.claimed.clone();
+            its.identity = mine.identity.clone();
         }
         Ok(again)
     }
@@ -175,23 +163,30 @@ impl Visit {
         &self.caller.last_credentials
     }
 
+    /// Where it comes from.
+    pub(crate) fn place(&self) -> &Place {
+        &self.caller.place
+    }
+
+    /// What an elevation given here is tied to.
+    pub(crate) fn place_key(&self) -> &Arc<str> {
+        &self.caller.place_key
+    }
+
     /// Who it is turned out to be.
-    pub(crate) fn identified(&self, identity: &Identity) {
-        let mut learnt = self.learnt();
-        learnt.account = Some(identity.account.clone());
-        learnt.credential = Some(identity.credential.clone());
-        learnt.bearer = identity.bearer;
-        learnt.claimed = Claimed { phone: identity.phone.clone(), mail: identity.mail.clone() };
+    pub(crate) fn identified(&self, identity: &Arc<Identity>) {
+        self.learnt().identity = Some(identity.clone());
     }
 
     /// The account that asked, and where its token says that its owner is told things.
     pub(super) fn owner(&self) -> Option<(AccountId, Claimed)> {
-        let learnt = self.learnt();
-        Some((learnt.account.clone()?, learnt.claimed.clone()))
+        let identity = self.learnt().identity.clone()?;
+        let claimed = Claimed { phone: identity.phone.clone(), mail: identity.mail.clone() };
+        Some((identity.account.clone(), claimed))
     }
 
     pub(super) fn credential(&self) -> Option<Credential> {
-        self.learnt().credential.clone()
+        self.learnt().identity.as_ref().map(|identity| identity.credential.clone())
     }
 
     /// Only this browser may answer what is asked, and be told what comes of it.
@@ -255,9 +250,11 @@ impl Visit {
         let said: Vec<_> =
             decision.said.iter().map(|said| (said.rule.clone(), said.shadow)).collect();
         let others: Option<Vec<_>> = other.map(|it| it.noted.rules.iter().map(rules).collect());
-        let who = learnt.credential.as_ref().map(|credential| credential.id.clone());
+        let identity = learnt.identity.as_deref();
+        let who = identity.map(|identity| identity.credential.id.clone());
+        let account = identity.map(|identity| &identity.account);
         let place = who.is_none().then_some(self.head.client);
-        let what = (who, place, &learnt.account, said, other.map(|it| it.verdict), others);
+        let what = (who, place, account, said, other.map(|it| it.verdict), others);
         let takes = self.site.lines.take(&what, self.head.received);
         if !takes {
             gateway.metrics.shadow_line_skipped(&self.site.name);

@@ -19,14 +19,11 @@ impl Visit {
         let mut record = Record::new(time, event);
         record.request = Some(self.head.request.clone());
         record.site = Some(self.site.name.clone());
-        if let Some(account) = &learnt.account {
-            record = record.of_account(account);
-        }
-        if let Some(credential) = &learnt.credential {
-            record = record.with_credential(credential);
+        if let Some(identity) = &learnt.identity {
+            record = record.of_account(&identity.account).with_credential(&identity.credential);
         }
         record.client = Some(self.head.client);
-        record.place = Some(PlaceNoted::from(&*self.place));
+        record.place = Some(PlaceNoted::from(self.place()));
         record.method = Some(self.head.method.as_str().into());
         record.path = Some(self.head.path().into());
         record.action = learnt.action.clone();
