@@ -3,7 +3,7 @@
 //! Never holds a body: only requests without one are repeated. It is written down flat, in one allocation, because it is
 //! made for nearly every request and read for hardly any. Invariant: what is read back is what was written.
 
-use bytes::{Buf, BufMut};
+use bytes::Buf;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Version};
@@ -66,10 +66,9 @@ fn put(text: &mut Vec<u8>, sensitive: bool, name: &[u8], value: &[u8]) -> Option
     let name_bytes = name_bytes.ok().filter(|bytes| *bytes < SENSITIVE)?;
     let mark = if sensitive { SENSITIVE } else { 0 };
     let lengths = u64::from(mark | name_bytes) << 32 | u64::from(value_bytes.ok()?);
-    text.reserve(8 + name.len() + value.len());
-    text.put_u64(lengths);
-    text.put_slice(name);
-    text.put_slice(value);
+    text.extend_from_slice(&lengths.to_be_bytes());
+    text.extend_from_slice(name);
+    text.extend_from_slice(value);
     Some(())
 }
 

@@ -22,6 +22,13 @@ pub(super) type Stream = tokio_rustls::server::TlsStream<Wire>;
 #[derive(Debug)]
 pub(super) struct Wire(pub TcpStream);
 
+impl Wire {
+    /// Ready when a read would give bytes, the end or an error.
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<IoResult<()>> {
+        self.0.poll_read_ready(cx)
+    }
+}
+
 impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,

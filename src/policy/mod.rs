@@ -66,7 +66,7 @@ pub struct PolicySet {
     /// Action → the rules about it, those for every action included, in the order of the file.
     index: HashMap<Arc<str>, Box<[usize]>, RandomState>,
     /// Actions that some rule names other than by `*`, or counts.
-    named: HashSet<Arc<str>>,
+    named: HashSet<Arc<str>, RandomState>,
     vocabulary: Vocabulary,
     version: PolicyVersion,
 }

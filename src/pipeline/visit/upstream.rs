@@ -27,7 +27,18 @@ impl Visit {
         };
         self.spoken = Some((audience, speaks));
         let headers = std::mem::take(&mut self.head.headers);
-        Inbound { headers, ..self.head.clone() }
+        let head = &self.head;
+        Inbound {
+            request: head.request.clone(),
+            method: head.method.clone(),
+            host: head.host.clone(),
+            authority: head.authority.clone(),
+            target: head.target.clone(),
+            version: head.version,
+            headers,
+            client: head.client,
+            received: head.received,
+        }
     }
 
     /// What the upstream is told beside the request itself.
