@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
@@ -40,19 +40,22 @@ impl ClientStream {
         Self { tls, watch, drained: false, linger: None, _slot: slot }
     }
 
-    /// Reads what the client sent. While a request is answered the library asks again and again whether the client is
+    /// Reads a piece of what the client sent. While a request is answered the library asks again and again whether the client is
     /// still there; to ask the socket costs a quarter of what it costs to ask the session.
     fn poll_session(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<IoResult<()>> {
         if self.drained {
             ready!(self.tls.get_ref().0.poll_read_ready(cx))?;
         }
-        let read = Pin::new(&mut self.tls).poll_read(cx, buf);
-        // What did not fill the room that there was is all that there was, unless it was the client's last word.
-        self.drained = match &read {
-            Poll::Pending => true,
-            Poll::Ready(_) => buf.remaining() > 0 && self.tls.get_ref().1.wants_read(),
+        let Poll::Ready(plain) = Pin::new(&mut self.tls).poll_fill_buf(cx)? else {
+            self.drained = true;
+            return Poll::Pending;
         };
-        read
+        let count = plain.len().min(buf.remaining());
+        buf.put_slice(&plain[..count]);
+        Pin::new(&mut self.tls).consume(count);
+        // False too once the client has said that no more will come.
+        self.drained = self.tls.get_ref().1.wants_read();
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn receive(
     }
     let target = parts.uri.path_and_query().map_or_else(|| "/".into(), |it| it.clone().into());
     let head = Inbound {
-        request: id.clone(),
+        request: id,
         method: parts.method,
         host: caller.host.clone(),
         authority: caller.authority.clone(),
@@ -72,9 +72,10 @@ pub(super) fn receive(
         client,
         received: now,
     };
-    let site = gateway.live.load().site(&head.host).cloned();
-    let site =
-        site.ok_or_else(|| Early { person: person(&head), ..fail(Rejection::Misdirected) })?;
+    let Some(site) = gateway.live.load().site(&head.host).cloned() else {
+        let (rejection, person) = (Rejection::Misdirected, person(&head));
+        return Err(Early { rejection, request: head.request, person });
+    };
     let upgrade = upgrade.map(|client| Tunnel { client, stop: connection.stop.clone() });
     let visit = Visit::new(head, site, caller, connection.tasks.clone(), upgrade);
     Ok((Box::new(visit), body))
