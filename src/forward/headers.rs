@@ -327,7 +327,8 @@ mod tests {
         stamped(&mut map);
         stamped(&mut ours);
         let theirs = |(name, value): &(&HeaderName, &HeaderValue)| ours.get(*name) != Some(value);
-        let mut names: Vec<_> = map.iter().filter(theirs).map(|(name, _)| name.to_string()).collect();
+        let mut names: Vec<_> =
+            map.iter().filter(theirs).map(|(name, _)| name.to_string()).collect();
         names.sort();
         names
     }

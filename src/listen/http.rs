@@ -61,7 +61,8 @@ pub(super) async fn serve<H: Handler>(
     });
     // Boxed at once: the library moves it several times, it is large, and a connection that lies idle need not keep
     // room for it.
-    let service = service_fn(|request: Request<Incoming>| Box::pin(answering.clone().answer(request)));
+    let service =
+        service_fn(|request: Request<Incoming>| Box::pin(answering.clone().answer(request)));
     let watch = match h2 {
         true => Watch::Http2(Meter::new()),
         false => Watch::Http1(Gate::new(pulse.clone())),

@@ -121,9 +121,7 @@ impl<'a> Surroundings<'a> {
             usd_value: Fact::Absent,
             client: head.client,
             credential: self.identity.map(|identity| identity.credential.kind),
-            session_age_ms: self
-                .identity
-                .map_or(Fact::Absent, |of| session_age_ms(of, now)),
+            session_age_ms: self.identity.map_or(Fact::Absent, |of| session_age_ms(of, now)),
             geo: self.geo(),
             counters: Fact::Absent,
             address: Fact::Absent,

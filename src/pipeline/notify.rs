@@ -56,7 +56,8 @@ impl Visit {
     pub(super) fn tell_of_place(&self, gateway: &Gateway, requirement: &Requirement) {
         if requirement.terms.iter().any(|term| term.geographic) {
             let credential = self.credential().map(|it| it.id.to_string()).unwrap_or_default();
-            let quiet = quiet_of(&About::RemoteLogin, &format!("{}:{credential}", self.place_key()));
+            let quiet =
+                quiet_of(&About::RemoteLogin, &format!("{}:{credential}", self.place_key()));
             self.tell_quietly(gateway, About::RemoteLogin, quiet);
         }
     }

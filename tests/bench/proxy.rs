@@ -375,7 +375,7 @@ fn plain_conf(dir: &Path, upstream: SocketAddr, port: SocketAddr) -> String {
         "daemon off; worker_processes 1; pid plain.pid;\nevents {{ worker_connections 4096; }}\n\
          http {{ access_log off; keepalive_requests 100000000;\n\
          client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3; uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5;\n\
-         upstream back {{ server {upstream}; keepalive 64; keepalive_requests 100000000; }}\n\
+         upstream back {{ server {upstream}; keepalive 256; keepalive_requests 100000000; }}\n\
          server {{ listen {port} ssl http2; ssl_certificate {dir}/gateway.pem; ssl_certificate_key {dir}/gateway.key;\n\
          location / {{ proxy_pass http://back; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; }} }} }}\n"
     )

@@ -46,12 +46,21 @@ fn set(packs: &[&str]) -> ActionSet {
 }
 
 fn say(method: &str, target: &str, header: Option<(&'static str, &str)>) -> String {
+    said_by(&set(&[PACK]), method, target, header)
+}
+
+fn said_by(
+    set: &ActionSet,
+    method: &str,
+    target: &str,
+    header: Option<(&'static str, &str)>,
+) -> String {
     let mut headers = HeaderMap::new();
     if let Some((name, value)) = header {
         headers.append(name, HeaderValue::from_str(value).unwrap());
     }
     let method = Method::from_bytes(method.as_bytes()).unwrap();
-    match set(&[PACK]).detect(&method, target, &headers) {
+    match set.detect(&method, target, &headers) {
         Detected::Ordinary => "ordinary".into(),
         Detected::Action(rule) => rule.name.to_string(),
         Detected::Unlisted { say, sensitive, route, .. } => {
@@ -60,6 +69,61 @@ fn say(method: &str, target: &str, header: Option<(&'static str, &str)>) -> Stri
         Detected::Selected => "selected".into(),
         Detected::NotCanonical(_) => "refused".into(),
     }
+}
+
+#[test]
+fn what_a_request_line_is_does_not_depend_on_what_was_asked_before() {
+    let set = set(&[PACK]);
+    let long = format!("/api/asset/{}", "x".repeat(300));
+    let targets = [
+        "/api/asset/withdrawal",
+        "/api/asset/withdrawal?_method=PUT",
+        "/api/asset/withdrawal/more",
+        "/api/asset/Withdrawal",
+        "/api/asset/%77ithdrawal",
+        "/api/asset",
+        "/api/keys/k1",
+        "/api/Orders",
+        "/api/Orders?x=1",
+        "/api/orders",
+        "/elsewhere",
+        "/",
+        "*",
+        long.as_str(),
+    ];
+    let length = |text| Some(("content-length", text));
+    for header in [None, length("0"), length("5"), Some(("x-http-method-override", "DELETE"))] {
+        for target in targets {
+            for method in ["GET", "POST", "HEAD", "DELETE", "OPTIONS", "WS"] {
+                let alone = say(method, target, header);
+                for time in ["first", "second"] {
+                    let told = said_by(&set, method, target, header);
+                    assert_eq!(told, alone, "{method} {target} {header:?}, the {time} time");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_guarded_from_now_on_was_not_told_before() {
+    let mut set = set(&[PACK]);
+    assert_eq!(said_by(&set, "POST", "/api/orders", None), "Require false /api");
+    set.guard(|name| name.as_str() == "order");
+    assert_eq!(said_by(&set, "POST", "/api/orders", None), "refused");
+    assert_eq!(said_by(&set, "POST", "/api/Orders", None), "order");
+}
+
+#[test]
+fn no_more_request_lines_are_remembered_than_there_is_room_for() {
+    let set = set(&[PACK]);
+    for number in 0..3 * KNOWN_MAX {
+        assert_eq!(said_by(&set, "GET", &format!("/{number}"), None), "ordinary");
+    }
+    assert!(set.known.len() <= usize::try_from(KNOWN_MAX).unwrap());
+    let before = set.known.len();
+    said_by(&set, "GET", &format!("/{}", "x".repeat(KNOWN_PATH_BYTES_MAX)), None);
+    assert_eq!(set.known.len(), before);
 }
 
 #[test]
