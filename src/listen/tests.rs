@@ -1,5 +1,6 @@
 //! The listener over real sockets.
 
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -184,6 +185,64 @@ async fn slow_heads_and_idle_connections_are_closed() {
     let mut busy = front.h1().await;
     let answer = within(busy.send_request(get("/slow"))).await.unwrap();
     assert_eq!(text(answer).await, "slow", "a request under way is not idle");
+}
+
+#[tokio::test]
+async fn a_farewell_is_heard_right_behind_whatever_came_before_it() {
+    let front = front(&settings());
+    let get = |target| format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    for before in [String::new(), get("/"), get("/slow"), get("/").repeat(3), get("/").repeat(300)]
+    {
+        let mut tls = front.tls("http/1.1").await;
+        let session = tls.get_mut().1;
+        session.writer().write_all(before.as_bytes()).unwrap();
+        session.send_close_notify();
+        // The socket itself stays open.
+        tls.flush().await.unwrap();
+        let took = close_of(&mut tls).await;
+        assert!(took < Duration::from_secs(20), "{} bytes {took:?}", before.len());
+    }
+}
+
+#[tokio::test]
+async fn bytes_arrive_whatever_records_and_segments_they_come_in() {
+    let front = front(&settings());
+    let body: String = (0..100_000).map(|number| char::from(b'a' + (number % 26) as u8)).collect();
+    let head =
+        format!("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n", body.len());
+    let request = format!("{head}\r\n{body}{head}Connection: close\r\n\r\n{body}");
+    for (record, segment) in
+        [(1_000_000, 1_000_000), (1_000_000, 700), (50, 1_000_000), (3_000, 8_192)]
+    {
+        let tls = front.tls("http/1.1").await;
+        let (mut tcp, mut session) = tls.into_inner();
+        session.set_buffer_limit(None);
+        for part in request.as_bytes().chunks(record) {
+            session.writer().write_all(part).unwrap();
+        }
+        let mut wire = Vec::new();
+        while session.wants_write() {
+            session.write_tls(&mut wire).unwrap();
+        }
+        let (mut reading, mut writing) = tcp.split();
+        let send = async {
+            for part in wire.chunks(segment) {
+                writing.write_all(part).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let mut answer = Vec::new();
+        within(async { tokio::join!(send, reading.read_to_end(&mut answer)) }).await.1.unwrap();
+        let mut plain = Vec::new();
+        let mut rest = &answer[..];
+        while !rest.is_empty() {
+            session.read_tls(&mut rest).unwrap();
+            session.process_new_packets().unwrap();
+            let _ = session.reader().read_to_end(&mut plain);
+        }
+        let plain = String::from_utf8(plain).unwrap();
+        assert_eq!(plain.matches(&body).count(), 2, "records of {record}, segments of {segment}");
+    }
 }
 
 #[tokio::test]
