@@ -70,10 +70,12 @@ impl Target {
 
 impl From<PathAndQuery> for Target {
     fn from(target: PathAndQuery) -> Self {
-        match target.as_str().starts_with('/') || target == "*" {
-            true => Self(Spelt::Plainly(target)),
+        match target.as_str() {
+            // The library reads nothing at all (of `#`, say) as this, and would send nothing.
+            "/" => Self(Spelt::Plainly(PathAndQuery::from_static("/"))),
+            text if text.starts_with('/') || text == "*" => Self(Spelt::Plainly(target)),
             // Its path would be read as `/`.
-            false => Self(Spelt::Oddly(target.as_str().into())),
+            text => Self(Spelt::Oddly(text.into())),
         }
     }
 }
@@ -150,6 +152,23 @@ mod tests {
         for text in ["/", "/a?b=1", "//a", "/?", "*", "/a?b?c"] {
             assert!(Target::from(text).plain().is_some(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_the_library_read_is_sent_as_it_was_decided_on() {
+        for read in ["#", "#/withdraw", "/", "/#a", "/a?b#c", "?a", "*", "/a"] {
+            let Ok(read) = PathAndQuery::try_from(read) else { continue };
+            let target = Target::from(read.clone());
+            assert_eq!(&*target, read.as_str());
+            let Some(plain) = target.plain() else { continue };
+            let uri = http::Uri::from(plain.clone());
+            assert_eq!(
+                (uri.to_string(), uri.path()),
+                (target.to_string(), plain.path()),
+                "{read:?}"
+            );
+        }
+        assert!(Target::from(PathAndQuery::try_from("#").unwrap()).plain().is_some());
     }
 
     proptest! {

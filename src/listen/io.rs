@@ -4,7 +4,7 @@
 //! of one poll then share TLS records and one system call, which is what a proxied answer mostly
 //! costs.
 
-use std::io::{ErrorKind, Result as IoResult, Write as _};
+use std::io::{Error, ErrorKind, Result as IoResult, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub(super) struct ClientStream {
     watch: Watch,
     /// The session holds nothing more of what the client sent: only the socket can have it.
     drained: bool,
+    /// What came behind the bytes that were given out last.
+    failed: Option<Error>,
     /// Begun when our side is closed: until when the client's last bytes are awaited, and how many
     /// came.
     linger: Option<(Pin<Box<Sleep>>, usize)>,
@@ -37,25 +39,45 @@ pub(super) enum Watch {
 
 impl ClientStream {
     pub(super) fn new(tls: Stream, watch: Watch, slot: OwnedSemaphorePermit) -> Self {
-        Self { tls, watch, drained: false, linger: None, _slot: slot }
+        Self { tls, watch, drained: false, failed: None, linger: None, _slot: slot }
     }
 
-    /// Reads a piece of what the client sent. While a request is answered the library asks again and again whether the client is
-    /// still there; to ask the socket costs a quarter of what it costs to ask the session.
+    /// Reads what the client sent, as much as has come and fits. While a request is answered the library asks again and
+    /// again whether the client is still there; to ask the socket costs a quarter of what it costs to ask the session.
     fn poll_session(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<IoResult<()>> {
-        if self.drained {
-            ready!(self.tls.get_ref().0.poll_read_ready(cx))?;
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error));
         }
-        let Poll::Ready(plain) = Pin::new(&mut self.tls).poll_fill_buf(cx)? else {
-            self.drained = true;
-            return Poll::Pending;
-        };
-        let count = plain.len().min(buf.remaining());
-        buf.put_slice(&plain[..count]);
-        Pin::new(&mut self.tls).consume(count);
-        // False too once the client has said that no more will come.
-        self.drained = self.tls.get_ref().1.wants_read();
-        Poll::Ready(Ok(()))
+        let before = buf.filled().len();
+        while buf.remaining() > 0 {
+            if self.drained && self.tls.get_ref().0.poll_read_ready(cx)?.is_pending() {
+                break;
+            }
+            match Pin::new(&mut self.tls).poll_fill_buf(cx) {
+                Poll::Ready(Ok(plain)) => {
+                    let count = plain.len().min(buf.remaining());
+                    buf.put_slice(&plain[..count]);
+                    Pin::new(&mut self.tls).consume(count);
+                    // False too once the client has said that no more will come.
+                    self.drained = count > 0 && self.tls.get_ref().1.wants_read();
+                    if count == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Ready(Err(error)) if buf.filled().len() == before => {
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Ready(Err(error)) => {
+                    self.failed = Some(error);
+                    break;
+                }
+                Poll::Pending => {
+                    self.drained = true;
+                    break;
+                }
+            }
+        }
+        if buf.filled().len() == before { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }
 

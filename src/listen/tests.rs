@@ -246,6 +246,24 @@ async fn bytes_arrive_whatever_records_and_segments_they_come_in() {
 }
 
 #[tokio::test]
+async fn a_connection_outlives_a_refusal_whatever_records_the_refused_body_comes_in() {
+    let front = front(&settings());
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 12\r\n\r\n";
+    let mut tls = front.tls("http/1.1").await;
+    let session = tls.get_mut().1;
+    // Nobody reads this body. Each part is a record of its own, all in one segment.
+    let body = ["a"; 12];
+    let next = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    for part in [head].iter().chain(&body).chain(&[next]) {
+        session.writer().write_all(part.as_bytes()).unwrap();
+    }
+    tls.flush().await.unwrap();
+    let mut answers = String::new();
+    within(tls.read_to_string(&mut answers)).await.unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
+}
+
+#[tokio::test]
 async fn at_the_limit_new_connections_wait_for_old_ones_to_end() {
     let mut settings = settings();
     settings.workers = 1;
