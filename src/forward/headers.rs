@@ -199,11 +199,12 @@ fn must_not_go_up(name: &str) -> bool {
         Some(b'k') => is(name, "keep-alive"),
         Some(b'o') => is(name, "orig-path-info"),
         Some(b'p') => is_any(name, HOP_P) || is_any(name, PATH_P),
-        Some(b'r') => is(name, "request-uri"),
+        Some(b'd') => is(name, "do-connecting-ip"),
+        Some(b'r') => is_any(name, &["request-uri", "remote-addr", "remote-user"]),
         Some(b't') => is_any(name, HOP_T) || is(name, "true-client-ip"),
         Some(b'u') => is_any(name, &["upgrade", "unencoded-url"]),
         Some(b'e') => is(name, "expect"),
-        Some(b'f') => is_any(name, &["forwarded", "fastly-client-ip"]),
+        Some(b'f') => is(name, "forwarded") || is_any(name, CLIENT_F),
         Some(b'h') => is(name, "http2-settings"),
         Some(b's') => starts(name, "stepgate-") || starts(name, "step-up-") || is_any(name, PATH_S),
         Some(b'x') => starts(name, "x-forwarded") || is_any(name, CLIENT_X) || is_any(name, PATH_X),
@@ -278,13 +279,24 @@ const HOP_C: &[&str] = &["connection"];
 const HOP_P: &[&str] = &["proxy", "proxy-connection", "proxy-authenticate", "proxy-authorization"];
 const HOP_T: &[&str] = &["te", "trailer", "transfer-encoding"];
 const CLIENT_C: &[&str] = &["cf-connecting-ip", "cf-connecting-ipv6", "client-ip"];
+const CLIENT_F: &[&str] =
+    &["fastly-client-ip", "fly-client-ip", "forwarded-for", "front-end-https"];
 const CLIENT_X: &[&str] = &[
     "x-real-ip",
+    "x-appengine-remote-addr",
+    "x-appengine-user-ip",
+    "x-azure-clientip",
+    "x-azure-socketip",
     "x-client-ip",
     "x-cluster-client-ip",
     "x-envoy-external-address",
     "x-original-forwarded-for",
     "x-original-host",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-remote-user",
+    "x-scheme",
+    "x-url-scheme",
 ];
 /// By these a server routes a request to another path than the one on its line, or takes a prefix
 /// off it: gunicorn by `SCRIPT_NAME` from a proxy on its own machine, many by `X-Script-Name`.
@@ -360,6 +372,17 @@ mod tests {
             "X-Cluster-Client-IP",
             "Fastly-Client-IP",
             "X-Envoy-External-Address",
+            "X-Azure-ClientIP",
+            "X-AppEngine-User-IP",
+            "X-Remote-Addr",
+            "Remote_Addr",
+            "Remote-User",
+            "X_Remote_User",
+            "Forwarded-For",
+            "Fly-Client-IP",
+            "DO-Connecting-IP",
+            "Front-End-Https",
+            "X-Scheme",
             "X-Original-URL",
             "X-Rewrite-URL",
             "Stepgate-Assertion",
