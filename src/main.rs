@@ -206,7 +206,11 @@ enum Factor {
     /// List an account's factors.
     List { account: String },
     /// Remove one factor of an account, once a second operator has approved it.
-    Reset { account: String, factor: String },
+    Reset {
+        account: String,
+        /// totp, sms, webauthn, mail or recovery: all that the account has of this kind.
+        factor: String,
+    },
     /// List what waits for a second operator.
     Pending,
     /// Carry out what another operator asked for.
