@@ -1,8 +1,8 @@
 //! CPU time per request of the whole gateway against nginx as a plain TLS proxy, in one run; and of the bare stack.
 //!
 //! Needs nginx, wrk and h2load (Debian: nginx-light, wrk, nghttp2-client). The proxy under test is pinned to one core,
-//! load and upstream to the other; rounds alternate, the table shows medians of the per-round ratios. Nothing here
-//! fails on a slow machine: it measures.
+//! load and upstream to the other; rounds alternate, the table shows medians of the per-round ratios. Beside it stands
+//! nginx with `auth_request`, which asks somebody before each request. Nothing here fails on a slow machine: it measures.
 
 mod floor;
 #[path = "../kit/mod.rs"]
@@ -28,6 +28,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 3;
 const IDLE_CONNECTIONS: usize = 400;
+/// Where the upstream has 1 MiB.
+const LARGE: &str = "/api/v5/market/history";
 /// Asked with this, the program is the floor.
 const FLOOR: &str = "floor";
 
@@ -43,7 +45,7 @@ fn main() {
     let dir = tempfile::TempDir::new().expect("a temporary folder");
     let upstream = free_port();
     let backend = Proxy {
-        child: nginx(dir.path(), "upstream", &upstream_conf(upstream), "1"),
+        child: nginx(dir.path(), "upstream", &upstream_conf(dir.path(), upstream), "1"),
         port: upstream,
     };
     wait_for(upstream);
@@ -62,23 +64,27 @@ fn main() {
     fs::write(kit.config(), config).expect("the configuration can be written");
     let gateway = Proxy::gateway(&kit, port);
     let bare = Proxy::floor(&kit, upstream, free_port());
-    let plain = Proxy::nginx(&kit, upstream, free_port());
+    let plain = Proxy::nginx(&kit, "plain", |port| plain_conf(&kit.dir, upstream, port));
+    let asking = Proxy::nginx(&kit, "asking", |port| asking_conf(&kit.dir, upstream, port));
     let now = SystemClock.now().seconds();
     let load = Load::new(dir.path(), &kit.token("alice", "bench", now));
 
+    // Before the loads: what they needed would be given to these.
+    let (ours, theirs) = (gateway.idle_kb(&kit), plain.idle_kb(&kit));
     println!("CPU per request and its ratio to nginx (median of {ROUNDS} alternating rounds)");
     println!("gateway: full pipeline with JWT, geography, 200 rules; 1 worker each, TLS 1.3");
-    println!("floor: the same listener and upstream pool with nothing between them\n");
+    println!("floor: the same listener and upstream pool with nothing between them");
+    println!("auth_request: nginx that asks a trivial auth server, which is counted too\n");
     println!("| load | nginx µs | proxy | µs | ratio | min–max | req/s |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for case in [Case::H1Get, Case::H1Post, Case::H2Get, Case::H2Post] {
-        rows(&load, case, [("gateway", &gateway), ("floor", &bare)], &plain);
+    for case in Case::ALL {
+        let proxies = [("gateway", &gateway), ("floor", &bare), ("auth_request", &asking)];
+        rows(&load, case, proxies, &plain);
     }
     println!("\n| kB per idle TLS connection | gateway | nginx |");
     println!("| --- | --- | --- |");
-    let (ours, theirs) = (gateway.idle_kb(&kit), plain.idle_kb(&kit));
     println!("| {IDLE_CONNECTIONS} connections | {ours:.1} | {theirs:.1} |");
-    drop((gateway, bare, plain, backend));
+    drop((gateway, bare, asking, plain, backend));
 }
 
 /// Rules of which only the first two look at ordinary traffic.
@@ -98,26 +104,43 @@ enum Case {
     H1Post,
     H2Get,
     H2Post,
+    /// A connection for each request, and no session is taken up again.
+    Handshake,
+    H1Large,
+    H2Large,
 }
 
 impl Case {
+    const ALL: [Self; 7] = [
+        Self::H1Get,
+        Self::H1Post,
+        Self::H2Get,
+        Self::H2Post,
+        Self::Handshake,
+        Self::H1Large,
+        Self::H2Large,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Self::H1Get => "h1 GET",
             Self::H1Post => "h1 POST 200 B",
             Self::H2Get => "h2 GET",
             Self::H2Post => "h2 POST 200 B",
+            Self::Handshake => "h1 GET, full handshake",
+            Self::H1Large => "h1 GET 1 MiB",
+            Self::H2Large => "h2 GET 1 MiB",
         }
     }
 }
 
 /// Every proxy is measured in every round, so that what else the machine does is spread over all of them.
-fn rows(load: &Load, case: Case, proxies: [(&str, &Proxy); 2], plain: &Proxy) {
+fn rows(load: &Load, case: Case, proxies: [(&str, &Proxy); 3], plain: &Proxy) {
     load.run(case, plain.port, 1);
     for (_, proxy) in proxies {
         load.run(case, proxy.port, 1);
     }
-    let (mut theirs, mut ours) = (vec![], [Column::default(), Column::default()]);
+    let (mut theirs, mut ours) = (vec![], proxies.map(|_| Column::default()));
     for _ in 0..ROUNDS {
         let (nginx, _) = measure(load, case, plain);
         theirs.push(nginx);
@@ -199,8 +222,9 @@ impl Proxy {
         Self { child, port }
     }
 
-    fn nginx(kit: &Kit, upstream: SocketAddr, port: SocketAddr) -> Self {
-        let child = nginx(&kit.dir, "plain", &plain_conf(&kit.dir, upstream, port), "0");
+    fn nginx(kit: &Kit, name: &str, conf: impl Fn(SocketAddr) -> String) -> Self {
+        let port = free_port();
+        let child = nginx(&kit.dir, name, &conf(port), "0");
         wait_for(port);
         Self { child, port }
     }
@@ -282,22 +306,26 @@ impl Load {
     /// Runs for some seconds; answers how many requests were answered.
     fn run(&self, case: Case, port: SocketAddr, seconds: u32) -> u64 {
         let path = match case {
-            Case::H1Get | Case::H2Get => "/api/v5/market/ticker",
+            Case::H1Get | Case::H2Get | Case::Handshake => "/api/v5/market/ticker",
             Case::H1Post | Case::H2Post => "/api/v5/trade/order",
+            Case::H1Large | Case::H2Large => LARGE,
         };
         let url = format!("https://localhost:{}{path}", port.port());
         let cookie = format!("Cookie: session={}", self.token);
         let from = format!("X-Forwarded-For: {}", kit::TOKYO);
         let mut command = Command::new("taskset");
         match case {
-            Case::H1Get | Case::H1Post => {
+            Case::H1Get | Case::H1Post | Case::H1Large | Case::Handshake => {
                 command.args(["-c", "1", "wrk", "-t1", "-c32", &format!("-d{seconds}s")]);
                 command.args(["-H", &cookie, "-H", &from]);
                 if matches!(case, Case::H1Post) {
                     command.arg("-s").arg(self.dir.join("post.lua"));
                 }
+                if matches!(case, Case::Handshake) {
+                    command.args(["-H", "Connection: close"]);
+                }
             }
-            Case::H2Get | Case::H2Post => {
+            Case::H2Get | Case::H2Post | Case::H2Large => {
                 command.args(["-c", "1", "h2load", "-t1", "-c8", "-m16", &format!("-D{seconds}")]);
                 command.args(["-H", &cookie, "-H", &from]);
                 if matches!(case, Case::H2Post) {
@@ -360,23 +388,52 @@ fn nginx(dir: &Path, name: &str, conf: &str, core: &str) -> Child {
     command.spawn().expect("nginx starts")
 }
 
-fn upstream_conf(port: SocketAddr) -> String {
+fn upstream_conf(dir: &Path, port: SocketAddr) -> String {
     let answer = format!(r#"{{"code":"0","data":"{}"}}"#, "x".repeat(277));
+    let large = dir.join("large.json");
+    fs::write(&large, "x".repeat(1024 * 1024)).expect("written");
+    let large = large.display();
     format!(
         "daemon off; worker_processes 1; pid upstream.pid;\nevents {{ worker_connections 4096; }}\n\
-         http {{ access_log off; keepalive_requests 100000000;\n\
-         server {{ listen {port}; location / {{ default_type application/json; return 200 '{answer}'; }} }} }}\n"
+         http {{ access_log off; keepalive_requests 100000000; sendfile on; default_type application/json;\n\
+         server {{ listen {port}; location / {{ return 200 '{answer}'; }}\n\
+         location = {LARGE} {{ alias {large}; }} }} }}\n"
     )
 }
 
 fn plain_conf(dir: &Path, upstream: SocketAddr, port: SocketAddr) -> String {
+    proxy_conf(dir, "plain", upstream, port, "", "")
+}
+
+/// What stands in front of an exchange today, at its cheapest: each request is first shown to a server that says yes.
+fn asking_conf(dir: &Path, upstream: SocketAddr, port: SocketAddr) -> String {
+    let yes = free_port();
+    let servers = format!(
+        "upstream yes {{ server {yes}; keepalive 256; keepalive_requests 100000000; }}\n\
+         server {{ listen {yes}; location / {{ return 204; }} }}\n"
+    );
+    let asked = "location = /asked { internal; proxy_pass http://yes; proxy_http_version 1.1;\n\
+         proxy_pass_request_body off; proxy_set_header Content-Length \"\"; proxy_set_header Connection \"\"; }\n\
+         auth_request /asked;\n";
+    proxy_conf(dir, "asking", upstream, port, &servers, asked)
+}
+
+/// nginx with TLS 1.3, which this version does not speak unless told to, and as many upstream connections as are used.
+fn proxy_conf(
+    dir: &Path,
+    name: &str,
+    upstream: SocketAddr,
+    port: SocketAddr,
+    servers: &str,
+    inside: &str,
+) -> String {
     let dir = dir.display();
     format!(
-        "daemon off; worker_processes 1; pid plain.pid;\nevents {{ worker_connections 4096; }}\n\
+        "daemon off; worker_processes 1; pid {name}.pid;\nevents {{ worker_connections 4096; }}\n\
          http {{ access_log off; keepalive_requests 100000000;\n\
          client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3; uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5;\n\
-         upstream back {{ server {upstream}; keepalive 256; keepalive_requests 100000000; }}\n\
-         server {{ listen {port} ssl http2; ssl_certificate {dir}/gateway.pem; ssl_certificate_key {dir}/gateway.key;\n\
+         upstream back {{ server {upstream}; keepalive 256; keepalive_requests 100000000; }}\n{servers}\
+         server {{ listen {port} ssl http2; ssl_protocols TLSv1.3; ssl_certificate {dir}/gateway.pem; ssl_certificate_key {dir}/gateway.key;\n{inside}\
          location / {{ proxy_pass http://back; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; }} }} }}\n"
     )
 }
