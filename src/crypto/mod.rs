@@ -10,6 +10,7 @@ mod seal;
 mod secret;
 mod sign;
 mod stream;
+mod tls;
 
 pub use keyring::Keyring;
 pub use mac::{framed, hex, random_id, sha256};
@@ -17,3 +18,4 @@ pub use seal::SealError;
 pub use secret::Secret;
 pub use sign::{SignError, SigningKey};
 pub use stream::{StreamKey, TAG_BYTES};
+pub use tls::tls_provider;

@@ -16,6 +16,7 @@ use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::validity::{self, DAYS_WARN, Validity};
+use crate::crypto::tls_provider;
 use crate::fault::{Fault, Source};
 use crate::types::UnixMs;
 
@@ -96,7 +97,7 @@ impl Seen {
 /// # Errors
 /// Every fault of its files.
 pub fn inspect(pair: &Pair) -> Result<Seen, Vec<Fault>> {
-    let key = Arc::new(read(pair, &super::tls::provider())?);
+    let key = Arc::new(read(pair, &tls_provider())?);
     let names = key.cert.first().map(validity::names).unwrap_or_default();
     Ok(Seen { names, validity: Validity::of(&key.cert), key })
 }
@@ -120,7 +121,7 @@ fn covers(key: &CertifiedKey, name: &str) -> bool {
 }
 
 fn read_all(pairs: &[Pair]) -> Result<Vec<Arc<CertifiedKey>>, Vec<Fault>> {
-    let provider = super::tls::provider();
+    let provider = tls_provider();
     let mut keys = Vec::with_capacity(pairs.len());
     let mut faults = Vec::new();
     for pair in pairs {

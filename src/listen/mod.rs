@@ -33,7 +33,6 @@ use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -154,7 +153,7 @@ pub fn run<H: Handler>(
     make: impl Fn(usize) -> Arc<H>,
     stop: CancellationToken,
 ) -> IoResult<Listening> {
-    let acceptor = TlsAcceptor::from(tls::server_config(certificates)?);
+    let acceptor = tls::Acceptor::new(certificates)?;
     let workers = settings.workers.max(1);
     let (address, sockets) = bind(settings.address, workers)?;
     let mut threads = Vec::with_capacity(workers);
@@ -227,7 +226,7 @@ fn socket(address: SocketAddr) -> IoResult<TcpSocket> {
 /// One core's share of the listener.
 struct Worker<H> {
     handler: Arc<H>,
-    acceptor: TlsAcceptor,
+    acceptor: tls::Acceptor,
     settings: Arc<Settings>,
     /// A permit is held by each open client socket, tunnels included.
     slots: Arc<Semaphore>,

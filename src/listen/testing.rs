@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::certs::{Certificates, Pair};
 use super::{Connection, Handler, Listening, Settings, run};
 use crate::body::Body;
+use crate::crypto::tls_provider;
 
 /// A certification authority and a folder for what it signs.
 pub(crate) struct Authority {
@@ -73,7 +74,7 @@ impl Authority {
         alpn: &[&str],
         versions: &[&'static SupportedProtocolVersion],
     ) -> ClientConfig {
-        let mut config = ClientConfig::builder_with_provider(super::tls::provider())
+        let mut config = ClientConfig::builder_with_provider(tls_provider())
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(self.roots())

@@ -9,7 +9,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use proxy_header::{ProxiedAddress, ProxyHeader};
+use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
+use rustls::{CipherSuite, ClientConfig, HandshakeKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -17,6 +19,7 @@ use super::certs::Certificates;
 use super::testing::{Answers, Authority, Front, get, h1_over, settings, text, within};
 use super::{Connection, Settings};
 use crate::body::Body;
+use crate::crypto::tls_provider;
 
 /// Tells what it knows of the connection; `/slow` takes a while, `/panic` panics, `/echo` echoes.
 async fn tell(request: Request<Incoming>, connection: Arc<Connection<()>>) -> Response<Body> {
@@ -84,6 +87,68 @@ async fn a_client_with_other_protocols_only_is_refused_in_the_handshake() {
     let tls = front.tls_over(front.tcp().await, config, "localhost").await.unwrap();
     let answer = h1_over(tls).await.send_request(get("/")).await.unwrap();
     assert!(text(answer).await.starts_with("false"));
+}
+
+/// What is spoken with a client that offers these, in this order.
+async fn spoken(front: &Front, offered: &[CipherSuite]) -> CipherSuite {
+    let mut provider = CryptoProvider::clone(&tls_provider());
+    let known = provider.cipher_suites;
+    let find = |wanted: &CipherSuite| *known.iter().find(|it| it.suite() == *wanted).unwrap();
+    provider.cipher_suites = offered.iter().map(find).collect();
+    let config = ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(front.authority.roots())
+        .with_no_client_auth();
+    let tls = front.tls_over(front.tcp().await, config, "localhost").await.unwrap();
+    tls.get_ref().1.negotiated_cipher_suite().unwrap().suite()
+}
+
+#[tokio::test]
+async fn aes_128_is_spoken_with_all_but_those_who_name_chacha20_first() {
+    let front = front(&settings());
+    for [aes_256, aes_128, chacha20] in [
+        [
+            CipherSuite::TLS13_AES_256_GCM_SHA384,
+            CipherSuite::TLS13_AES_128_GCM_SHA256,
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        [
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        ],
+    ] {
+        for (offered, expected) in [
+            (&[aes_256, aes_128, chacha20][..], aes_128),
+            (&[aes_256, chacha20, aes_128], aes_128),
+            (&[chacha20, aes_256, aes_128], chacha20),
+            (&[aes_256, chacha20], aes_256),
+            (&[aes_256], aes_256),
+            (&[chacha20], chacha20),
+        ] {
+            assert_eq!(spoken(&front, offered).await, expected, "{offered:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_taken_up_again_by_whoever_comes_back() {
+    let front = front(&settings());
+    for version in [&TLS12, &TLS13] {
+        let config = front.authority.client(&["http/1.1"], &[version]);
+        for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let tcp = front.tcp().await;
+            let mut tls = front.tls_over(tcp, config.clone(), "localhost").await.unwrap();
+            tls.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            let mut answer = String::new();
+            within(tls.read_to_string(&mut answer)).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+            assert_eq!(tls.get_ref().1.handshake_kind(), Some(expected));
+        }
+    }
 }
 
 #[tokio::test]
