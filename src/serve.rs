@@ -421,6 +421,14 @@ impl Handler for Door {
         let request = pipeline::request_id(gateway, gateway.clock.now());
         gateway.pages.bare(status, &request)
     }
+
+    fn opened(&self) -> listen::Open {
+        Box::new(self.0.gateway.metrics.connection())
+    }
+
+    fn handshake_failed(&self) {
+        self.0.gateway.metrics.tls_handshake_failed();
+    }
 }
 
 fn open_listener(

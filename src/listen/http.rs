@@ -21,7 +21,6 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::coop::has_budget_remaining;
 
 use super::frames::Meter;
@@ -29,7 +28,7 @@ use super::head::{Gate, HEAD_BYTES_MAX};
 use super::io::{ClientStream, Watch};
 use super::patience::{Progress, Streams, patiently};
 use super::pulse::{Busy, Pulse};
-use super::{Connection, Handler, Worker, tls};
+use super::{Connection, Handler, Slot, Worker, tls};
 use crate::body::{Body, BoxError};
 use crate::octets;
 
@@ -39,7 +38,7 @@ pub(super) async fn serve<H: Handler>(
     worker: &Worker<H>,
     tls: tls::Stream,
     peer: SocketAddr,
-    slot: OwnedSemaphorePermit,
+    slot: Slot,
 ) {
     let session = tls.get_ref().1;
     let h2 = session.alpn_protocol() == Some(b"h2");

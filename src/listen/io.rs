@@ -10,9 +10,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
+use super::Slot;
 use super::frames::Meter;
 use super::head::Gate;
 use super::tls::Stream;
@@ -28,7 +28,7 @@ pub(super) struct ClientStream {
     /// Begun when our side is closed: until when the client's last bytes are awaited, and how many
     /// came.
     linger: Option<(Pin<Box<Sleep>>, usize)>,
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
 }
 
 /// Who looks at the client's bytes before the HTTP library.
@@ -38,7 +38,7 @@ pub(super) enum Watch {
 }
 
 impl ClientStream {
-    pub(super) fn new(tls: Stream, watch: Watch, slot: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(tls: Stream, watch: Watch, slot: Slot) -> Self {
         Self { tls, watch, drained: false, failed: None, linger: None, _slot: slot }
     }
 

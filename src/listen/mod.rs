@@ -32,7 +32,7 @@ use hyper::{Request, Response, StatusCode};
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -102,7 +102,18 @@ pub trait Handler: Send + Sync + 'static {
     ) -> Response<Body> {
         http::plain(status)
     }
+
+    /// A client's socket was opened. What is returned is dropped when it is closed, tunnels included.
+    fn opened(&self) -> Open {
+        Box::new(())
+    }
+
+    /// A client's PROXY header or handshake failed or took too long.
+    fn handshake_failed(&self) {}
 }
+
+/// Held while a client's socket is open.
+pub type Open = Box<dyn Send + Sync>;
 
 /// What is known of the connection that a request came on.
 #[derive(Debug)]
@@ -223,12 +234,17 @@ fn socket(address: SocketAddr) -> IoResult<TcpSocket> {
     Ok(socket)
 }
 
+/// Held by each open client socket, tunnels included.
+struct Slot {
+    _permit: OwnedSemaphorePermit,
+    _open: Open,
+}
+
 /// One core's share of the listener.
 struct Worker<H> {
     handler: Arc<H>,
     acceptor: tls::Acceptor,
     settings: Arc<Settings>,
-    /// A permit is held by each open client socket, tunnels included.
     slots: Arc<Semaphore>,
     /// Connections, and what handlers want finished.
     tasks: TaskTracker,
@@ -283,6 +299,7 @@ impl<H: Handler> Worker<H> {
             };
             pause_ms = PAUSE_FIRST_MS;
             let worker = self.clone();
+            let slot = Slot { _permit: slot, _open: worker.handler.opened() };
             self.tasks.spawn(async move {
                 let handshake = worker.handshake(tcp);
                 let limit = Duration::from_millis(worker.settings.handshake_timeout_ms);
@@ -294,8 +311,14 @@ impl<H: Handler> Worker<H> {
                 };
                 match ready {
                     Ok(Ok((tls, peer))) => http::serve(&worker, tls, peer, slot).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
-                    Err(_) => tracing::debug!("handshake timed out"),
+                    Ok(Err(error)) => {
+                        worker.handler.handshake_failed();
+                        tracing::debug!(%error, "handshake failed");
+                    }
+                    Err(_) => {
+                        worker.handler.handshake_failed();
+                        tracing::debug!("handshake timed out");
+                    }
                 }
             });
         }

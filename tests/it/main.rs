@@ -11,6 +11,7 @@ mod broken_input;
 mod bypass;
 mod check;
 mod client;
+mod connections;
 mod crash;
 mod doctor;
 mod enrolment;

@@ -58,8 +58,8 @@ impl Visit {
         if let Ok(mut value) = HeaderValue::from_str(self.head.request.as_str()) {
             // No secret, but never the same again: HTTP/2 need not remember it for the next answer.
             value.set_sensitive(true);
-            // What of this name came from the upstream was removed.
-            response.headers_mut().append(STEPGATE_REQUEST, value);
+            // In place of what our own pages said, and of nothing else: the upstream's was removed.
+            response.headers_mut().insert(STEPGATE_REQUEST, value);
         }
         response
     }
