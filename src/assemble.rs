@@ -388,6 +388,14 @@ impl Assembler<'_> {
             return None;
         };
         let policy = self.policy(actions, packs.sources, &source)?;
+        if self.site.actions.is_empty() && policy.rule_ids().next().is_some() {
+            let message =
+                "the site has no packs: no request is an action, so rules on actions never speak";
+            let help =
+                "name them in its [[site]], for example actions = [\"policies/okx.actions.toml\"]";
+            let warning = Fault::warning(&self.config.source, file.span.clone(), message);
+            self.warnings.push(warning.help(help));
+        }
         Some((policy, source))
     }
 

@@ -252,6 +252,10 @@ impl<'a> Checker<'a> {
             self.fault(file.upstream.span(), "the site has no upstream")
                 .help("for example upstream = [\"http://127.0.0.1:9000\"]");
         }
+        if file.hosts.is_empty() {
+            self.fault(file.name.span(), "the site has no hosts: no request is for it")
+                .help("for example hosts = [\"www.exchange.example\"]");
+        }
         if let Some(accounts) = &file.accounts {
             let word = accounts.get_ref();
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);

@@ -53,6 +53,23 @@ fn each_format_says_the_same_faults() {
 }
 
 #[test]
+fn a_site_that_nothing_guards_and_one_that_nobody_reaches_are_told() {
+    for (key, value, said) in [
+        ("actions", "", "warning: the site has no packs"),
+        ("hosts", "hosts = []", "error: the site has no hosts"),
+    ] {
+        let (dir, _kit) = good();
+        let path = dir.path().join("stepgate.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let begins = format!("{key} = [");
+        let line = config.lines().find(|line| line.starts_with(&begins)).unwrap();
+        std::fs::write(&path, config.replacen(line, value, 1)).unwrap();
+        let (_, text) = check(dir.path(), &[]);
+        assert!(text.contains(said), "{text}");
+    }
+}
+
+#[test]
 fn code_scanning_can_read_the_faults() {
     let (dir, _kit) = broken();
     // Named absolutely, as jobs do.
